@@ -1,0 +1,80 @@
+import { randomBytes } from 'node:crypto'
+import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, unlinkSync, writeSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { fileError, systemCode } from './errors.ts'
+
+/** A name beside `path` that no one else uses; leftovers are recognisable by their start. */
+export function temporaryName(path: string): string {
+  return join(dirname(path), `.mlv-tmp-${randomBytes(6).toString('hex')}-${basename(path).slice(0, 40)}`)
+}
+
+function writeAll(fd: number, bytes: Uint8Array): void {
+  let done = 0
+  while (done < bytes.length) done += writeSync(fd, bytes, done, bytes.length - done)
+}
+
+/** Makes names durable: renames in a folder survive power loss only once the folder is flushed. */
+export function flushFolder(folder: string): void {
+  let fd: number
+  try {
+    fd = openSync(folder, 'r')
+  } catch (error) {
+    throw fileError(error, 'reading', folder)
+  }
+  try {
+    fsyncSync(fd)
+  } catch (error) {
+    // Some network file systems do not flush folders.
+    if (!['EINVAL', 'EBADF', 'ENOTSUP', 'EPERM'].includes(systemCode(error) ?? '')) throw fileError(error, 'flushing', folder)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+export interface PendingFile {
+  path: string
+  bytes: Uint8Array | string
+  /** permission bits, 0o666 less umask by default */
+  mode?: number
+}
+
+/** Writes each file to a temporary name, flushes, renames, and flushes each folder once. A crash leaves the old text or the new.
+ *  @throws DISK_FULL, FILE_UNWRITABLE; no final name is touched before every temporary file is flushed */
+export function writeFilesAtomic(files: PendingFile[], options: { flush?: boolean } = {}): void {
+  const flush = options.flush ?? true
+  const pending: { temporary: string; path: string }[] = []
+  let current = ''
+  try {
+    for (const file of files) {
+      current = file.path
+      mkdirSync(dirname(file.path), { recursive: true })
+      const temporary = temporaryName(file.path)
+      const fd = openSync(temporary, 'wx', file.mode ?? 0o666)
+      pending.push({ temporary, path: file.path })
+      try {
+        writeAll(fd, typeof file.bytes === 'string' ? Buffer.from(file.bytes) : file.bytes)
+        if (flush) fsyncSync(fd)
+      } finally {
+        closeSync(fd)
+      }
+    }
+    for (const file of pending) {
+      current = file.path
+      renameSync(file.temporary, file.path)
+    }
+  } catch (error) {
+    for (const file of pending) {
+      try {
+        unlinkSync(file.temporary)
+      } catch {
+        // Already renamed, or gone: the failure that matters is thrown below.
+      }
+    }
+    throw fileError(error, 'writing', current)
+  }
+  if (flush) for (const folder of new Set(files.map((file) => dirname(file.path)))) flushFolder(folder)
+}
+
+export function writeFileAtomic(path: string, bytes: Uint8Array | string, options: { mode?: number; flush?: boolean } = {}): void {
+  writeFilesAtomic([{ path, bytes, mode: options.mode }], options)
+}

@@ -1,0 +1,118 @@
+import { randomBytes } from 'node:crypto'
+import { closeSync, linkSync, mkdirSync, openSync, readFileSync, renameSync, unlinkSync, writeSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { dirname } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileError, MlvError, systemCode } from './errors.ts'
+
+interface LockOwner {
+  pid: number
+  host: string
+  command: string
+  /** ISO 8601 */
+  since: string
+  nonce: string
+}
+
+export interface LockOptions {
+  /** seconds to wait for another owner */
+  timeout: number
+  /** what this process does, for the message another one prints */
+  command: string
+  /** told once when waiting begins */
+  onWait?: (owner: string) => void
+}
+
+function readOwner(path: string): LockOwner | undefined {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as LockOwner
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT' || error instanceof SyntaxError) return undefined
+    throw fileError(error, 'reading', path)
+  }
+}
+
+function isGone(owner: LockOwner): boolean {
+  if (owner.host !== hostname()) return false
+  try {
+    process.kill(owner.pid, 0)
+    return false
+  } catch (error) {
+    return systemCode(error) === 'ESRCH'
+  }
+}
+
+/** Breaks a dead owner's lock. The rename is atomic, so of two breakers one wins; it puts back a lock that was not the one it saw. */
+function breakLock(path: string, seen: LockOwner): void {
+  const aside = `${path}.${randomBytes(6).toString('hex')}`
+  try {
+    renameSync(path, aside)
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return
+    throw fileError(error, 'writing', path)
+  }
+  const moved = readOwner(aside)
+  if (moved && moved.nonce !== seen.nonce) {
+    try {
+      linkSync(aside, path)
+    } catch (error) {
+      if (systemCode(error) !== 'EEXIST') throw fileError(error, 'writing', path)
+    }
+  }
+  unlinkSync(aside)
+}
+
+/** Takes the lock file at `path`, waiting for a live owner and breaking a dead one.
+ *  @returns a function that gives the lock back   @throws LOCK_HELD, FILE_UNWRITABLE */
+export async function acquireLock(path: string, options: LockOptions): Promise<() => void> {
+  const mine: LockOwner = {
+    pid: process.pid,
+    host: hostname(),
+    command: options.command,
+    since: new Date().toISOString(),
+    nonce: randomBytes(8).toString('hex'),
+  }
+  const staged = `${path}.${mine.nonce}`
+  try {
+    mkdirSync(dirname(path), { recursive: true })
+    const fd = openSync(staged, 'wx')
+    writeSync(fd, `${JSON.stringify(mine)}\n`)
+    closeSync(fd)
+  } catch (error) {
+    throw fileError(error, 'writing', staged)
+  }
+  const deadline = Date.now() + options.timeout * 1000
+  let told = false
+  try {
+    for (let pause = 5; ; pause = Math.min(pause * 2, 200)) {
+      try {
+        // A link is made whole or not at all: no reader sees an empty lock.
+        linkSync(staged, path)
+        return () => {
+          if (readOwner(path)?.nonce === mine.nonce) unlinkSync(path)
+        }
+      } catch (error) {
+        if (systemCode(error) !== 'EEXIST') throw fileError(error, 'writing', path)
+      }
+      const owner = readOwner(path)
+      if (owner && isGone(owner)) {
+        breakLock(path, owner)
+        continue
+      }
+      const who = owner ? `"${owner.command}" (process ${owner.pid} on ${owner.host}, since ${owner.since})` : 'another mlv'
+      if (Date.now() >= deadline)
+        throw new MlvError('LOCK_HELD', `The project is locked by ${who}`, {
+          hint: owner && owner.host !== hostname() ? `If that machine no longer runs it, delete ${path}.` : 'Wait for it to end, or give a longer --lock-timeout.',
+        })
+      if (!told) options.onWait?.(who)
+      told = true
+      await sleep(pause)
+    }
+  } finally {
+    try {
+      unlinkSync(staged)
+    } catch (error) {
+      if (systemCode(error) !== 'ENOENT') throw fileError(error, 'writing', staged)
+    }
+  }
+}

@@ -1,0 +1,49 @@
+import { type Document, LineCounter, type ParsedNode, parseDocument } from 'yaml'
+import { MlvError } from './errors.ts'
+
+/** Text larger than this is no file a person wrote. */
+const MAX_BYTES = 50 << 20
+
+export interface YamlFile {
+  value: unknown
+  document: Document.Parsed
+  /** 1-based line and column of a node found by its path of keys, for messages: `mlv.yaml:12:3` */
+  at(...path: (string | number)[]): string
+}
+
+/** Parses one YAML 1.2 document strictly: duplicate keys, alias bombs and more than one document are refused.
+ *  @throws YAML_INVALID with line and column */
+export function parseYaml(text: string, path: string): YamlFile {
+  if (text.length > MAX_BYTES) throw new MlvError('YAML_INVALID', `${path} is larger than 50 MiB`, { hint: 'Keep data out of it.' })
+  const lines = new LineCounter()
+  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, prettyErrors: false, merge: false })
+  const where = (offset: number) => {
+    const position = lines.linePos(offset)
+    return `${path}:${position.line}:${position.col}`
+  }
+  const broken = document.errors[0]
+  if (broken)
+    throw new MlvError('YAML_INVALID', `${where(broken.pos[0])}: ${broken.message.split('\n')[0]}`, {
+      hint: /^(<<<<<<<|=======|>>>>>>>)/m.test(text)
+        ? `It has merge markers: resolve them, then "git add ${path}".`
+        : 'Correct the YAML at that place.',
+      cause: broken,
+    })
+  let value: unknown
+  try {
+    value = document.toJS({ maxAliasCount: 100 })
+  } catch (error) {
+    throw new MlvError('YAML_INVALID', `${path}: ${(error as Error).message}`, { hint: 'Write the values out instead of using aliases.', cause: error })
+  }
+  return {
+    value,
+    document,
+    at: (...keys) => {
+      for (let depth = keys.length; depth >= 0; depth--) {
+        const node = (depth === 0 ? document.contents : document.getIn(keys.slice(0, depth), true)) as ParsedNode | undefined
+        if (node?.range) return where(node.range[0])
+      }
+      return path
+    },
+  }
+}

@@ -1,0 +1,14 @@
+import type { Configure } from './command.ts'
+
+export interface CommandEntry {
+  summary: string
+  /** shown under this heading in `mlv --help` */
+  group: 'Start' | 'Data' | 'Remotes' | 'Pipelines' | 'Experiments' | 'Set-up'
+  hidden?: boolean
+  load: () => Promise<{ configure: Configure }>
+}
+
+/** Every verb, loaded only when it is the one asked for. */
+export const COMMANDS: Record<string, CommandEntry> = {
+  init: { group: 'Start', summary: 'make this git repository an mlv project', load: () => import('./commands/init.ts') },
+}

@@ -1,0 +1,44 @@
+import type { Oid } from '../base/oid.ts'
+
+export interface BlobInfo {
+  key: string
+  size: number
+  /** when it was last written, by the clock of the place, in ms since 1970 */
+  modified: number
+}
+
+export interface GetOptions {
+  /** first byte wanted, from 0 */
+  start?: number
+  /** first byte no longer wanted; beyond the end is cut off */
+  end?: number
+  signal?: AbortSignal
+}
+
+export interface PutOptions {
+  /** SHA-256 of the bytes, which the place checks where it can. Computed when not given. */
+  oid?: Oid
+  /** leave an existing blob alone and answer 'present' */
+  ifAbsent?: boolean
+  signal?: AbortSignal
+}
+
+/** A place that keeps named bytes: a folder, a bucket, a web server. The contract (test/contract/blobs.ts) in words:
+ *  keys are plain ASCII with `/`; a blob is never visible half written; what `put` has acknowledged is durable and visible to `get`, `head` and `list`.
+ *  Retries on passing faults happen inside; what is thrown is final.
+ *  Errors: BLOB_MISSING, REMOTE_DENIED, REMOTE_UNREACHABLE, REMOTE_FAILED, DISK_FULL, FILE_UNREADABLE, FILE_UNWRITABLE. */
+export interface Blobs {
+  /** for messages; never holds a secret */
+  readonly url: string
+  /** @throws BLOB_MISSING; a start beyond the end gives zero bytes; an answer shorter than it announced is retried, then REMOTE_FAILED */
+  get(key: string, options?: GetOptions): Promise<Uint8Array>
+  put(key: string, bytes: Uint8Array, options?: PutOptions): Promise<'written' | 'present'>
+  /** every blob whose key starts with `prefix` (not only whole folders), in the order of keys */
+  list(prefix: string, signal?: AbortSignal): AsyncIterable<BlobInfo>
+  head(key: string, signal?: AbortSignal): Promise<BlobInfo | undefined>
+  /** absent is fine */
+  delete(key: string, signal?: AbortSignal): Promise<void>
+  /** Where the blob lies as a file, in places that are folders on this machine. */
+  filePath?(key: string): string
+  close?(): void
+}

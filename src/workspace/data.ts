@@ -1,0 +1,26 @@
+import type { RepoPath } from '../base/paths.ts'
+import type { ChangeCounts, Entry } from './entry.ts'
+
+/** The workspace's data as pipelines need it. Hashing goes through the stat cache: an unchanged file is never read.
+ *  Errors: FILE_UNREADABLE, FILE_CHANGED, PATH_UNSUPPORTED, PATH_INVALID, WORK_UNSAVED, OBJECT_MISSING, DISK_FULL. */
+export interface WorkspaceData {
+  /** What lies at `path` now, or undefined when nothing does. A folder skips what git ignores (but not what mlv tracks) unless `all`;
+   *  .mlvignore always counts. */
+  hash(path: RepoPath, options?: { all?: boolean }): Promise<Entry | undefined>
+  /** Like hash with `all`, and every object is in the cache when it returns. One call for many paths costs one flush. */
+  save(paths: RepoPath[]): Promise<Map<RepoPath, Entry>>
+  /** Makes `path` hold `entry` (from the cache); undefined deletes it. Refuses to lose what no cache has, unless `force`. @throws WORK_UNSAVED, OBJECT_MISSING */
+  place(path: RepoPath, entry: Entry | undefined, options?: { force?: boolean }): Promise<void>
+  /** Whether the cache holds every object of it. */
+  isCached(entry: Entry): Promise<boolean>
+  /** Files that differ; reads tree pages only. undefined when a page is in no cache */
+  compare(before: Entry, after: Entry): Promise<ChangeCounts | undefined>
+  /** The entry of a tracked path's pointer, for paths that a pointer stands for (also below one: data/train of data.mlv). */
+  tracked(path: RepoPath): Promise<Entry | undefined>
+  /** Records the data of a pointer that changed by hand, like `mlv add`. */
+  add(path: RepoPath): Promise<void>
+  /** Puts lines into the .gitignore beside each path. @returns the .gitignore files written */
+  ignore(paths: RepoPath[]): Promise<RepoPath[]>
+  /** Flushes derived state (stat cache rows) to disk; call at the end. */
+  close(): Promise<void>
+}
