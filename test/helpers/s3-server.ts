@@ -1,0 +1,92 @@
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { homedir, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { findProgram, startServer } from './server-process.ts'
+
+export interface S3Server {
+  endpoint: string
+  accessKeyId: string
+  secretAccessKey: string
+  region: string
+  /** makes a bucket with that name, or one close to it, and gives its name */
+  bucket(name: string): Promise<string>
+  stop(): Promise<void>
+}
+
+/** Where a real S3 server comes from: a running one, or the program to start; undefined when this machine has neither. */
+export function findS3(): { endpoint: string } | { program: string } | undefined {
+  const endpoint = process.env.MLV_TEST_S3_ENDPOINT
+  if (endpoint) return { endpoint: endpoint.replace(/\/+$/, '') }
+  const program = findProgram('versitygw', [join(process.env.GOPATH ?? join(homedir(), 'go'), 'bin')])
+  return program ? { program } : undefined
+}
+
+/** Starts a real S3 server (versitygw) on a temporary folder, or takes the one MLV_TEST_S3_ENDPOINT names, with MLV_TEST_S3_ACCESS_KEY_ID and MLV_TEST_S3_SECRET_ACCESS_KEY.
+ *  @returns undefined where there is none: the tests skip, unless MLV_REQUIRE_REAL=1 made the run fail before */
+export async function startS3(): Promise<S3Server | undefined> {
+  const found = findS3()
+  if (!found) return undefined
+  return 'endpoint' in found ? foreignServer(found.endpoint) : ownServer(found.program)
+}
+
+async function ownServer(program: string): Promise<S3Server> {
+  const folder = mkdtempSync(join(tmpdir(), 'mlv-s3-'))
+  const accessKeyId = 'mlvtest'
+  const secretAccessKey = 'mlvtestsecret'
+  const remove = () => rmSync(folder, { recursive: true, force: true })
+  try {
+    const server = await startServer({
+      program,
+      args: (port) => ['--port', `127.0.0.1:${port}`, '--access', accessKeyId, '--secret', secretAccessKey, 'posix', folder],
+      cwd: folder,
+      isReady: async (port) => (await fetch(`http://127.0.0.1:${port}/`)).status > 0,
+      patience: 20,
+    })
+    return {
+      ...{ endpoint: `http://127.0.0.1:${server.port}`, accessKeyId, secretAccessKey, region: 'us-east-1' },
+      bucket: async (name) => {
+        // A bucket of the posix backend is a folder.
+        mkdirSync(join(folder, name), { recursive: true })
+        return name
+      },
+      stop: async () => {
+        await server.stop()
+        remove()
+      },
+    }
+  } catch (error) {
+    remove()
+    throw error
+  }
+}
+
+async function foreignServer(endpoint: string): Promise<S3Server> {
+  const { CreateBucketCommand, DeleteBucketCommand, DeleteObjectCommand, ListObjectsV2Command, S3Client } = await import(
+    '@aws-sdk/client-s3'
+  )
+  const accessKeyId = process.env.MLV_TEST_S3_ACCESS_KEY_ID ?? ''
+  const secretAccessKey = process.env.MLV_TEST_S3_SECRET_ACCESS_KEY ?? ''
+  const region = process.env.MLV_TEST_S3_REGION ?? 'us-east-1'
+  const client = new S3Client({ endpoint, region, forcePathStyle: true, credentials: { accessKeyId, secretAccessKey } })
+  const made: string[] = []
+  return {
+    ...{ endpoint, accessKeyId, secretAccessKey, region },
+    bucket: async (name) => {
+      const bucket = `mlv-test-${name}-${Date.now().toString(36)}`
+      await client.send(new CreateBucketCommand({ Bucket: bucket }))
+      made.push(bucket)
+      return bucket
+    },
+    stop: async () => {
+      for (const bucket of made) {
+        for (;;) {
+          const { Contents } = await client.send(new ListObjectsV2Command({ Bucket: bucket }))
+          if (!Contents?.length) break
+          for (const { Key } of Contents) await client.send(new DeleteObjectCommand({ Bucket: bucket, Key }))
+        }
+        await client.send(new DeleteBucketCommand({ Bucket: bucket }))
+      }
+      client.destroy()
+    },
+  }
+}
