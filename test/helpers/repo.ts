@@ -1,0 +1,191 @@
+import { spawn } from 'node:child_process'
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { onTestFinished } from 'vitest'
+
+const BIN = fileURLToPath(new URL('../../bin/mlv.js', import.meta.url))
+const NODE = process.env.MLV_TEST_NODE || process.execPath
+
+export interface CommandResult {
+  /** 128 + the signal's number is not imitated: a killed process has -1 */
+  exitCode: number
+  stdout: string
+  stderr: string
+}
+
+export interface RunOptions {
+  env?: Record<string, string | undefined>
+  /** relative to the repo's top */
+  cwd?: string
+  input?: string | Uint8Array
+}
+
+export interface RepoOptions {
+  /** runs `mlv init` */
+  init?: boolean
+  /** commits the files (and what `mlv init` wrote) */
+  commit?: boolean
+  /** added to the environment of every command */
+  env?: Record<string, string | undefined>
+}
+
+/** A git repo in a temp folder, apart from the user's git, mlv and AWS settings. */
+export interface Repo {
+  dir: string
+  /** the environment its commands run in */
+  env: Record<string, string | undefined>
+  /** @returns stdout without the last newline; throws when git fails */
+  git(...args: string[]): Promise<string>
+  /** runs the built bin/mlv.js */
+  mlv(...args: string[]): Promise<CommandResult>
+  mlvWith(options: RunOptions, ...args: string[]): Promise<CommandResult>
+  /** commits everything @returns the commit's id */
+  commit(message?: string): Promise<string>
+  path(path: string): string
+  write(path: string, content: string | Uint8Array): void
+  read(path: string): string
+  exists(path: string): boolean
+  /** clones it (`git clone` with `args`) into a new temp folder */
+  clone(...args: string[]): Promise<Repo>
+  cleanup(): void
+}
+
+/** Runs a program to its end; never throws because of its exit code. */
+export function run(program: string, args: string[], options: RunOptions & { cwd: string }): Promise<CommandResult> {
+  return new Promise((done, fail) => {
+    const child = spawn(program, args, { cwd: options.cwd, env: options.env as NodeJS.ProcessEnv, stdio: 'pipe' })
+    const out: Buffer[] = []
+    const err: Buffer[] = []
+    child.stdout.on('data', (chunk) => out.push(chunk))
+    child.stderr.on('data', (chunk) => err.push(chunk))
+    child.on('error', fail)
+    child.on('close', (code) =>
+      done({ exitCode: code ?? -1, stdout: Buffer.concat(out).toString(), stderr: Buffer.concat(err).toString() }),
+    )
+    // A program may end without reading its input.
+    child.stdin.on('error', () => {})
+    child.stdin.end(options.input ?? '')
+  })
+}
+
+function makeDeletable(path: string): void {
+  const stats = lstatSync(path, { throwIfNoEntry: false })
+  if (!stats?.isDirectory()) return
+  chmodSync(path, 0o700)
+  for (const name of readdirSync(path)) makeDeletable(join(path, name))
+}
+
+/** A temp folder, removed at the end of the test (read-only folders and files, too) when made inside one. */
+export function makeFolder(): { dir: string; cleanup: () => void } {
+  const dir = realpathSync(mkdtempSync(join(tmpdir(), 'mlv-test-')))
+  const cleanup = () => {
+    makeDeletable(dir)
+    rmSync(dir, { recursive: true, force: true, maxRetries: 3 })
+  }
+  try {
+    onTestFinished(cleanup)
+  } catch {
+    // Outside a test: whoever made it calls cleanup.
+  }
+  return { dir, cleanup }
+}
+
+const GIT_CONFIG = `[user]
+	name = Ada Test
+	email = ada@example.org
+[init]
+	defaultBranch = main
+[commit]
+	gpgSign = false
+[advice]
+	detachedHead = false
+[protocol "file"]
+	allow = always
+[gc]
+	auto = 0
+`
+
+function isolatedEnv(home: string): Record<string, string | undefined> {
+  mkdirSync(home, { recursive: true })
+  writeFileSync(join(home, 'gitconfig'), GIT_CONFIG)
+  return {
+    PATH: process.env.PATH,
+    TMPDIR: process.env.TMPDIR,
+    HOME: home,
+    USERPROFILE: home,
+    XDG_CONFIG_HOME: join(home, '.config'),
+    XDG_CACHE_HOME: join(home, '.cache'),
+    GIT_CONFIG_GLOBAL: join(home, 'gitconfig'),
+    GIT_CONFIG_NOSYSTEM: '1',
+    GIT_TERMINAL_PROMPT: '0',
+    AWS_EC2_METADATA_DISABLED: 'true',
+    LC_ALL: 'C.UTF-8',
+  }
+}
+
+function openRepo(dir: string, env: Record<string, string | undefined>, cleanup: () => void): Repo {
+  const path = (name: string) => resolve(dir, name)
+  const repo: Repo = {
+    dir,
+    env,
+    cleanup,
+    path,
+    async git(...args) {
+      const result = await run('git', args, { cwd: dir, env })
+      if (result.exitCode !== 0) throw new Error(`git ${args.join(' ')}: ${result.stderr}${result.stdout}`)
+      return result.stdout.replace(/\n$/, '')
+    },
+    mlv: (...args) => repo.mlvWith({}, ...args),
+    mlvWith: (options, ...args) =>
+      run(NODE, [BIN, ...args], { cwd: path(options.cwd ?? '.'), env: { ...env, ...options.env }, input: options.input }),
+    async commit(message = 'Change') {
+      await repo.git('add', '-A')
+      await repo.git('commit', '-q', '--allow-empty', '-m', message)
+      return repo.git('rev-parse', 'HEAD')
+    },
+    write(name, content) {
+      mkdirSync(dirname(path(name)), { recursive: true })
+      writeFileSync(path(name), content)
+    },
+    read: (name) => readFileSync(path(name), 'utf8'),
+    exists: (name) => existsSync(path(name)),
+    async clone(...args) {
+      const other = makeFolder()
+      const target = join(other.dir, 'repo')
+      await repo.git('clone', '-q', ...args, `file://${dir}`, target)
+      return openRepo(target, env, other.cleanup)
+    },
+  }
+  return repo
+}
+
+/** A temp git repo on branch main that holds `files`; removed at the end of the test it is made in. */
+export async function makeRepo(files: Record<string, string | Uint8Array> = {}, options: RepoOptions = {}): Promise<Repo> {
+  const { dir: outer, cleanup } = makeFolder()
+  const dir = join(outer, 'repo')
+  mkdirSync(dir)
+  const repo = openRepo(dir, { ...isolatedEnv(join(outer, 'home')), ...options.env }, cleanup)
+  await repo.git('init', '-q', '-b', 'main')
+  appendFileSync(join(dir, '.git', 'config'), '[user]\n\tname = Ada Test\n\temail = ada@example.org\n')
+  for (const [name, content] of Object.entries(files)) repo.write(name, content)
+  if (options.init) {
+    const result = await repo.mlv('init')
+    if (result.exitCode !== 0) throw new Error(`mlv init: ${result.stderr}`)
+  }
+  if (options.commit) await repo.commit('Start')
+  return repo
+}
