@@ -1,0 +1,203 @@
+import { createHash } from 'node:crypto'
+import { statSync } from 'node:fs'
+import { dirname, join, relative, sep } from 'node:path'
+import { MlvError } from '../base/errors.ts'
+import { acquireLock } from '../base/lock-file.ts'
+import type { RepoPath } from '../base/paths.ts'
+import type { Git, GitPlace } from '../git/git.ts'
+import { findGit } from '../git/place.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import type { Config } from './config.ts'
+import { parseFolderUrl } from './folder-url.ts'
+import { openConfig } from './open-config.ts'
+import type { Project, Surroundings } from './project.ts'
+
+/** Where a project lies. */
+export interface ProjectPlace {
+  root: string
+  place: GitPlace
+  prefix: string
+  homeDir: string
+  stateDir: string
+}
+
+/** @returns the git work tree around `cwd`   @throws GIT_MISSING outside any */
+export function requireGit(cwd: string): GitPlace {
+  const place = findGit(cwd)
+  if (place) return place
+  throw new MlvError('GIT_MISSING', `${cwd} is not in a git repository`, {
+    hint: 'Run "git init" first: mlv keeps its pointers in git.',
+  })
+}
+
+/** @returns the nearest folder with .mlv/config between `cwd` and the top of its work tree, or undefined */
+export function findRoot(cwd: string, workTree: string): string | undefined {
+  for (let folder = cwd; ; folder = dirname(folder)) {
+    if (statSync(join(folder, '.mlv', 'config'), { throwIfNoEntry: false })?.isFile()) return folder
+    if (folder === workTree || dirname(folder) === folder) return undefined
+  }
+}
+
+/** Stable for a worktree and a project in it, also when the repository moves. */
+function worktreeId(place: GitPlace, prefix: string): string {
+  const worktree = relative(place.commonDir, place.gitDir)
+  if (worktree === '' && prefix === '') return 'main'
+  return createHash('sha256').update(`${worktree}\0${prefix}`).digest('hex').slice(0, 16)
+}
+
+/** Where a project at `root` keeps what git does not see. */
+export function placeProject(root: string, place: GitPlace): ProjectPlace {
+  const prefix = relative(place.workTree, root).split(sep).join('/')
+  const homeDir = join(place.commonDir, 'mlv')
+  return { root, place, prefix, homeDir, stateDir: join(homeDir, 'state', worktreeId(place, prefix)) }
+}
+
+/** Runs once, on first use; a failure is not kept. */
+function once<T>(open: () => Promise<T>): () => Promise<T> {
+  let opened: Promise<T> | undefined
+  return () => {
+    opened ??= open().catch((error: unknown) => {
+      opened = undefined
+      throw error
+    })
+    return opened
+  }
+}
+
+/** Finds the project around the current folder and reads its settings; stores and git are opened on first use.
+ *  @throws GIT_MISSING, PROJECT_MISSING, YAML_INVALID, CONFIG_INVALID, SECRET_REFUSED */
+export async function openProject(surroundings: Surroundings): Promise<Project> {
+  const { cwd, env, warn } = surroundings
+  const git = requireGit(cwd)
+  const root = findRoot(cwd, git.workTree)
+  if (root === undefined)
+    throw new MlvError('PROJECT_MISSING', `There is no mlv project in ${cwd} or above it`, {
+      hint: `Run "mlv init" at the top of the repository, ${git.workTree}.`,
+    })
+  const where = placeProject(root, git)
+  const config = await openConfig({ root, workTree: git.workTree, homeDir: where.homeDir, env, warn: saidOnce(warn) })
+  return createProject(where, config, surroundings)
+}
+
+/** Says each line once. */
+function saidOnce(warn: (line: string) => void): (line: string) => void {
+  const said = new Set<string>()
+  return (line) => {
+    if (!said.has(line)) warn(line)
+    said.add(line)
+  }
+}
+
+function remoteOf(config: Config, asked: string | undefined): string {
+  const names = config.remotes()
+  const name = asked ?? config.get('core.remote') ?? (names.length === 1 ? names[0] : undefined)
+  if (names.length === 0 && (name === undefined || asked === undefined))
+    throw new MlvError('REMOTE_MISSING', 'No remote is configured', {
+      hint: 'Run "mlv remote add origin URL", with a folder or s3://BUCKET/PREFIX as URL.',
+    })
+  if (name === undefined)
+    throw new MlvError('REMOTE_MISSING', 'No default remote is set', {
+      hint: `Run "mlv remote default NAME" with one of: ${names.join(', ')}.`,
+    })
+  if (config.remote(name) === undefined)
+    throw new MlvError('REMOTE_UNKNOWN', `There is no remote "${name}"`, {
+      hint: names.length > 0 ? `Remotes are: ${names.join(', ')}.` : `Run "mlv remote add ${name} URL".`,
+    })
+  return name
+}
+
+function createProject(where: ProjectPlace, config: Config, surroundings: Surroundings): Project {
+  const { root, prefix, homeDir, stateDir, place } = where
+  const { env, signal, warn } = surroundings
+  const closers: (() => void | Promise<void>)[] = []
+  const remotes = new Map<string, () => Promise<{ name: string; store: ObjectStore }>>()
+
+  const git = once(async (): Promise<Git> => {
+    const { openGit } = await import('../git/open-git.ts')
+    const opened = await openGit(place, env)
+    closers.push(() => opened.close())
+    return opened
+  })
+
+  const cache = once(async () => {
+    const [{ createDirBlobs }, { openStore }] = await Promise.all([
+      import('../transport/dir-blobs.ts'),
+      import('../store/open-store.ts'),
+    ])
+    const dir = config.get('cache.dir')
+    const folder = dir === undefined ? join(homeDir, 'store') : parseFolderUrl(dir, root, env)
+    if (folder === undefined)
+      throw new MlvError('CONFIG_INVALID', `cache.dir is "${dir}", which is not a folder`, {
+        hint: 'Run "mlv config set cache.dir FOLDER --local".',
+      })
+    const blobs = createDirBlobs(folder)
+    closers.push(() => blobs.close?.())
+    return openStore(blobs, { role: 'cache', stateDir: join(homeDir, 'state', 'cache'), create: true })
+  })
+
+  const openRemote = (name: string) =>
+    once(async () => {
+      const [{ openBlobs }, { openStore }] = await Promise.all([
+        import('../transport/open-blobs.ts'),
+        import('../store/open-store.ts'),
+      ])
+      const settings = config.remote(name)!
+      const blobs = await openBlobs(settings, { root, env })
+      closers.push(() => blobs.close?.())
+      // By url too: a name may come to mean another place.
+      const stateName = `${name}-${createHash('sha256').update(settings.url).digest('hex').slice(0, 8)}`
+      return {
+        name,
+        store: await openStore(blobs, { role: 'remote', stateDir: join(homeDir, 'state', 'remotes', stateName), create: true }),
+      }
+    })
+
+  let queue: Promise<unknown> = Promise.resolve()
+  const scope = once(async () => new (await import('node:async_hooks')).AsyncLocalStorage<true>())
+
+  const project: Project = {
+    root,
+    place,
+    prefix,
+    config,
+    surroundings,
+    stateDir,
+    homeDir,
+    git,
+    cache,
+    remote: async (asked) => {
+      const name = remoteOf(config, asked)
+      if (!remotes.has(name)) remotes.set(name, openRemote(name))
+      return remotes.get(name)!()
+    },
+    revision: async (name) => {
+      const { openRevision } = await import('./open-revision.ts')
+      return openRevision(project, name)
+    },
+    gitPath: (path: RepoPath) => (prefix === '' ? path : path === '' ? prefix : `${prefix}/${path}`),
+    locked: async (work) => {
+      const inside = await scope()
+      // Work that already holds the lock may call work that takes it.
+      if (inside.getStore()) return work()
+      const turn = queue.then(async () => {
+        const release = await acquireLock(join(homeDir, 'lock'), {
+          timeout: surroundings.lockTimeout ?? config.get('core.lock_timeout'),
+          command: surroundings.command,
+          onWait: (owner) => warn(`waiting for ${owner}`),
+        })
+        try {
+          signal?.throwIfAborted()
+          return await inside.run(true, work)
+        } finally {
+          release()
+        }
+      })
+      queue = turn.catch(() => {})
+      return turn
+    },
+    close: async () => {
+      for (const close of closers.splice(0).reverse()) await close()
+    },
+  }
+  return project
+}
