@@ -11,7 +11,7 @@ export interface GitPlace {
 export interface Commit {
   id: string
   parents: string[]
-  author: { name: string; email: string; /** ms since 1970 */ time: number }
+  author: { name: string; email: string /** ms since 1970 */; time: number }
   committer: { name: string; email: string; time: number }
   /** first line of the message */
   subject: string
@@ -19,7 +19,7 @@ export interface Commit {
 
 /** A commit with the paths it changed against its first parent (all its files for a root commit). */
 export interface CommitChanges extends Commit {
-  changed: { path: string; /** git's blob id after the commit; undefined when deleted */ blob: string | undefined }[]
+  changed: { path: string /** git's blob id after the commit; undefined when deleted */; blob: string | undefined }[]
 }
 
 export interface GitRef {
@@ -48,6 +48,10 @@ export interface Git {
   read(commit: string, path: string): Promise<Uint8Array | undefined>
   /** bytes of many blobs, by git's blob ids, in one process; a missing one is left out */
   readBlobs(blobs: Iterable<string>): Promise<Map<string, Uint8Array>>
+  /** git's blob ids of many files at commits, in one process; answers stand in the order of the requests, undefined where there is no file */
+  blobsAt(requests: { commit: string; path: string }[]): Promise<(string | undefined)[]>
+  /** many commits by their full ids, in one process; a missing one is left out */
+  commits(ids: Iterable<string>): Promise<Map<string, Commit>>
   /** files of a commit below `folder` ('' for all) */
   list(commit: string, folder?: string): Promise<GitFile[]>
   /** commits reachable from `from` and not from `not`, newest first (topological) */
