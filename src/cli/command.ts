@@ -2,7 +2,9 @@ import type { Command } from 'commander'
 import type { Context } from './context.ts'
 
 /** Wraps a handler into a commander action: opens the context, runs, sets the exit status it returns (0 when it returns none). */
-export type Act = <A extends unknown[]>(handler: (context: Context, ...args: A) => Promise<number | undefined | void>) => (...args: A) => Promise<void>
+export type Act = <A extends unknown[]>(
+  handler: (context: Context, ...args: A) => Promise<number | undefined> | Promise<void>,
+) => (...args: A) => Promise<void>
 
 /** Each file in commands/ exports one: it adds arguments, options, sub-commands and an example to `command`.
  *  The options of every command (-C, --json, --quiet, --verbose, --lock-timeout) are added by program.ts. */

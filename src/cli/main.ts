@@ -22,7 +22,9 @@ function overview(): string {
   const width = Math.max(...Object.keys(COMMANDS).map((name) => name.length)) + 2
   const groups = GROUPS.map((group) => {
     const rows = Object.entries(COMMANDS).filter(([, entry]) => entry.group === group && !entry.hidden)
-    return rows.length === 0 ? '' : `${group}:\n${rows.map(([name, entry]) => `  ${name.padEnd(width)}${entry.summary}`).join('\n')}\n`
+    return rows.length === 0
+      ? ''
+      : `${group}:\n${rows.map(([name, entry]) => `  ${name.padEnd(width)}${entry.summary}`).join('\n')}\n`
   })
   return `Usage: mlv COMMAND [options]\n\n${groups.filter(Boolean).join('\n')}
 Options of every command:
@@ -41,7 +43,8 @@ Example:
 function addGlobalOptions(command: Command): void {
   const seconds = (text: string) => {
     const value = Number(text)
-    if (!Number.isFinite(value) || value < 0) throw new MlvError('USAGE', `--lock-timeout takes seconds, not "${text}"`, { hint: 'For example --lock-timeout 60.' })
+    if (!Number.isFinite(value) || value < 0)
+      throw new MlvError('USAGE', `--lock-timeout takes seconds, not "${text}"`, { hint: 'For example --lock-timeout 60.' })
     return value
   }
   for (const sub of [command, ...command.commands]) {
@@ -73,39 +76,49 @@ async function main(args: string[]): Promise<number> {
   let project: Project | undefined
   let status = 0
 
-  const act: Act = (handler) => async (...given) => {
-    const command = given.find((item): item is (typeof given)[number] & Command => item instanceof Command)
-    const options = (command?.optsWithGlobals() ?? {}) as GlobalOptions
-    const { resolve } = await import('node:path')
-    const { createProgress } = output.quiet || output.json || !process.stderr.isTTY ? { createProgress: () => silentProgress } : await import('./progress-bar.ts')
-    const surroundings: Surroundings = {
-      cwd: resolve(options.directory ?? '.'),
-      env: process.env,
-      progress: createProgress(process.stderr),
-      warn: output.warn,
-      lockTimeout: options.lockTimeout,
-      command: `mlv ${args.join(' ')}`.slice(0, 200),
-      signal: interrupt.signal,
+  const act: Act =
+    (handler) =>
+    async (...given) => {
+      const command = given.find((item): item is (typeof given)[number] & Command => item instanceof Command)
+      const options = (command?.optsWithGlobals() ?? {}) as GlobalOptions
+      const { resolve } = await import('node:path')
+      const { createProgress } =
+        output.quiet || output.json || !process.stderr.isTTY
+          ? { createProgress: () => silentProgress }
+          : await import('./progress-bar.ts')
+      const surroundings: Surroundings = {
+        cwd: resolve(options.directory ?? '.'),
+        env: process.env,
+        progress: createProgress(process.stderr),
+        warn: output.warn,
+        lockTimeout: options.lockTimeout,
+        command: `mlv ${args.join(' ')}`.slice(0, 200),
+        signal: interrupt.signal,
+      }
+      const context: Context = {
+        output,
+        surroundings,
+        project: async () => {
+          project ??= await (await import('../workspace/open-project.ts')).openProject(surroundings)
+          return project
+        },
+      }
+      status = (await handler(context, ...given)) ?? 0
     }
-    const context: Context = {
-      output,
-      surroundings,
-      project: async () => {
-        project ??= await (await import('../workspace/open-project.ts')).openProject(surroundings)
-        return project
-      },
-    }
-    status = (await handler(context, ...given)) ?? 0
-  }
 
   const onSignal = () => {
     if (interrupt.signal.aborted) process.exit(130)
-    interrupt.abort(new MlvError('INTERRUPTED', 'Interrupted', { hint: 'Run the same command again; it goes on where it stopped.' }))
+    interrupt.abort(
+      new MlvError('INTERRUPTED', 'Interrupted', { hint: 'Run the same command again; it goes on where it stopped.' }),
+    )
   }
   process.on('SIGINT', onSignal)
   process.on('SIGTERM', onSignal)
   try {
-    const name = args.find((arg, i) => !arg.startsWith('-') && args[i - 1] !== '-C' && args[i - 1] !== '--directory' && args[i - 1] !== '--lock-timeout')
+    const name = args.find(
+      (arg, i) =>
+        !arg.startsWith('-') && args[i - 1] !== '-C' && args[i - 1] !== '--directory' && args[i - 1] !== '--lock-timeout',
+    )
     if (name === undefined || (name === 'help' && args.length === 1)) {
       if (args.includes('--version') || args.includes('-V')) process.stdout.write(`mlv ${VERSION}\n`)
       else (args.includes('--help') || args.includes('-h') || name === 'help' ? process.stdout : process.stderr).write(overview())
@@ -116,10 +129,15 @@ async function main(args: string[]): Promise<number> {
     if (!entry) {
       const { nearest } = await import('./nearest.ts')
       const close = nearest(asked ?? '', Object.keys(COMMANDS))
-      throw new MlvError('USAGE', `There is no command "${asked}"`, { hint: close ? `Did you mean "mlv ${close}"?` : 'See "mlv --help".' })
+      throw new MlvError('USAGE', `There is no command "${asked}"`, {
+        hint: close ? `Did you mean "mlv ${close}"?` : 'See "mlv --help".',
+      })
     }
     const { configure } = await entry.load()
-    const program = new Command('mlv').exitOverride().enablePositionalOptions().configureOutput({ writeErr: () => {} })
+    const program = new Command('mlv')
+      .exitOverride()
+      .enablePositionalOptions()
+      .configureOutput({ writeErr: () => {} })
     const command = program.command(asked!).description(entry.summary).showSuggestionAfterError()
     configure(command, act)
     addGlobalOptions(command)
@@ -132,7 +150,9 @@ async function main(args: string[]): Promise<number> {
     await project?.close().catch(() => {})
     if (error instanceof CommanderError) {
       if (error.exitCode === 0) return 0
-      output.error(new MlvError('USAGE', error.message.replace(/^error: /, '').split('\n')[0]!, { hint: `See "mlv ${name(args)} --help".` }))
+      output.error(
+        new MlvError('USAGE', error.message.replace(/^error: /, '').split('\n')[0]!, { hint: `See "mlv ${name(args)} --help".` }),
+      )
       return 2
     }
     const failure = interrupt.signal.aborted ? interrupt.signal.reason : error

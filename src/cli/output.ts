@@ -35,7 +35,10 @@ export function createOutput(options: OutputOptions, stdout: NodeJS.WriteStream,
     ...options,
     answer(value, render) {
       if (options.json) {
-        line(stdout, JSON.stringify(value, (_key, item) => (typeof item === 'number' && !Number.isFinite(item) ? String(item) : item), 2))
+        line(
+          stdout,
+          JSON.stringify(value, (_key, item) => (typeof item === 'number' && !Number.isFinite(item) ? String(item) : item), 2),
+        )
         return
       }
       const text = render()
@@ -57,7 +60,8 @@ export function createOutput(options: OutputOptions, stdout: NodeJS.WriteStream,
         line(stderr, printable(`error: ${message}`))
         if (hint) line(stderr, printable(`  ${hint}`))
       }
-      if (options.verbose && error instanceof Error && error.cause instanceof Error) line(stderr, `  cause: ${printable(error.cause.message)}`)
+      if (options.verbose && error instanceof Error && error.cause instanceof Error)
+        line(stderr, `  cause: ${printable(error.cause.message)}`)
     },
   }
 }
