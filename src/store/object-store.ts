@@ -1,8 +1,50 @@
 import type { Oid } from '../base/oid.ts'
 import type { Blobs } from './blobs.ts'
+import type { StoreDescription } from './layout.ts'
+import type { LooseObjects } from './loose.ts'
+import type { Location } from './pack-index.ts'
+import type { StoreWriter } from './store-writer.ts'
 
-/** Objects in any place that keeps blobs. */
+export interface Policy {
+  /** objects of this many bytes and more lie whole under objects/ (caches); undefined: never */
+  looseFrom: number | undefined
+  /** objects of this many bytes and more are cut into chunks (remotes); undefined: never */
+  chunkFrom: number | undefined
+}
+
+export interface ReadOptions {
+  /** ranges under way at once; 4 by default */
+  concurrency?: number
+  signal?: AbortSignal
+}
+
+/** Objects in any place that keeps blobs: the cache and every remote. */
 export interface ObjectStore {
   readonly blobs: Blobs
+  readonly description: StoreDescription
+  readonly policy: Policy
+  /** whole objects as files; only in a cache */
+  readonly loose: LooseObjects | undefined
+  /** Lists the indexes again and reads the new ones. */
+  refresh(): Promise<void>
+  /** Whether the object is here and no collector has condemned it. Answers from memory, without a request. */
+  has(oid: Oid): boolean
+  /** Where a packed object lies; `bytes` wins over `recipe`. Condemned places still answer. */
+  locate(oid: Oid): Location | undefined
+  /** A small object or tree page, verified. @throws OBJECT_MISSING, OBJECT_CORRUPT, OBJECT_PURGED */
+  read(oid: Oid, options?: ReadOptions): Promise<Buffer>
+  /** Small objects in the order that is cheapest to read, verified; near ranges of a pack are read as one.
+   *  @throws as read does, at the first that fails */
+  readEach(oids: Iterable<Oid>, each: (oid: Oid, bytes: Buffer) => void | Promise<void>, options?: ReadOptions): Promise<void>
+  /** An object of any size in pieces, verified: the last piece is followed by an error when the whole does not hash to the oid. */
+  stream(oid: Oid, options?: ReadOptions): AsyncGenerator<Buffer>
+  /** Chunks already here, for a writer that cuts a new version of a large file. Reads the chunk indexes first. */
+  loadChunkIndexes(): Promise<void>
+  hasChunk(oid: Oid): boolean
+  writer(options?: { concurrency?: number; signal?: AbortSignal }): StoreWriter
+  /** Records that an object's stored bytes are wrong, so that it counts as missing and can be written again. */
+  setAside(oid: Oid): Promise<void>
+  /** Tells readers of an index just written. */
+  adopt(oid: Oid, bytes: Buffer, chunks: boolean): void
+  close(): void
 }
-export type { Oid }

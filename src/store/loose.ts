@@ -1,0 +1,140 @@
+import { randomBytes } from 'node:crypto'
+import { existsSync, mkdirSync, renameSync, unlinkSync } from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { flushFolder } from '../base/atomic.ts'
+import { fileError, systemCode } from '../base/errors.ts'
+import { createOidHash, type Oid } from '../base/oid.ts'
+import { KEYS } from './layout.ts'
+
+const PIECE_BYTES = 4 << 20
+/** Written but unflushed bytes after which a flush begins beside the reading, so that the last one is short. */
+const FLUSH_EVERY = 256 << 20
+
+/** Whole objects as read-only files under objects/, so that they can be cloned or linked into the workspace. */
+export interface LooseObjects {
+  path(oid: Oid): string
+  has(oid: Oid): boolean
+  /** Copies a file in, hashing what is copied. Durable after flush().
+   *  @param source opened for reading   @returns its oid and size */
+  storeFile(source: FileHandle, options?: { signal?: AbortSignal; onBytes?: (count: number) => void }): Promise<{ oid: Oid; size: number }>
+  /** Writes pieces that must hash to `oid`. Durable after flush(). @throws OBJECT_CORRUPT */
+  storeStream(oid: Oid, pieces: AsyncIterable<Buffer>): Promise<number>
+  /** Makes the names of all that was stored durable. */
+  flush(): void
+  /** Moves a corrupt object out of the way. */
+  setAside(oid: Oid): void
+}
+
+export function createLooseObjects(root: string): LooseObjects {
+  const folders = new Set<string>()
+  const path = (oid: Oid) => join(root, KEYS.object(oid))
+
+  async function openTemporary(): Promise<{ file: FileHandle; name: string }> {
+    mkdirSync(join(root, 'tmp'), { recursive: true })
+    const name = join(root, 'tmp', `object-${randomBytes(8).toString('hex')}`)
+    return { file: await open(name, 'wx', 0o444), name }
+  }
+
+  function settle(temporary: string, oid: Oid): void {
+    const final = path(oid)
+    const folder = dirname(final)
+    mkdirSync(folder, { recursive: true })
+    renameSync(temporary, final)
+    folders.add(folder)
+  }
+
+  /** Writes pieces to a temporary file, each while the next one is made; a piece stays untouched until two more were taken. */
+  async function write(pieces: AsyncIterable<Buffer>, finish: (size: number) => Oid): Promise<number> {
+    const temporary = await openTemporary()
+    let size = 0
+    let unflushed = 0
+    let flushing: Promise<void> = Promise.resolve()
+    let writing: Promise<void> = Promise.resolve()
+    async function writePiece(piece: Buffer, at: number): Promise<void> {
+      let done = 0
+      while (done < piece.length) done += (await temporary.file.write(piece, done, piece.length - done, at + done)).bytesWritten
+    }
+    try {
+      for await (const piece of pieces) {
+        // The next piece is read and hashed while this one is written.
+        await writing
+        writing = writePiece(piece, size)
+        writing.catch(() => {})
+        size += piece.length
+        unflushed += piece.length
+        if (unflushed >= FLUSH_EVERY) {
+          await flushing
+          unflushed = 0
+          flushing = temporary.file.datasync()
+          flushing.catch(() => {})
+        }
+      }
+      await writing
+      await flushing
+      const oid = finish(size)
+      await temporary.file.sync()
+      await temporary.file.close()
+      settle(temporary.name, oid)
+      return size
+    } catch (error) {
+      await Promise.allSettled([writing, flushing])
+      await temporary.file.close().catch(() => {})
+      try {
+        unlinkSync(temporary.name)
+      } catch (gone) {
+        if (systemCode(gone) !== 'ENOENT') throw fileError(gone, 'deleting', temporary.name)
+      }
+      throw fileError(error, 'writing', temporary.name)
+    }
+  }
+
+  return {
+    path,
+    has: (oid) => existsSync(path(oid)),
+    async storeFile(source, options = {}) {
+      const hash = createOidHash()
+      let oid: Oid | undefined
+      async function* pieces(): AsyncGenerator<Buffer> {
+        // Three buffers: one is filled, one hashed, one written.
+        const buffers = Array.from({ length: 3 }, () => Buffer.allocUnsafeSlow(PIECE_BYTES))
+        let at = 0
+        let turn = 0
+        let pending = source.read(buffers[0]!, 0, PIECE_BYTES, 0)
+        for (;;) {
+          const { bytesRead } = await pending
+          if (bytesRead === 0) return
+          options.signal?.throwIfAborted()
+          const piece = buffers[turn]!.subarray(0, bytesRead)
+          at += bytesRead
+          turn = (turn + 1) % 3
+          pending = source.read(buffers[turn]!, 0, PIECE_BYTES, at)
+          hash.update(piece)
+          options.onBytes?.(bytesRead)
+          yield piece
+        }
+      }
+      const size = await write(pieces(), () => {
+        oid = hash.digest()
+        return oid
+      })
+      return { oid: oid!, size }
+    },
+    storeStream(oid, pieces) {
+      return write(pieces, () => oid)
+    },
+    flush() {
+      for (const folder of folders) flushFolder(folder)
+      if (folders.size > 0) flushFolder(join(root, 'objects'))
+      folders.clear()
+    },
+    setAside(oid) {
+      const from = path(oid)
+      try {
+        renameSync(from, `${from}.corrupt`)
+      } catch (error) {
+        if (systemCode(error) !== 'ENOENT') throw fileError(error, 'moving', from)
+      }
+    },
+  }
+}

@@ -1,0 +1,160 @@
+import { MlvError } from '../base/errors.ts'
+import { isOid, type Oid, oidOfBytes } from '../base/oid.ts'
+import { checkRow, type PackEntry, ROW_BYTES, readRow } from './pack.ts'
+
+/** An object's pack and its place there. */
+export interface Location extends PackEntry {
+  pack: Oid
+}
+
+/** An index opened over one buffer; nothing is copied out before it is asked for. */
+export interface PackIndex {
+  readonly oid: Oid
+  readonly count: number
+  readonly packs: readonly Oid[]
+  /** indexes whose entries this one repeats */
+  readonly supersedes: readonly Oid[]
+  /** every place of an object in this index's packs */
+  find(oid: Oid): Location[]
+  entries(): Iterable<Location>
+}
+
+/** Layout, little-endian: magic 8 · packs u32 · superseded u32 · entries u32 · zero u32 · pack oids 32 each · superseded oids 32 each ·
+ *  fan-out 256 × u32 (entries whose first byte is at most i) · entries of 52 bytes (a pack's row, then the pack's number u32), sorted by oid, then pack. */
+const MAGIC = 'mlvindx1'
+const HEADER_BYTES = 24
+const ENTRY_BYTES = ROW_BYTES + 4
+export const MAX_ENTRIES = 1_000_000
+
+export interface IndexedPack {
+  oid: Oid
+  table: Buffer
+  count: number
+}
+
+/** Orders rows by oid without making 64-character strings: 32 bits of the oid and the row's number sort as one float. */
+function sortRows(rows: Buffer, count: number): Float64Array {
+  const keys = new Float64Array(count)
+  for (let i = 0; i < count; i++) keys[i] = rows.readUInt32BE(i * ENTRY_BYTES) * 0x200000 + i
+  keys.sort()
+  for (let i = 0; i < count; i++) keys[i] = keys[i]! % 0x200000
+  // Oids that share their first four bytes are rare: an insertion sort over the whole row puts them right.
+  for (let i = 1; i < count; i++) {
+    for (let j = i; j > 0; j--) {
+      const a = keys[j - 1]! * ENTRY_BYTES
+      const b = keys[j]! * ENTRY_BYTES
+      if (rows.readUInt32BE(a) !== rows.readUInt32BE(b) || compareRows(rows, a, b) <= 0) break
+      const swap = keys[j]!
+      keys[j] = keys[j - 1]!
+      keys[j - 1] = swap
+    }
+  }
+  return keys
+}
+
+function compareRows(rows: Buffer, a: number, b: number): number {
+  return rows.compare(rows, b, b + 32, a, a + 32) || rows.readUInt32LE(a + ROW_BYTES) - rows.readUInt32LE(b + ROW_BYTES)
+}
+
+/** Formats an index over packs; equal content gives equal bytes. At most 1,000,000 entries. */
+export function formatIndex(packs: readonly IndexedPack[], supersedes: readonly Oid[] = []): Buffer {
+  const sortedPacks = [...packs].sort((a, b) => (a.oid < b.oid ? -1 : 1))
+  const count = packs.reduce((sum, pack) => sum + pack.count, 0)
+  const rows = Buffer.allocUnsafe(count * ENTRY_BYTES)
+  let at = 0
+  for (const [number, pack] of sortedPacks.entries()) {
+    for (let row = 0; row < pack.count; row++, at += ENTRY_BYTES) {
+      pack.table.copy(rows, at, row * ROW_BYTES, (row + 1) * ROW_BYTES)
+      rows.writeUInt32LE(number, at + ROW_BYTES)
+    }
+  }
+  const header = HEADER_BYTES + 32 * (packs.length + supersedes.length)
+  const bytes = Buffer.alloc(header + 1024 + rows.length)
+  bytes.write(MAGIC, 0, 'latin1')
+  bytes.writeUInt32LE(packs.length, 8)
+  bytes.writeUInt32LE(supersedes.length, 12)
+  bytes.writeUInt32LE(count, 16)
+  let next = HEADER_BYTES
+  for (const oid of [...sortedPacks.map((pack) => pack.oid), ...[...supersedes].sort()]) next += bytes.write(oid, next, 32, 'hex')
+  const order = sortRows(rows, count)
+  const fan = new Uint32Array(256)
+  for (let i = 0; i < count; i++) {
+    const from = order[i]! * ENTRY_BYTES
+    fan[rows[from]!]!++
+    rows.copy(bytes, header + 1024 + i * ENTRY_BYTES, from, from + ENTRY_BYTES)
+  }
+  let sum = 0
+  for (let i = 0; i < 256; i++) {
+    sum += fan[i]!
+    bytes.writeUInt32LE(sum, header + i * 4)
+  }
+  return bytes
+}
+
+/** Opens an index whose bytes hash to `oid`. @throws INDEX_CORRUPT */
+export function openIndex(bytes: Buffer, oid: Oid): PackIndex {
+  const fail = (what: string): never => {
+    throw new MlvError('INDEX_CORRUPT', `The index ${oid} ${what}`, { hint: 'Fetch it again, or push again from a clone that has the data.' })
+  }
+  if (oidOfBytes(bytes) !== oid) fail('does not hash to its name')
+  if (bytes.length < HEADER_BYTES || bytes.toString('latin1', 0, 8) !== MAGIC) fail('does not begin like an index')
+  const packCount = bytes.readUInt32LE(8)
+  const supersededCount = bytes.readUInt32LE(12)
+  const count = bytes.readUInt32LE(16)
+  const header = HEADER_BYTES + 32 * (packCount + supersededCount)
+  const base = header + 1024
+  if (count > MAX_ENTRIES || bytes.length !== base + count * ENTRY_BYTES) fail('has the wrong length')
+  const oids: Oid[] = []
+  for (let at = HEADER_BYTES; at < header; at += 32) oids.push(bytes.toString('hex', at, at + 32) as Oid)
+  const packs = oids.slice(0, packCount)
+  const fan = (byte: number) => (byte < 0 ? 0 : bytes.readUInt32LE(header + byte * 4))
+  for (let byte = 0; byte < 256; byte++) if (fan(byte) < fan(byte - 1) || fan(byte) > count) fail('has a broken fan-out')
+  if (count > 0 && fan(255) !== count) fail('has a broken fan-out')
+
+  function entryAt(i: number): Location {
+    const at = base + i * ENTRY_BYTES
+    const row = bytes.subarray(at, at + ENTRY_BYTES)
+    checkRow(row, 0, fail)
+    const pack = packs[row.readUInt32LE(ROW_BYTES)]
+    if (!pack) return fail('names a pack it does not list')
+    return { ...readRow(row, 0), pack }
+  }
+
+  return {
+    oid,
+    count,
+    packs,
+    supersedes: oids.slice(packCount),
+    find(wanted) {
+      const key = Buffer.from(wanted, 'hex')
+      let low = fan(key[0]! - 1)
+      let high = fan(key[0]!)
+      const end = high
+      while (low < high) {
+        const middle = (low + high) >>> 1
+        const at = base + middle * ENTRY_BYTES
+        if (bytes.compare(key, 0, 32, at, at + 32) < 0) low = middle + 1
+        else high = middle
+      }
+      const found: Location[] = []
+      for (; low < end; low++) {
+        const at = base + low * ENTRY_BYTES
+        if (bytes.compare(key, 0, 32, at, at + 32) !== 0) break
+        found.push(entryAt(low))
+      }
+      return found
+    },
+    *entries() {
+      for (let i = 0; i < count; i++) yield entryAt(i)
+    },
+  }
+}
+
+/** Splits a key below index/ into what it names; undefined for foreign files. */
+export function parseIndexKey(key: string): { oid: Oid; chunks: boolean } | undefined {
+  const name = key.slice(key.lastIndexOf('/') + 1)
+  const oid = name.slice(0, 64)
+  const rest = name.slice(64)
+  if (!isOid(oid) || (rest !== '' && rest !== '-chunks')) return undefined
+  return { oid, chunks: rest !== '' }
+}

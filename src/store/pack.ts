@@ -1,0 +1,130 @@
+import { MlvError } from '../base/errors.ts'
+import { type Oid, oidOfBytes } from '../base/oid.ts'
+import { PACK_BYTES } from './layout.ts'
+
+/** What an entry's stored bytes are: the object itself, or the recipe that makes it from chunks. */
+export type EntryType = 'bytes' | 'recipe'
+
+/** Where an object lies in a pack. */
+export interface PackEntry {
+  oid: Oid
+  /** first byte in the pack */
+  offset: number
+  /** stored bytes */
+  length: number
+  /** bytes of the object */
+  size: number
+  type: EntryType
+}
+
+/** Row of a pack's table, little-endian: oid 32 · offset u32 · length u32 · size u48 · type u8 · codec u8. */
+export const ROW_BYTES = 48
+const FOOTER_BYTES = 16
+const MAGIC = 'mlvpack1'
+const TYPES: readonly EntryType[] = ['bytes', 'recipe']
+const CODEC_RAW = 0
+
+export interface SealedPack {
+  oid: Oid
+  bytes: Buffer
+  /** the rows, in the order of offsets; a view into `bytes` */
+  table: Buffer
+  count: number
+}
+
+/** Collects objects in one buffer, so that a caller can read a file straight into its place. */
+export interface PackBuilder {
+  readonly count: number
+  /** Room for `length` bytes at the end, or undefined when they do not fit. What is not kept is given back by the next call. */
+  reserve(length: number): Buffer | undefined
+  /** Keeps the first `length` reserved bytes as an object. */
+  keep(oid: Oid, length: number, size: number, type: EntryType): void
+  /** Appends the table and names the pack. The builder is empty afterwards; its buffer belongs to the result. */
+  seal(): SealedPack
+}
+
+export function readRow(table: Buffer, row: number): PackEntry {
+  const at = row * ROW_BYTES
+  return {
+    oid: table.toString('hex', at, at + 32) as Oid,
+    offset: table.readUInt32LE(at + 32),
+    length: table.readUInt32LE(at + 36),
+    size: table.readUIntLE(at + 40, 6),
+    type: TYPES[table[at + 46]!]!,
+  }
+}
+
+export function createPackBuilder(capacity = PACK_BYTES): PackBuilder {
+  let buffer: Buffer | undefined
+  let rows = Buffer.allocUnsafe(ROW_BYTES * 256)
+  let used = 0
+  let count = 0
+  return {
+    get count() {
+      return count
+    },
+    reserve(length) {
+      buffer ??= Buffer.allocUnsafeSlow(capacity)
+      const room = capacity - FOOTER_BYTES - ROW_BYTES * (count + 1) - used
+      return length > room ? undefined : buffer.subarray(used, used + length)
+    },
+    keep(oid, length, size, type) {
+      const at = count * ROW_BYTES
+      if (at === rows.length) rows = Buffer.concat([rows, Buffer.allocUnsafe(rows.length)])
+      rows.write(oid, at, 32, 'hex')
+      rows.writeUInt32LE(used, at + 32)
+      rows.writeUInt32LE(length, at + 36)
+      rows.writeUIntLE(size, at + 40, 6)
+      rows[at + 46] = TYPES.indexOf(type)
+      rows[at + 47] = CODEC_RAW
+      used += length
+      count++
+    },
+    seal() {
+      if (!buffer) throw new Error('a pack without objects is never written')
+      const end = used + count * ROW_BYTES
+      rows.copy(buffer, used, 0, count * ROW_BYTES)
+      buffer.writeUInt32LE(count, end)
+      buffer.writeUInt32LE(count * ROW_BYTES, end + 4)
+      buffer.write(MAGIC, end + 8, 'latin1')
+      const bytes = buffer.subarray(0, end + FOOTER_BYTES)
+      const sealed = { oid: oidOfBytes(bytes), bytes, table: bytes.subarray(used, end), count }
+      buffer = undefined
+      used = 0
+      count = 0
+      return sealed
+    },
+  }
+}
+
+/** Reads the table of a whole pack and checks that its rows cover the pack without gap or overlap.
+ *  @throws PACK_CORRUPT */
+export function parsePackTable(bytes: Buffer, oid: Oid): { table: Buffer; count: number } {
+  const fail = (what: string): never => {
+    throw new MlvError('PACK_CORRUPT', `The pack ${oid} ${what}`, { hint: 'Fetch it again from a remote that has it, or push it again from a clone that has the data.' })
+  }
+  if (bytes.length < FOOTER_BYTES || bytes.toString('latin1', bytes.length - 8) !== MAGIC) return fail('does not end like a pack')
+  const count = bytes.readUInt32LE(bytes.length - 16)
+  const length = bytes.readUInt32LE(bytes.length - 12)
+  const end = bytes.length - FOOTER_BYTES
+  if (length !== count * ROW_BYTES || length > end) return fail('has a table of the wrong length')
+  const table = bytes.subarray(end - length, end)
+  let offset = 0
+  for (let row = 0; row < count; row++) {
+    checkRow(table, row, fail)
+    const entry = readRow(table, row)
+    if (entry.offset !== offset) return fail(`has a gap or an overlap at row ${row}`)
+    offset += entry.length
+  }
+  if (offset !== end - length) return fail('has bytes that no row names')
+  return { table, count }
+}
+
+/** Checks the fields of a row that do not depend on its neighbours. */
+export function checkRow(table: Buffer, row: number, fail: (what: string) => never): void {
+  const at = row * ROW_BYTES
+  if (table[at + 46]! >= TYPES.length) fail(`has an entry of unknown type ${table[at + 46]}`)
+  if (table[at + 47] !== CODEC_RAW) fail(`has an entry of unknown codec ${table[at + 47]}`)
+  const entry = readRow(table, row)
+  if (entry.type === 'bytes' && entry.length !== entry.size) fail(`has an entry whose lengths differ at row ${row}`)
+}

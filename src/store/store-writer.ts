@@ -1,0 +1,143 @@
+import { oidOfBytes, type Oid } from '../base/oid.ts'
+import type { Blobs } from './blobs.ts'
+import { KEYS } from './layout.ts'
+import { createPackBuilder, type EntryType, type PackBuilder, type SealedPack } from './pack.ts'
+import { formatIndex, type IndexedPack } from './pack-index.ts'
+import { type Chunk, formatRecipe } from './recipe.ts'
+
+/** What a writer has sent so far. */
+export interface Written {
+  packs: number
+  /** bytes of packs and indexes */
+  bytes: number
+  objects: number
+}
+
+/** Puts objects into packs, and what it wrote into indexes. Nothing counts as stored before finish() returns. */
+export interface StoreWriter {
+  readonly written: Written
+  /** Whether this writer already has the object. */
+  has(oid: Oid): boolean
+  /** Room for an object of `length` bytes, to be filled and kept at once. When it answers a promise, wait for it and ask again. */
+  reserve(length: number): Buffer | Promise<void>
+  /** Keeps the first `length` bytes of the last reservation. */
+  keep(oid: Oid, length: number): void
+  /** Adds an object whose bytes are known to hash to `oid`. */
+  add(oid: Oid, bytes: Uint8Array): Promise<void>
+  addChunk(oid: Oid, bytes: Uint8Array): Promise<void>
+  hasChunk(oid: Oid): boolean
+  /** Adds a large object as a recipe over chunks that were added or are in the store. */
+  addRecipe(oid: Oid, chunks: readonly Chunk[]): Promise<void>
+  /** Writes what is left, chunks before recipes, packs before indexes. */
+  finish(): Promise<void>
+}
+
+/** An index at least every so many packs, so that an interrupted push loses little. */
+const PACKS_PER_INDEX = 64
+
+export interface WriterOptions {
+  /** packs being written at once; each holds up to 32 MiB of memory */
+  concurrency: number
+  signal?: AbortSignal
+  /** told of each index once it is durable */
+  onIndex(oid: Oid, bytes: Buffer, chunks: boolean): void
+}
+
+export function createStoreWriter(blobs: Blobs, options: WriterOptions): StoreWriter {
+  const written: Written = { packs: 0, bytes: 0, objects: 0 }
+  const kept = new Set<Oid>()
+  const keptChunks = new Set<Oid>()
+  const objects = { builder: createPackBuilder(), durable: [] as IndexedPack[], chunks: false }
+  const chunks = { builder: createPackBuilder(), durable: [] as IndexedPack[], chunks: true }
+  type Side = typeof objects
+  const flying = new Set<Promise<void>>()
+  let failure: { error: unknown } | undefined
+
+  async function putPack(side: Side, pack: SealedPack): Promise<void> {
+    await blobs.put(KEYS.pack(pack.oid), pack.bytes, { oid: pack.oid, ifAbsent: false, signal: options.signal })
+    written.packs++
+    written.bytes += pack.bytes.length
+    written.objects += pack.count
+    // A copy of the table, or the index would hold on to every pack's 32 MiB.
+    side.durable.push({ oid: pack.oid, table: Buffer.from(pack.table), count: pack.count })
+  }
+
+  function flyPack(side: Side): void {
+    const flight: Promise<void> = putPack(side, side.builder.seal())
+      .catch((error) => {
+        failure ??= { error }
+      })
+      .finally(() => flying.delete(flight))
+    flying.add(flight)
+  }
+
+  async function launch(side: Side): Promise<void> {
+    flyPack(side)
+    while (flying.size > options.concurrency) await Promise.race(flying)
+    if (failure) throw failure.error
+    if (objects.durable.length + chunks.durable.length >= PACKS_PER_INDEX) await writeIndexes()
+  }
+
+  async function writeIndex(side: Side): Promise<void> {
+    const packs = side.durable.splice(0)
+    if (packs.length === 0) return
+    const bytes = formatIndex(packs)
+    const oid = oidOfBytes(bytes)
+    await blobs.put(side.chunks ? KEYS.chunkIndex(oid) : KEYS.index(oid), bytes, { oid, signal: options.signal })
+    written.bytes += bytes.length
+    options.onIndex(oid, bytes, side.chunks)
+  }
+
+  async function writeIndexes(): Promise<void> {
+    // A recipe is only found once its chunks are: their packs land first, then their index.
+    if (objects.durable.length > 0 && chunks.builder.count > 0) flyPack(chunks)
+    await Promise.all(flying)
+    if (failure) throw failure.error
+    await writeIndex(chunks)
+    await writeIndex(objects)
+  }
+
+  async function addTo(side: Side, oid: Oid, bytes: Uint8Array, size: number, type: EntryType): Promise<void> {
+    let room = side.builder.reserve(bytes.length)
+    while (!room) {
+      if (side.builder.count === 0) throw new Error(`an object of ${bytes.length} bytes does not fit a pack`)
+      await launch(side)
+      room = side.builder.reserve(bytes.length)
+    }
+    room.set(bytes)
+    side.builder.keep(oid, bytes.length, size, type)
+  }
+
+  function reserveIn(builder: PackBuilder, length: number): Buffer | Promise<void> {
+    return builder.reserve(length) ?? launch(objects)
+  }
+
+  return {
+    written,
+    has: (oid) => kept.has(oid),
+    reserve: (length) => reserveIn(objects.builder, length),
+    keep(oid, length) {
+      objects.builder.keep(oid, length, length, 'bytes')
+      kept.add(oid)
+    },
+    async add(oid, bytes) {
+      kept.add(oid)
+      await addTo(objects, oid, bytes, bytes.length, 'bytes')
+    },
+    async addChunk(oid, bytes) {
+      keptChunks.add(oid)
+      await addTo(chunks, oid, bytes, bytes.length, 'bytes')
+    },
+    hasChunk: (oid) => keptChunks.has(oid),
+    async addRecipe(oid, list) {
+      kept.add(oid)
+      const size = list.reduce((sum, chunk) => sum + chunk.length, 0)
+      await addTo(objects, oid, Buffer.from(formatRecipe(list)), size, 'recipe')
+    },
+    async finish() {
+      if (chunks.builder.count > 0) await launch(chunks)
+      if (objects.builder.count > 0) await launch(objects)
+      await writeIndexes()
+    },
+  }
+}

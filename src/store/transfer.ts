@@ -1,0 +1,151 @@
+import { mapBounded } from '../base/concurrency.ts'
+import { hasCode } from '../base/errors.ts'
+import { type Oid, oidOfBytes } from '../base/oid.ts'
+import { CHUNKING, createCutter } from './chunker.ts'
+import type { ObjectStore } from './object-store.ts'
+import type { Chunk } from './recipe.ts'
+import type { StoreWriter } from './store-writer.ts'
+
+/** An object that a revision needs. */
+export interface Wanted {
+  oid: Oid
+  /** bytes; undefined for tree pages, which are small */
+  size: number | undefined
+}
+
+export interface TransferPlan {
+  /** objects that travel whole, in packs */
+  small: Wanted[]
+  /** objects that are cut into chunks, or land as files */
+  large: { oid: Oid; size: number }[]
+  /** wanted objects that `from` does not have */
+  missing: Wanted[]
+  /** bytes of small and large, as far as known */
+  bytes: number
+}
+
+export interface TransferOptions {
+  concurrency?: number
+  signal?: AbortSignal
+  /** told of bytes of objects as they are done */
+  onBytes?: (count: number) => void
+}
+
+export interface Transferred {
+  objects: number
+  /** bytes of the objects */
+  bytes: number
+  /** bytes of packs and indexes written */
+  written: number
+  /** bytes of large files that chunks already there made needless to send */
+  saved: number
+  /** objects that turned out missing or corrupt at the source */
+  failed: { oid: Oid; error: Error }[]
+}
+
+/** Decides what must travel; reads nothing but what both stores know of themselves. */
+export function planTransfer(from: ObjectStore, to: ObjectStore, wanted: Iterable<Wanted>): TransferPlan {
+  const plan: TransferPlan = { small: [], large: [], missing: [], bytes: 0 }
+  const border = Math.min(to.policy.chunkFrom ?? Number.POSITIVE_INFINITY, to.policy.looseFrom ?? Number.POSITIVE_INFINITY)
+  const seen = new Set<Oid>()
+  for (const item of wanted) {
+    if (seen.has(item.oid) || to.has(item.oid)) continue
+    seen.add(item.oid)
+    if (!from.has(item.oid)) {
+      plan.missing.push(item)
+      continue
+    }
+    plan.bytes += item.size ?? 0
+    if (item.size !== undefined && item.size >= border) plan.large.push({ oid: item.oid, size: item.size })
+    else plan.small.push(item)
+  }
+  return plan
+}
+
+/** Cuts one large object into chunks and sends those that the store lacks. @returns bytes that need not be sent */
+async function sendChunked(item: { oid: Oid; size: number }, pieces: AsyncIterable<Buffer>, to: ObjectStore, writer: StoreWriter): Promise<number> {
+  await to.loadChunkIndexes()
+  const cutter = createCutter()
+  const chunks: Chunk[] = []
+  const scratch = Buffer.allocUnsafeSlow(CHUNKING.max)
+  let held = 0
+  let saved = 0
+  async function finish(length: number): Promise<void> {
+    const bytes = scratch.subarray(0, length)
+    const oid = oidOfBytes(bytes)
+    chunks.push({ oid, length })
+    if (to.hasChunk(oid) || writer.hasChunk(oid)) saved += length
+    else await writer.addChunk(oid, bytes)
+    held = 0
+  }
+  for await (const piece of pieces) {
+    let at = 0
+    for (const length of cutter.push(piece)) {
+      at += piece.copy(scratch, held, at, at + length - held)
+      await finish(length)
+    }
+    held += piece.copy(scratch, held, at)
+  }
+  const last = cutter.end()
+  if (last !== undefined) await finish(last)
+  await writer.addRecipe(item.oid, chunks)
+  return saved
+}
+
+/** Carries a plan out. Every object is hashed on its way; nothing counts as stored before the end, but packs already indexed stay.
+ *  Objects that prove missing or corrupt at the source are left out and named. @throws what the stores throw when the destination fails */
+export async function applyTransfer(plan: TransferPlan, from: ObjectStore, to: ObjectStore, options: TransferOptions = {}): Promise<Transferred> {
+  const concurrency = options.concurrency ?? 4
+  const writer = to.writer({ concurrency: Math.min(concurrency, 4), signal: options.signal })
+  const result: Transferred = { objects: 0, bytes: 0, written: 0, saved: 0, failed: [] }
+  const done = (bytes: number) => {
+    result.objects++
+    result.bytes += bytes
+    options.onBytes?.(bytes)
+  }
+  function fail(oid: Oid, error: unknown): void {
+    if (!hasCode(error, 'OBJECT_CORRUPT', 'OBJECT_MISSING', 'OBJECT_PURGED', 'PACK_CORRUPT', 'BLOB_MISSING')) throw error
+    result.failed.push({ oid, error })
+  }
+  const read = { concurrency, signal: options.signal }
+  const add = async (oid: Oid, bytes: Buffer) => {
+    await writer.add(oid, bytes)
+    done(bytes.length)
+  }
+  try {
+    await from.readEach(plan.small.map((item) => item.oid), add, read)
+  } catch (error) {
+    if (!hasCode(error, 'OBJECT_CORRUPT', 'OBJECT_MISSING', 'OBJECT_PURGED', 'PACK_CORRUPT', 'BLOB_MISSING')) throw error
+    // One bad object must not keep the others back: go on one by one and name it.
+    for (const { oid } of plan.small) {
+      if (writer.has(oid)) continue
+      try {
+        await from.readEach([oid], add, read)
+      } catch (single) {
+        fail(oid, single)
+      }
+    }
+  }
+  const { loose } = to
+  await mapBounded(plan.large, loose ? 2 : 1, async (item) => {
+    try {
+      if (loose) await loose.storeStream(item.oid, counted(from.stream(item.oid, read), options.onBytes))
+      else result.saved += await sendChunked(item, counted(from.stream(item.oid, read), options.onBytes), to, writer)
+      result.objects++
+      result.bytes += item.size
+    } catch (error) {
+      fail(item.oid, error)
+    }
+  })
+  loose?.flush()
+  await writer.finish()
+  result.written = writer.written.bytes
+  return result
+}
+
+async function* counted(pieces: AsyncIterable<Buffer>, onBytes: ((count: number) => void) | undefined): AsyncGenerator<Buffer> {
+  for await (const piece of pieces) {
+    yield piece
+    onBytes?.(piece.length)
+  }
+}
