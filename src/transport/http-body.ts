@@ -1,0 +1,58 @@
+import { MlvError } from '../base/errors.ts'
+import type { GetOptions } from '../store/blobs.ts'
+
+export interface HttpBody {
+  /** destroyed when it is left before its end */
+  stream: AsyncIterable<Uint8Array>
+  /** as announced */
+  length: number | undefined
+  /** the header of a partial answer: `bytes 5-9/100` */
+  contentRange: string | undefined
+}
+
+/** An answer that ended before it should, or another part than asked for. Worth another try. */
+export class ShortBody extends Error {
+  toFailure(url: string): MlvError {
+    return new MlvError('REMOTE_FAILED', `The answer broke off again and again: ${url} (${this.message})`, {
+      hint: 'Check the network, then run the command again.',
+      cause: this,
+    })
+  }
+}
+
+/** @returns the Range header for part of a blob; undefined for the whole */
+export function rangeHeader({ start = 0, end }: GetOptions): string | undefined {
+  if (end === undefined) return start === 0 ? undefined : `bytes=${start}-`
+  return `bytes=${start}-${end - 1}`
+}
+
+/** Reads a body into one buffer of the announced length. A server that ignored the range sends all: the part is cut out.
+ *  @throws ShortBody; the signal's reason */
+export async function collectBody(body: HttpBody, { start = 0, end, signal }: GetOptions): Promise<Uint8Array> {
+  const bytes = await collect(body, signal)
+  if (body.contentRange === undefined) return start === 0 && end === undefined ? bytes : bytes.subarray(start, end)
+  const first = Number(/^bytes (\d+)-/.exec(body.contentRange)?.[1])
+  if (first !== start) throw new ShortBody(`asked for bytes from ${start}, got ${body.contentRange}`)
+  return bytes
+}
+
+async function collect({ stream, length }: HttpBody, signal: AbortSignal | undefined): Promise<Uint8Array> {
+  const whole = length === undefined ? undefined : Buffer.allocUnsafe(length)
+  const parts: Uint8Array[] = []
+  let done = 0
+  try {
+    for await (const part of stream) {
+      signal?.throwIfAborted()
+      if (whole && done + part.length > whole.length) throw new ShortBody(`more than the ${length} bytes announced`)
+      if (whole) whole.set(part, done)
+      else parts.push(part)
+      done += part.length
+    }
+  } catch (error) {
+    signal?.throwIfAborted()
+    if (error instanceof ShortBody) throw error
+    throw new ShortBody(`${(error as Error).message} after ${done} of ${length ?? 'unknown'} bytes`, { cause: error })
+  }
+  if (whole && done < whole.length) throw new ShortBody(`${done} of ${length} bytes`)
+  return whole ?? Buffer.concat(parts)
+}

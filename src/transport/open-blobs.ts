@@ -1,0 +1,55 @@
+import { MlvError } from '../base/errors.ts'
+import type { Blobs } from '../store/blobs.ts'
+import { type PlaceContext, parseEndpoint, parsePlace } from './place.ts'
+
+/** Settings of a place, with the keys they have in config files. */
+export interface PlaceSettings {
+  /** a folder, s3://bucket/prefix or http(s)://… */
+  url: string
+  endpoint?: string
+  region?: string
+  profile?: string
+  path_style?: boolean
+  sse?: string
+  sse_kms_key?: string
+  checksum?: 'sha256' | 'md5' | 'none'
+}
+
+/** Opens the place that `settings` name. Nothing is asked of it yet, so a wrong password shows at the first request.
+ *  @throws CONFIG_INVALID, SECRET_REFUSED */
+export async function openBlobs(settings: PlaceSettings, context: PlaceContext): Promise<Blobs> {
+  const place = parsePlace(settings.url, context)
+  switch (place.kind) {
+    case 'folder': {
+      const { createDirBlobs } = await import('./dir-blobs.ts')
+      return createDirBlobs({ root: place.folder, url: settings.url })
+    }
+    case 'http': {
+      const { createHttpBlobs } = await import('./http-blobs.ts')
+      return createHttpBlobs({ url: place.url })
+    }
+    case 's3': {
+      checkS3Settings(settings)
+      const { createS3Blobs } = await import('./s3-blobs.ts')
+      return createS3Blobs({
+        bucket: place.bucket,
+        prefix: place.prefix,
+        endpoint: settings.endpoint === undefined ? undefined : parseEndpoint(settings.endpoint),
+        region: settings.region,
+        profile: settings.profile,
+        pathStyle: settings.path_style,
+        sse: settings.sse,
+        sseKmsKey: settings.sse_kms_key,
+        checksum: settings.checksum,
+        env: context.env,
+      })
+    }
+  }
+}
+
+function checkS3Settings({ checksum, sse }: PlaceSettings): void {
+  if (checksum !== undefined && !['sha256', 'md5', 'none'].includes(checksum))
+    throw new MlvError('CONFIG_INVALID', `A remote's checksum cannot be "${checksum}"`, { hint: 'It is sha256, md5 or none.' })
+  if (sse !== undefined && !['AES256', 'aws:kms', 'aws:kms:dsse'].includes(sse))
+    throw new MlvError('CONFIG_INVALID', `A remote's sse cannot be "${sse}"`, { hint: 'It is AES256 or aws:kms.' })
+}

@@ -1,0 +1,287 @@
+import { createHash } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  DeleteObjectCommand,
+  GetObjectCommand,
+  type GetObjectCommandOutput,
+  HeadObjectCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  type PutObjectCommandInput,
+  S3Client,
+  type S3ClientConfig,
+} from '@aws-sdk/client-s3'
+import { MlvError } from '../base/errors.ts'
+import { type Oid, oidOfBytes } from '../base/oid.ts'
+import type { Blobs, GetOptions } from '../store/blobs.ts'
+import { collectBody, rangeHeader, ShortBody } from './http-body.ts'
+import { REFUSED_BYTES, type S3Place, s3Error, statusOf } from './s3-error.ts'
+
+export interface S3Options {
+  bucket: string
+  /** keys start with it and a slash; '' for the whole bucket */
+  prefix: string
+  /** of another server than Amazon's */
+  endpoint?: string
+  region?: string
+  /** of ~/.aws/config and ~/.aws/credentials */
+  profile?: string
+  /** bucket in the path, not in the host name; the default where an endpoint is given */
+  pathStyle?: boolean
+  sse?: string
+  sseKmsKey?: string
+  /** what the server checks an upload against; md5 or none for servers that refuse the newer checksums */
+  checksum?: 'sha256' | 'md5' | 'none'
+  accessKeyId?: string
+  secretAccessKey?: string
+  sessionToken?: string
+  env: Record<string, string | undefined>
+}
+
+/** Sockets kept open at most, and so requests at once. */
+const MAX_SOCKETS = 64
+/** Tries of one request: with the doubling pause between them, a fault of a few seconds goes unseen. */
+const MAX_ATTEMPTS = 5
+const CONNECT_TIMEOUT_MS = 10_000
+/** without a byte in either direction */
+const IDLE_TIMEOUT_MS = 60_000
+
+const SILENT = { trace() {}, debug() {}, info() {}, warn() {}, error() {} }
+
+/** A bucket, or a part of it. Uploads are one PUT each, which the server checks against the SHA-256 they are signed with; requests are repeated on passing faults. */
+export async function createS3Blobs(options: S3Options): Promise<Blobs> {
+  const client = await openClient(options)
+  const { bucket, checksum = 'sha256' } = options
+  const start = options.prefix === '' ? '' : `${options.prefix.replace(/^\/+|\/+$/g, '')}/`
+  const place: S3Place = {
+    url: `s3://${bucket}${start === '' ? '' : `/${start.slice(0, -1)}`}`,
+    bucket,
+    endpoint: options.endpoint,
+    profile: options.profile ?? options.env.AWS_PROFILE,
+  }
+  const common = (key: string) => ({ Bucket: bucket, Key: start + key })
+  // Found out by the first conditional upload that the server refuses.
+  let knowsConditions = true
+  let credentialsFound: Promise<unknown> | undefined
+
+  /** Asks for credentials apart from the first request: a network fault on the way to them is none of the server's. */
+  function findCredentials(): Promise<unknown> {
+    credentialsFound ??= Promise.resolve(client.config.credentials()).catch((error) => {
+      throw s3Error(Object.assign(new Error(error.message), { name: 'CredentialsProviderError', cause: error }), place, '')
+    })
+    return credentialsFound
+  }
+
+  async function ask<T>(doing: string, signal: AbortSignal | undefined, request: () => Promise<T>): Promise<T> {
+    signal?.throwIfAborted()
+    await findCredentials()
+    try {
+      return await request()
+    } catch (error) {
+      signal?.throwIfAborted()
+      throw s3Error(error, place, doing)
+    }
+  }
+
+  const exists = (key: string, signal: AbortSignal | undefined) =>
+    client.send(new HeadObjectCommand(common(key)), { abortSignal: signal }).then(
+      (found) => found,
+      (error) => {
+        if (statusOf(error) === 404) return undefined
+        throw error
+      },
+    )
+
+  async function upload(input: PutObjectCommandInput, oid: Oid, signal: AbortSignal | undefined): Promise<void> {
+    const command = new PutObjectCommand(input)
+    // The signer takes this header as it is instead of hashing the body again.
+    command.middlewareStack.add(
+      (next) => (args) => {
+        ;(args.request as { headers: Record<string, string> }).headers['x-amz-content-sha256'] = oid
+        return next(args)
+      },
+      { step: 'build', name: 'knownPayloadHash' },
+    )
+    await client.send(command, { abortSignal: signal })
+  }
+
+  async function uploadIfAbsent(
+    key: string,
+    input: PutObjectCommandInput,
+    oid: Oid,
+    signal: AbortSignal | undefined,
+  ): Promise<'written' | 'present'> {
+    if (knowsConditions) {
+      try {
+        await upload({ ...input, IfNoneMatch: '*' }, oid, signal)
+        return 'written'
+      } catch (error) {
+        const status = statusOf(error)
+        if (status === 412) return 'present'
+        // 409: another writer of this key came in between; it may have failed.
+        const isRefusal = status === 501 || (status === 400 && !REFUSED_BYTES.includes((error as Error).name))
+        if (!isRefusal && status !== 409) throw error
+        if (await exists(key, signal)) return 'present'
+        await upload(input, oid, signal)
+        knowsConditions = !isRefusal
+        return 'written'
+      }
+    }
+    if (await exists(key, signal)) return 'present'
+    await upload(input, oid, signal)
+    return 'written'
+  }
+
+  return {
+    url: place.url,
+    close: () => client.destroy(),
+
+    get: (key, range = {}) =>
+      ask(`reading ${key}`, range.signal, async () => {
+        if (range.end !== undefined && range.end <= (range.start ?? 0)) {
+          if (await exists(key, range.signal)) return new Uint8Array(0)
+          throw new MlvError('BLOB_MISSING', `${place.url} has no ${key}`, {
+            hint: 'Run "mlv fsck" to see what else is missing.',
+          })
+        }
+        return download(client, { ...common(key), Range: rangeHeader(range) }, range)
+      }),
+
+    put: (key, bytes, { oid = oidOfBytes(bytes), ifAbsent = false, signal } = {}) =>
+      ask(`writing ${key}`, signal, async () => {
+        const input: PutObjectCommandInput = {
+          ...common(key),
+          Body: bytes,
+          ContentLength: bytes.length,
+          ...(checksum === 'sha256' ? { ChecksumSHA256: Buffer.from(oid, 'hex').toString('base64') } : {}),
+          ...(checksum === 'md5' ? { ContentMD5: createHash('md5').update(bytes).digest('base64') } : {}),
+          ServerSideEncryption: options.sse as PutObjectCommandInput['ServerSideEncryption'],
+          SSEKMSKeyId: options.sseKmsKey,
+        }
+        if (ifAbsent) return uploadIfAbsent(key, input, oid, signal)
+        await upload(input, oid, signal)
+        return 'written'
+      }),
+
+    async *list(prefix, signal) {
+      let token: string | undefined
+      do {
+        const input = { Bucket: bucket, Prefix: start + prefix, ContinuationToken: token }
+        const page = await ask(`listing ${prefix}`, signal, () =>
+          client.send(new ListObjectsV2Command(input), { abortSignal: signal }),
+        )
+        // Consoles make empty blobs that end in a slash to show a folder.
+        for (const { Key, Size, LastModified } of page.Contents ?? [])
+          if (Key && !Key.endsWith('/'))
+            yield { key: Key.slice(start.length), size: Size ?? 0, modified: LastModified?.getTime() ?? 0 }
+        token = page.IsTruncated ? page.NextContinuationToken : undefined
+      } while (token !== undefined)
+    },
+
+    head: (key, signal) =>
+      ask(`looking for ${key}`, signal, async () => {
+        const found = await exists(key, signal)
+        return found && { key, size: found.ContentLength ?? 0, modified: found.LastModified?.getTime() ?? 0 }
+      }),
+
+    delete: (key, signal) =>
+      ask(`deleting ${key}`, signal, async () => {
+        try {
+          await client.send(new DeleteObjectCommand(common(key)), { abortSignal: signal })
+        } catch (error) {
+          if (!(error instanceof Error) || error.name !== 'NoSuchKey') throw error
+        }
+      }),
+  }
+}
+
+async function openClient(options: S3Options): Promise<S3Client> {
+  const { endpoint, region, profile, pathStyle = endpoint !== undefined } = options
+  const agent = { maxSockets: MAX_SOCKETS, keepAlive: true }
+  const config: S3ClientConfig = {
+    endpoint,
+    region,
+    profile,
+    forcePathStyle: pathStyle,
+    credentials: givenCredentials(options),
+    maxAttempts: MAX_ATTEMPTS,
+    retryMode: 'standard',
+    followRegionRedirects: true,
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED',
+    // Waiting for "100 Continue" costs a round trip and, in the SDK, a new connection for each upload.
+    expectContinueHeader: false,
+    requestHandler: {
+      httpAgent: agent,
+      httpsAgent: agent,
+      connectionTimeout: CONNECT_TIMEOUT_MS,
+      socketTimeout: IDLE_TIMEOUT_MS,
+      logger: SILENT,
+    },
+    logger: SILENT,
+  }
+  const client = quietly(() => new S3Client(config))
+  if (region !== undefined) return client
+  try {
+    await client.config.region()
+    return client
+  } catch {
+    // Nothing names a region. Amazon redirects from this one, and other servers do not mind.
+    client.destroy()
+    return quietly(() => new S3Client({ ...config, region: 'us-east-1' }))
+  }
+}
+
+/** Credentials handed in or in the environment; undefined leaves the search to the SDK, which looks at them itself, but reads files first. */
+function givenCredentials({
+  accessKeyId,
+  secretAccessKey,
+  sessionToken,
+  profile,
+  env,
+}: S3Options): S3ClientConfig['credentials'] {
+  if (accessKeyId && secretAccessKey) return { accessKeyId, secretAccessKey, sessionToken }
+  if (profile || env.AWS_PROFILE || !env.AWS_ACCESS_KEY_ID || !env.AWS_SECRET_ACCESS_KEY) return undefined
+  return { accessKeyId: env.AWS_ACCESS_KEY_ID, secretAccessKey: env.AWS_SECRET_ACCESS_KEY, sessionToken: env.AWS_SESSION_TOKEN }
+}
+
+const NOTICE_SWITCH = 'AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'
+
+/** The first client of a process prints a notice on older Node versions, which this environment variable alone turns off. Later ones are silent. */
+function quietly<T>(make: () => T): T {
+  const before = process.env[NOTICE_SWITCH]
+  process.env[NOTICE_SWITCH] = 'true'
+  try {
+    return make()
+  } finally {
+    if (before === undefined) delete process.env[NOTICE_SWITCH]
+    else process.env[NOTICE_SWITCH] = before
+  }
+}
+
+/** The SDK repeats a request until it is answered; an answer that breaks off is ours to repeat. */
+async function download(
+  client: S3Client,
+  input: { Bucket: string; Key: string; Range: string | undefined },
+  range: GetOptions,
+): Promise<Uint8Array> {
+  for (let attempt = 1; ; attempt++) {
+    let answer: GetObjectCommandOutput
+    try {
+      answer = await client.send(new GetObjectCommand(input), { abortSignal: range.signal })
+    } catch (error) {
+      if (statusOf(error) === 416) return new Uint8Array(0)
+      throw error
+    }
+    try {
+      return await collectBody(
+        { stream: answer.Body as AsyncIterable<Uint8Array>, length: answer.ContentLength, contentRange: answer.ContentRange },
+        range,
+      )
+    } catch (error) {
+      if (!(error instanceof ShortBody) || range.signal?.aborted) throw error
+      if (attempt === MAX_ATTEMPTS) throw error.toFailure(`s3://${input.Bucket}/${input.Key}`)
+      await sleep(100 * 2 ** attempt * Math.random(), undefined, { signal: range.signal })
+    }
+  }
+}
