@@ -1,0 +1,58 @@
+import { MlvError } from '../base/errors.ts'
+
+/** Where an MLflow server answers and what lets us in. */
+export interface Tracking {
+  /** http(s)://host/prefix, no credentials, no trailing slash: safe to print */
+  url: string
+  /** the Authorization header; never printed */
+  authorization: string | undefined
+}
+
+function basic(username: string, password: string): string {
+  return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`
+}
+
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    // A lone % is no escape: the user typed the password as it is.
+    return part
+  }
+}
+
+function refuseScheme(text: string): MlvError {
+  const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(text)?.[1]?.toLowerCase()
+  const shown = text.replace(/\/\/[^/@]*@/, '//').slice(0, 120)
+  if (scheme?.startsWith('databricks'))
+    return new MlvError('USAGE', `mlv speaks to MLflow servers over http(s), not to "${shown}"`, {
+      hint: 'Give the https:// address of a tracking server with --tracking-uri.',
+    })
+  const backend = scheme === undefined || scheme === 'file' ? `file store of "${shown}"` : `"${shown}"`
+  return new MlvError('USAGE', `mlv speaks to MLflow servers over http(s), not to the ${backend} itself`, {
+    hint:
+      scheme === undefined || scheme === 'file'
+        ? 'Run "mlflow server --port 5000" over that folder, then give --tracking-uri http://127.0.0.1:5000.'
+        : `Run "mlflow server --backend-store-uri ${shown} --port 5000", then give --tracking-uri http://127.0.0.1:5000.`,
+  })
+}
+
+/** Reads a tracking URI as a person gives it: also one copied from the browser with its #/experiments part. Credentials come from the URI,
+ *  else MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, else MLFLOW_TRACKING_TOKEN, as in MLflow's own client.
+ *  @throws USAGE for anything but http and https */
+export function parseTrackingUri(text: string, env: Record<string, string | undefined>): Tracking {
+  let url: URL
+  try {
+    url = new URL(text)
+  } catch {
+    throw refuseScheme(text)
+  }
+  if (url.protocol !== 'http:' && url.protocol !== 'https:') throw refuseScheme(text)
+  const username = decoded(url.username) || env.MLFLOW_TRACKING_USERNAME
+  const password = decoded(url.password) || env.MLFLOW_TRACKING_PASSWORD
+  const token = env.MLFLOW_TRACKING_TOKEN
+  return {
+    url: `${url.protocol}//${url.host}${url.pathname.replace(/\/+$/, '')}`,
+    authorization: username && password ? basic(username, password) : token ? `Bearer ${token}` : undefined,
+  }
+}
