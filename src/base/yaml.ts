@@ -1,4 +1,4 @@
-import { type Document, LineCounter, type ParsedNode, parseDocument } from 'yaml'
+import { type Document, isMap, LineCounter, type ParsedNode, parseDocument } from 'yaml'
 import { MlvError } from './errors.ts'
 
 /** Text larger than this is no file a person wrote. */
@@ -9,12 +9,15 @@ export interface YamlFile {
   document: Document.Parsed
   /** 1-based line and column of a node found by its path of keys, for messages: `mlv.yaml:12:3` */
   at(...path: (string | number)[]): string
+  /** the same of a pair's key */
+  atKey(...path: (string | number)[]): string
 }
 
 /** Parses one YAML 1.2 document strictly: duplicate keys, alias bombs and more than one document are refused.
  *  @throws YAML_INVALID with line and column */
 export function parseYaml(text: string, path: string): YamlFile {
-  if (text.length > MAX_BYTES) throw new MlvError('YAML_INVALID', `${path} is larger than 50 MiB`, { hint: 'Keep data out of it.' })
+  if (text.length > MAX_BYTES)
+    throw new MlvError('YAML_INVALID', `${path} is larger than 50 MiB`, { hint: 'Keep data out of it.' })
   const lines = new LineCounter()
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, prettyErrors: false, merge: false })
   const where = (offset: number) => {
@@ -33,17 +36,27 @@ export function parseYaml(text: string, path: string): YamlFile {
   try {
     value = document.toJS({ maxAliasCount: 100 })
   } catch (error) {
-    throw new MlvError('YAML_INVALID', `${path}: ${(error as Error).message}`, { hint: 'Write the values out instead of using aliases.', cause: error })
+    throw new MlvError('YAML_INVALID', `${path}: ${(error as Error).message}`, {
+      hint: 'Write the values out instead of using aliases.',
+      cause: error,
+    })
+  }
+  const at = (...keys: (string | number)[]): string => {
+    for (let depth = keys.length; depth >= 0; depth--) {
+      const node = (depth === 0 ? document.contents : document.getIn(keys.slice(0, depth), true)) as ParsedNode | undefined
+      if (node?.range) return where(node.range[0])
+    }
+    return path
   }
   return {
     value,
     document,
-    at: (...keys) => {
-      for (let depth = keys.length; depth >= 0; depth--) {
-        const node = (depth === 0 ? document.contents : document.getIn(keys.slice(0, depth), true)) as ParsedNode | undefined
-        if (node?.range) return where(node.range[0])
-      }
-      return path
+    at,
+    atKey: (...keys) => {
+      const parent = keys.length < 2 ? document.contents : document.getIn(keys.slice(0, -1), true)
+      const pair = isMap(parent) ? parent.items.find((item) => String(item.key) === String(keys.at(-1))) : undefined
+      const range = (pair?.key as ParsedNode | undefined)?.range
+      return range ? where(range[0]) : at(...keys)
     },
   }
 }

@@ -1,0 +1,276 @@
+import { MlvError } from '../base/errors.ts'
+import { isOid, type Oid } from '../base/oid.ts'
+import { compareUtf8, parseRepoPath, type RepoPath } from '../base/paths.ts'
+import type { Entry } from '../workspace/entry.ts'
+import { canonicalJson } from './canonical-json.ts'
+import { faultPlace } from './lock-syntax.ts'
+import { LOCK_FILE } from './stage.ts'
+
+export const LOCK_VERSION = 1
+
+export interface LockedDep {
+  path: RepoPath
+  entry: Entry
+}
+
+export interface LockedParam {
+  file: RepoPath
+  /** dotted; '' for the whole file */
+  key: string
+  /** what JSON can hold */
+  value: unknown
+}
+
+export interface LockedVariable {
+  name: string
+  /** null when it was not set */
+  value: string | null
+}
+
+export interface LockedOut {
+  path: RepoPath
+  entry: Entry
+  git: boolean
+  persist: boolean
+}
+
+/** What a stage was last run with, and what came out. Lists are sorted by the UTF-8 bytes of their names. */
+export interface LockedStage {
+  cmd: string[]
+  wdir: RepoPath
+  deps: LockedDep[]
+  params: LockedParam[]
+  env: LockedVariable[]
+  outs: LockedOut[]
+  runKey: Oid
+  /** keys this version does not know */
+  extra: Record<string, unknown>
+}
+
+export interface Lock {
+  stages: Map<string, LockedStage>
+  extra: Record<string, unknown>
+}
+
+export function emptyLock(): Lock {
+  return { stages: new Map(), extra: {} }
+}
+
+/** A fault inside valid JSON, before its line is known. */
+class Fault extends Error {
+  readonly keys: (string | number)[]
+  constructor(keys: (string | number)[], problem: string) {
+    super(problem)
+    this.keys = keys
+  }
+}
+
+type Raw = Record<string, unknown>
+
+function asMap(value: unknown, keys: (string | number)[]): Raw {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Raw
+  throw new Fault(keys, 'is no object')
+}
+
+// Most paths are plain; the full check of names is for the rest.
+const PLAIN_PATH = /^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}(?:\/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99})*$/
+
+function asPath(value: unknown, keys: (string | number)[]): RepoPath {
+  if (typeof value !== 'string') throw new Fault(keys, 'has no path')
+  if (PLAIN_PATH.test(value)) return value as RepoPath
+  const path = parseRepoPath(value, LOCK_FILE)
+  if (path !== value) throw new Fault(keys, `has the path "${value}", which should be "${path}"`)
+  return path
+}
+
+function asAmount(value: unknown, keys: (string | number)[], what: string): number {
+  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value
+  throw new Fault(keys, `has no whole number of ${what}`)
+}
+
+function asEntry(raw: Raw, keys: (string | number)[]): Entry {
+  const { kind, oid } = raw
+  if (typeof oid !== 'string' || !isOid(oid)) throw new Fault(keys, 'has no oid of 64 lower-case hex characters')
+  const size = asAmount(raw.size, keys, 'bytes')
+  if (kind === 'tree') return { kind, oid, size, files: asAmount(raw.files, keys, 'files') }
+  if (kind === 'file' || kind === 'exec' || kind === 'link') return { kind, oid, size }
+  throw new Fault(keys, 'has no kind: file, exec, link or tree')
+}
+
+function asList<T>(
+  stage: Raw,
+  section: string,
+  keys: (string | number)[],
+  read: (raw: Raw, keys: (string | number)[]) => T,
+): T[] {
+  const value = stage[section]
+  if (value === undefined) return []
+  if (!Array.isArray(value)) throw new Fault([...keys, section], 'is no list')
+  return value.map((item, index) => {
+    const place = [...keys, section, index]
+    return read(asMap(item, place), place)
+  })
+}
+
+function sorted<T>(items: T[], nameOf: (item: T) => string, keys: (string | number)[]): T[] {
+  const names = items.map(nameOf)
+  let ordered = true
+  for (let i = 1; i < names.length; i++) if (compareUtf8(names[i - 1]!, names[i]!) >= 0) ordered = false
+  if (ordered) return items
+  if (new Set(names).size < names.length) throw new Fault(keys, 'names a path twice')
+  return [...items].sort((a, b) => compareUtf8(nameOf(a), nameOf(b)))
+}
+
+const paramName = ({ file, key }: { file: string; key: string }) => `${file}\0${key}`
+
+const STAGE_KEYS = new Set(['cmd', 'wdir', 'deps', 'params', 'env', 'outs', 'run_key'])
+
+function rest(raw: Raw, known: Set<string>): Raw {
+  return Object.fromEntries(Object.entries(raw).filter(([key]) => !known.has(key)))
+}
+
+function readParam(raw: Raw, keys: (string | number)[]): LockedParam {
+  if (typeof raw.key !== 'string' || raw.value === undefined) throw new Fault(keys, 'has no key and value')
+  return { file: asPath(raw.file, keys), key: raw.key, value: raw.value }
+}
+
+function readVariable(raw: Raw, keys: (string | number)[]): LockedVariable {
+  if (typeof raw.name !== 'string' || !(raw.value === null || typeof raw.value === 'string'))
+    throw new Fault(keys, 'has no name and value')
+  return { name: raw.name, value: raw.value }
+}
+
+function readStage(value: unknown, keys: (string | number)[]): LockedStage {
+  const raw = asMap(value, keys)
+  const { cmd } = raw
+  if (!Array.isArray(cmd) || !cmd.every((line) => typeof line === 'string')) throw new Fault(keys, 'has no list of commands')
+  if (typeof raw.run_key !== 'string' || !isOid(raw.run_key))
+    throw new Fault(keys, 'has no run key of 64 lower-case hex characters')
+  const deps = asList(raw, 'deps', keys, (item, at) => ({ path: asPath(item.path, at), entry: asEntry(item, at) }))
+  const outs = asList(raw, 'outs', keys, (item, at) => ({
+    path: asPath(item.path, at),
+    entry: asEntry(item, at),
+    git: item.git === true,
+    persist: item.persist === true,
+  }))
+  return {
+    cmd: cmd as string[],
+    wdir: raw.wdir === undefined ? ('' as RepoPath) : asPath(raw.wdir, keys),
+    deps: sorted(deps, (dep) => dep.path, [...keys, 'deps']),
+    params: sorted(asList(raw, 'params', keys, readParam), paramName, [...keys, 'params']),
+    env: sorted(asList(raw, 'env', keys, readVariable), (variable) => variable.name, [...keys, 'env']),
+    outs: sorted(outs, (out) => out.path, [...keys, 'outs']),
+    runKey: raw.run_key,
+    extra: rest(raw, STAGE_KEYS),
+  }
+}
+
+function readLock(value: unknown): Lock {
+  const raw = asMap(value, [])
+  if (raw.mlv !== LOCK_VERSION) {
+    const newer = typeof raw.mlv === 'number' && raw.mlv > LOCK_VERSION
+    throw new MlvError(
+      'LOCK_INVALID',
+      `${LOCK_FILE} has format ${JSON.stringify(raw.mlv) ?? 'none'}; this mlv reads format ${LOCK_VERSION}`,
+      {
+        hint: newer ? 'Install a newer mlv.' : `Restore it with "git checkout ${LOCK_FILE}", or delete it and run "mlv repro".`,
+      },
+    )
+  }
+  const stages = new Map<string, LockedStage>()
+  for (const [name, stage] of Object.entries(asMap(raw.stages, ['stages']))) stages.set(name, readStage(stage, ['stages', name]))
+  return { stages, extra: rest(raw, new Set(['mlv', 'stages'])) }
+}
+
+const RESTORE = `Restore it with "git checkout ${LOCK_FILE}", or delete it and run "mlv repro".`
+
+/** Line and column of a fault; and of a key that stands twice, which JSON.parse lets pass. */
+async function placed(text: string, fault: Fault | undefined): Promise<MlvError | undefined> {
+  const { parseYaml } = await import('../base/yaml.ts')
+  try {
+    const file = parseYaml(text, LOCK_FILE)
+    if (!fault) return undefined
+    const name = fault.keys.length === 0 ? 'the file' : fault.keys.slice(fault.keys.length > 1 ? 1 : 0).join(' ')
+    return new MlvError('LOCK_INVALID', `${file.at(...fault.keys)}: ${name} ${fault.message}`, { hint: RESTORE })
+  } catch (error) {
+    return new MlvError('LOCK_INVALID', error instanceof MlvError ? error.message : `${LOCK_FILE}: ${String(error)}`, {
+      hint: RESTORE,
+      cause: error,
+    })
+  }
+}
+
+/** Reads the text of mlv.lock. Lists come back sorted, keys it does not know are kept.
+ *  @throws LOCK_INVALID with line and column, PATH_INVALID */
+export async function parseLock(text: string): Promise<Lock> {
+  const conflict = /^(<<<<<<<|=======|>>>>>>>)/m.exec(text)
+  if (conflict)
+    throw new MlvError('LOCK_INVALID', `${LOCK_FILE}:${text.slice(0, conflict.index).split('\n').length}:1: merge markers`, {
+      hint: `Take one side with "git checkout --ours ${LOCK_FILE}" (or --theirs), then "mlv repro" runs what differs.`,
+    })
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (error) {
+    throw new MlvError('LOCK_INVALID', `${LOCK_FILE}:${faultPlace(text)}: no valid JSON`, { hint: RESTORE, cause: error })
+  }
+  try {
+    const lock = readLock(value)
+    // Only a text of another hand can hold a key twice.
+    const twice = formatLock(lock) === text ? undefined : await placed(text, undefined)
+    if (twice) throw twice
+    return lock
+  } catch (error) {
+    if (error instanceof RangeError)
+      throw new MlvError('LOCK_INVALID', `${LOCK_FILE}: ${error.message}`, { hint: RESTORE, cause: error })
+    throw error instanceof Fault ? await placed(text, error) : error
+  }
+}
+
+function section(name: string, lines: string[]): string[] {
+  return lines.length === 0 ? [] : [`      "${name}": [\n        ${lines.join(',\n        ')}\n      ]`]
+}
+
+function entryText(path: string, entry: Entry, flags: string): string {
+  const files = entry.kind === 'tree' ? `, "files": ${entry.files}` : ''
+  return `{"path": ${JSON.stringify(path)}, "kind": "${entry.kind}", "oid": "${entry.oid}", "size": ${entry.size}${files}${flags}}`
+}
+
+function extraLines(extra: Raw, indent: string): string[] {
+  const keys = Object.keys(extra).sort(compareUtf8)
+  return keys.map((key) => `${indent}${JSON.stringify(key)}: ${canonicalJson(extra[key])}`)
+}
+
+function formatStage(stage: LockedStage): string {
+  const outFlags = (out: LockedOut) => `${out.git ? ', "git": true' : ''}${out.persist ? ', "persist": true' : ''}`
+  const paramText = ({ file, key, value }: LockedParam) =>
+    `{"file": ${JSON.stringify(file)}, "key": ${JSON.stringify(key)}, "value": ${canonicalJson(value)}}`
+  const lines = [
+    `      "cmd": ${canonicalJson(stage.cmd)}`,
+    ...(stage.wdir === '' ? [] : [`      "wdir": ${JSON.stringify(stage.wdir)}`]),
+    ...section(
+      'deps',
+      stage.deps.map((dep) => entryText(dep.path, dep.entry, '')),
+    ),
+    ...section('params', stage.params.map(paramText)),
+    ...section(
+      'env',
+      stage.env.map((variable) => `{"name": ${JSON.stringify(variable.name)}, "value": ${JSON.stringify(variable.value)}}`),
+    ),
+    ...section(
+      'outs',
+      stage.outs.map((out) => entryText(out.path, out.entry, outFlags(out))),
+    ),
+    `      "run_key": "${stage.runKey}"`,
+    ...extraLines(stage.extra, '      '),
+  ]
+  return `{\n${lines.join(',\n')}\n    }`
+}
+
+/** The one text of a lock: stages sorted by name, one line per dep, param, variable and out, no times. */
+export function formatLock(lock: Lock): string {
+  const names = [...lock.stages.keys()].sort(compareUtf8)
+  const stages = names.map((name) => `    ${JSON.stringify(name)}: ${formatStage(lock.stages.get(name)!)}`)
+  const body = stages.length === 0 ? '{}' : `{\n${stages.join(',\n')}\n  }`
+  return `{\n${[`  "mlv": ${LOCK_VERSION}`, `  "stages": ${body}`, ...extraLines(lock.extra, '  ')].join(',\n')}\n}\n`
+}

@@ -1,0 +1,22 @@
+import { type Oid, oidOfBytes } from '../base/oid.ts'
+import { canonicalJson } from './canonical-json.ts'
+import type { LockedStage } from './lock.ts'
+
+/** The number in every key: another way to compute it gets another number. */
+const RUN_KEY_FORMAT = 1
+
+/** The SHA-256 of all that decides a stage's result: command, folder, oids of the deps, values of params and env, names and flags of the outs.
+ *  The list is docs/pipelines.md's. Sizes and the outs' contents are no part of it. */
+export function runKey(stage: Omit<LockedStage, 'runKey' | 'extra'>): Oid {
+  return oidOfBytes(
+    canonicalJson([
+      RUN_KEY_FORMAT,
+      stage.cmd,
+      stage.wdir,
+      stage.deps.map(({ path, entry }) => [path, entry.kind, entry.oid]),
+      stage.params.map(({ file, key, value }) => [file, key, value]),
+      stage.env.map(({ name, value }) => [name, value]),
+      stage.outs.map(({ path, git, persist }) => [path, git, persist]),
+    ]),
+  )
+}

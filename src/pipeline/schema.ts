@@ -1,0 +1,195 @@
+import { hasCode, MlvError } from '../base/errors.ts'
+import type { RepoPath } from '../base/paths.ts'
+import type { YamlFile } from '../base/yaml.ts'
+import {
+  child,
+  type Field,
+  invalid,
+  placeOf,
+  placeOfKey,
+  readCount,
+  readDuration,
+  readFlag,
+  readList,
+  readMapping,
+  readText,
+  resolvePath,
+} from './schema-fields.ts'
+import { type Dep, type Out, type OutRole, type ParamRef, PIPELINE_FILE, type Pipeline, type Stage } from './stage.ts'
+
+const TOP_KEYS = new Set(['stages', 'metrics', 'plots', 'params', 'desc', 'meta', 'mlv'])
+const STAGE_KEYS = new Set([
+  ...['cmd', 'wdir', 'deps', 'params', 'env', 'outs', 'metrics', 'plots'],
+  ...['frozen', 'always', 'desc', 'meta', 'resources', 'timeout', 'retry'],
+])
+const OUT_KEYS = new Set(['persist', 'git', 'desc', 'labels', 'meta', 'type'])
+const LATER_KEYS = new Set(['foreach', 'matrix', 'each', 'do', 'executor', 'mutex', 'vars'])
+
+/** Keys that mean something in dvc.yaml and have another name here: silence would change what a stage does. */
+const OTHER_NAMES: Record<string, string> = {
+  cache: 'Write {git: true} for {cache: false}, and nothing for {cache: true}.',
+  always_changed: 'Write always: true.',
+}
+
+/** A stage's name is also the name of a folder below .git/mlv. */
+const STAGE_NAME = /^[\p{L}\p{N}_][\p{L}\p{N}_.-]{0,99}$/u
+const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/
+
+function checkKeys(field: Field, known: Set<string>, warnings: string[]): void {
+  for (const key of Object.keys(field.value as object)) {
+    if (known.has(key)) continue
+    const at = field.file.atKey(...field.keys, key)
+    if (LATER_KEYS.has(key))
+      throw new MlvError('PIPELINE_INVALID', `${at}: ${field.label}: "${key}" is not supported yet`, {
+        hint: 'Write the stages out one by one, or pass the value with params or env.',
+      })
+    const other = OTHER_NAMES[key]
+    if (other) throw new MlvError('PIPELINE_INVALID', `${at}: ${field.label}: there is no key "${key}"`, { hint: other })
+    warnings.push(`${at}: ${field.label}: unknown key "${key}", left as it is`)
+  }
+}
+
+/** YAML makes `cmd: true` a boolean; the shell wants the word that was written. */
+function commandText(field: Field): string {
+  if (typeof field.value === 'boolean' || typeof field.value === 'number') {
+    const node = field.file.document.getIn(field.keys, true) as { source?: string } | undefined
+    if (node?.source) return node.source
+  }
+  return readText(field, 'cmd: python train.py').trim()
+}
+
+function readCommands(stage: Field): string[] {
+  const field = child(stage, 'cmd', `${stage.label}: cmd`)
+  if (field.value === undefined) throw invalid(stage, 'has no cmd', 'Write it like this: cmd: python train.py')
+  if (!Array.isArray(field.value)) return [commandText(field)]
+  if (field.value.length === 0) throw invalid(field, 'is an empty list', 'Write it like this: cmd: python train.py')
+  return readList(field, '').map(commandText)
+}
+
+function readDeps(stage: Field, wdir: RepoPath, warnings: string[]): Dep[] {
+  const deps = new Map<RepoPath, Dep>()
+  for (const item of readList(child(stage, 'deps', `${stage.label}: deps`), 'deps: [train.py, data]')) {
+    const path = resolvePath(item, readText(item, 'deps: [train.py, data]'), wdir)
+    if (deps.has(path)) warnings.push(`${item.file.at(...item.keys)}: ${item.label} names "${path}" again`)
+    else deps.set(path, { path, at: placeOf(item) })
+  }
+  return [...deps.values()]
+}
+
+function readParams(stage: Field, wdir: RepoPath): ParamRef[] {
+  const shown = 'params: [train.lr, {eval.yaml: [threshold]}]'
+  const refs = new Map<string, ParamRef>()
+  const put = (field: Field, name: string, key: string) => {
+    const file = resolvePath(field, name, wdir)
+    refs.set(`${file}\0${key}`, { file, key, at: placeOf(field) })
+  }
+  for (const item of readList(child(stage, 'params', `${stage.label}: params`), shown)) {
+    if (typeof item.value === 'string') {
+      put(item, 'params.yaml', readText(item, shown))
+      continue
+    }
+    for (const name of Object.keys(readMapping(item, shown))) {
+      const keys = child(item, name, `${item.label}: ${name}`)
+      if (keys.value === null) put(keys, name, '')
+      else for (const key of readList(keys, shown)) put(key, name, readText(key, shown))
+    }
+  }
+  return [...refs.values()]
+}
+
+function readOuts(stage: Field, role: OutRole, wdir: RepoPath, warnings: string[]): Out[] {
+  const section = role === 'out' ? 'outs' : role === 'metric' ? 'metrics' : 'plots'
+  const shown = `${section}: [a/path, {other/: {persist: true}}]`
+  const outs: Out[] = []
+  const git = role === 'metric'
+  for (const item of readList(child(stage, section, `${stage.label}: ${section}`), shown)) {
+    if (typeof item.value === 'string') {
+      outs.push({ path: resolvePath(item, readText(item, shown), wdir), role, persist: false, git, at: placeOf(item) })
+      continue
+    }
+    for (const name of Object.keys(readMapping(item, shown))) {
+      const options = child(item, name, `${item.label}: ${name}`)
+      const out: Out = { path: resolvePath(options, name, wdir), role, persist: false, git, at: placeOfKey(options) }
+      outs.push(out)
+      if (options.value === null) continue
+      const given = readMapping(options, shown)
+      // A plot's other options say how it is drawn.
+      if (role === 'plot') for (const key of Object.keys(OTHER_NAMES)) if (key in given) checkKeys(options, OUT_KEYS, warnings)
+      if (role !== 'plot') checkKeys(options, OUT_KEYS, warnings)
+      out.persist = readFlag(child(options, 'persist', `${options.label}: persist`))
+      if ('git' in given) out.git = readFlag(child(options, 'git', `${options.label}: git`))
+    }
+  }
+  return outs
+}
+
+function readEnv(stage: Field): string[] {
+  const names = new Set<string>()
+  for (const item of readList(child(stage, 'env', `${stage.label}: env`), 'env: [CUDA_VISIBLE_DEVICES]')) {
+    const name = readText(item, 'env: [CUDA_VISIBLE_DEVICES]')
+    if (!VARIABLE.test(name))
+      throw invalid(item, `is no name of a variable: "${name}"`, 'Write the name only; its value comes from the environment.')
+    names.add(name)
+  }
+  return [...names]
+}
+
+function readStage(field: Field, name: string, warnings: string[]): Stage {
+  if (!STAGE_NAME.test(name))
+    throw new MlvError('PIPELINE_INVALID', `${field.file.atKey(...field.keys)}: a stage may not be called "${name}"`, {
+      hint: 'Use letters, digits, "_", "-" and "."; start with a letter, digit or "_".',
+    })
+  const value = readMapping(field, `${name}: {cmd: python ${name}.py}`)
+  checkKeys(field, STAGE_KEYS, warnings)
+  const part = (key: string) => child(field, key, `${field.label}: ${key}`)
+  const wdir =
+    value.wdir === undefined || value.wdir === '.'
+      ? ('' as RepoPath)
+      : resolvePath(part('wdir'), readText(part('wdir'), 'wdir: src'), '' as RepoPath)
+  const timeout = readDuration(part('timeout'))
+  const stage: Stage = {
+    name,
+    at: placeOfKey(field),
+    cmd: readCommands(field),
+    cmdAt: placeOf(part('cmd')),
+    wdir,
+    deps: readDeps(field, wdir, warnings),
+    params: readParams(field, wdir),
+    env: readEnv(field),
+    outs: (['out', 'metric', 'plot'] as const).flatMap((role) => readOuts(field, role, wdir, warnings)),
+    frozen: readFlag(part('frozen')),
+    always: readFlag(part('always')),
+    retry: readCount(part('retry'), 100),
+  }
+  if (typeof value.desc === 'string') stage.desc = value.desc
+  if (timeout !== undefined) stage.timeout = timeout
+  if (value.resources !== undefined) stage.resources = readMapping(part('resources'), 'resources: {cpus: 2, memory: 4GiB}')
+  return stage
+}
+
+/** Reads the stages of a parsed mlv.yaml. Unknown keys are warned of and stay in the file.
+ *  @throws PIPELINE_INVALID, PATH_INVALID, each with line and column */
+export function readStages(file: YamlFile): Pipeline {
+  const top: Field = { file, keys: [], value: file.value, label: 'the file' }
+  const warnings: string[] = []
+  if (file.value === null || file.value === undefined) return { stages: [], warnings }
+  readMapping(top, 'stages: {train: {cmd: python train.py}}')
+  checkKeys(top, TOP_KEYS, warnings)
+  const stages = child(top, 'stages', 'stages')
+  if (stages.value === undefined || stages.value === null) return { stages: [], warnings }
+  const names = Object.keys(readMapping(stages, 'stages: {train: {cmd: python train.py}}'))
+  return { stages: names.map((name) => readStage(child(stages, name, `stage "${name}"`), name, warnings)), warnings }
+}
+
+/** Parses the text of mlv.yaml. @throws YAML_INVALID, PIPELINE_INVALID, PATH_INVALID, each with line and column */
+export async function parsePipeline(text: string): Promise<Pipeline> {
+  // Reading YAML takes a third of the time of a command that has nothing to do, and most have a parsed copy.
+  const { parseYaml } = await import('../base/yaml.ts')
+  try {
+    return readStages(parseYaml(text, PIPELINE_FILE))
+  } catch (error) {
+    if (error instanceof RangeError && !hasCode(error))
+      throw new MlvError('YAML_INVALID', `${PIPELINE_FILE}: nested too deeply`, { hint: 'Write it flatter.', cause: error })
+    throw error
+  }
+}
