@@ -5,6 +5,7 @@ import {
   GetObjectCommand,
   type GetObjectCommandOutput,
   HeadObjectCommand,
+  type HeadObjectCommandOutput,
   ListObjectsV2Command,
   PutObjectCommand,
   type PutObjectCommandInput,
@@ -62,6 +63,7 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
   const common = (key: string) => ({ Bucket: bucket, Key: start + key })
   // Found out by the first conditional upload that the server refuses.
   let knowsConditions = true
+  let bucketSeen: Promise<unknown> | undefined
   let credentialsFound: Promise<unknown> | undefined
 
   /** Asks for credentials apart from the first request: a network fault on the way to them is none of the server's. */
@@ -83,14 +85,20 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
     }
   }
 
-  const exists = (key: string, signal: AbortSignal | undefined) =>
-    client.send(new HeadObjectCommand(common(key)), { abortSignal: signal }).then(
-      (found) => found,
-      (error) => {
-        if (statusOf(error) === 404) return undefined
-        throw error
-      },
-    )
+  async function find(key: string, signal: AbortSignal | undefined): Promise<HeadObjectCommandOutput | undefined> {
+    try {
+      return await client.send(new HeadObjectCommand(common(key)), { abortSignal: signal })
+    } catch (error) {
+      if (statusOf(error) !== 404) throw error
+      // An answer to HEAD has no body to tell a missing blob from a missing bucket; one to a listing has.
+      bucketSeen ??= client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: start, MaxKeys: 1 }))
+      bucketSeen.catch(() => {
+        bucketSeen = undefined
+      })
+      await bucketSeen
+      return undefined
+    }
+  }
 
   async function upload(input: PutObjectCommandInput, oid: Oid, signal: AbortSignal | undefined): Promise<void> {
     const command = new PutObjectCommand(input)
@@ -121,13 +129,13 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
         // 409: another writer of this key came in between; it may have failed.
         const isRefusal = status === 501 || (status === 400 && !REFUSED_BYTES.includes((error as Error).name))
         if (!isRefusal && status !== 409) throw error
-        if (await exists(key, signal)) return 'present'
+        if (await find(key, signal)) return 'present'
         await upload(input, oid, signal)
         knowsConditions = !isRefusal
         return 'written'
       }
     }
-    if (await exists(key, signal)) return 'present'
+    if (await find(key, signal)) return 'present'
     await upload(input, oid, signal)
     return 'written'
   }
@@ -139,7 +147,7 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
     get: (key, range = {}) =>
       ask(`reading ${key}`, range.signal, async () => {
         if (range.end !== undefined && range.end <= (range.start ?? 0)) {
-          if (await exists(key, range.signal)) return new Uint8Array(0)
+          if (await find(key, range.signal)) return new Uint8Array(0)
           throw new MlvError('BLOB_MISSING', `${place.url} has no ${key}`, {
             hint: 'Run "mlv fsck" to see what else is missing.',
           })
@@ -180,7 +188,7 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
 
     head: (key, signal) =>
       ask(`looking for ${key}`, signal, async () => {
-        const found = await exists(key, signal)
+        const found = await find(key, signal)
         return found && { key, size: found.ContentLength ?? 0, modified: found.LastModified?.getTime() ?? 0 }
       }),
 

@@ -30,6 +30,8 @@ const UNTRUSTED = [
   'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
 ]
 const DENIED = [
+  // versitygw's name for an access key it does not know, with status 404
+  'XAdminUserNotFound',
   'InvalidAccessKeyId',
   'SignatureDoesNotMatch',
   'AccessDenied',
@@ -67,11 +69,7 @@ export function s3Error(error: unknown, place: S3Place, doing: string): unknown 
 
   if (name === 'CredentialsProviderError' || name === 'TokenProviderError') return credentialsError(error, place)
   if (name === 'NoSuchKey')
-    return make(
-      'BLOB_MISSING',
-      `${place.url} has not what was asked for: ${doing}`,
-      'Run "mlv fsck" to see what else is missing.',
-    )
+    return make('BLOB_MISSING', `${place.url} has no such blob: ${doing}`, 'Run "mlv fsck" to see what else is missing.')
   if (name === 'NoSuchBucket')
     return make(
       'REMOTE_FAILED',
@@ -116,7 +114,9 @@ export function s3Error(error: unknown, place: S3Place, doing: string): unknown 
     return make(
       'REMOTE_FAILED',
       `${server} answered ${status}${name && name !== 'Error' ? ` ${name}` : ''}: ${doing}${plain(message)}`,
-      'Run the command again later; if it stays, ask who runs that server.',
+      status < 500
+        ? 'Check the url, the endpoint and the other settings of the remote.'
+        : 'Run the command again later; if it stays, ask who runs that server.',
     )
   if (/[Dd]eserializ|not expected|XML/.test(message))
     return make('REMOTE_FAILED', `${server} does not answer like an S3 server: ${doing}`, 'Check the endpoint of the remote.')
@@ -147,8 +147,10 @@ function regionError(error: Answer, place: S3Place): MlvError {
 function deniedError(error: unknown, place: S3Place, doing: string): MlvError {
   const { name = '' } = error as Answer
   const who = place.profile ? `profile "${place.profile}"` : 'the credentials in use'
+  const unknownKey = `The server does not know the access key: check ${who}.`
   const hints: Record<string, string> = {
-    InvalidAccessKeyId: `The server does not know the access key: check ${who}.`,
+    InvalidAccessKeyId: unknownKey,
+    XAdminUserNotFound: unknownKey,
     SignatureDoesNotMatch: `The secret key does not fit the access key: check ${who}.`,
     ExpiredToken: `The session has ended: run "aws sso login"${place.profile ? ` with --profile ${place.profile}` : ''}, or renew AWS_SESSION_TOKEN.`,
   }
