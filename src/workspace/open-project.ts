@@ -130,7 +130,7 @@ function createProject(where: ProjectPlace, config: Config, surroundings: Surrou
       throw new MlvError('CONFIG_INVALID', `cache.dir is "${dir}", which is not a folder`, {
         hint: 'Run "mlv config set cache.dir FOLDER --local".',
       })
-    const blobs = createDirBlobs(folder)
+    const blobs = createDirBlobs({ root: folder, trustOids: true })
     closers.push(() => blobs.close?.())
     return openStore(blobs, { role: 'cache', stateDir: join(homeDir, 'state', 'cache'), create: true })
   })
