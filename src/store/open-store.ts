@@ -1,4 +1,4 @@
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { mapBounded } from '../base/concurrency.ts'
 import { hasCode, MlvError } from '../base/errors.ts'
 import { createOidHash, type Oid } from '../base/oid.ts'
@@ -77,7 +77,8 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
   const copies = options.stateDir && join(options.stateDir, 'indexes', description.id)
   const presence = createPresence(blobs, copies)
   await presence.refresh(description)
-  const root = options.role === 'cache' ? blobs.filePath?.('') : undefined
+  const described = options.role === 'cache' ? blobs.filePath?.(KEYS.description) : undefined
+  const root = described === undefined ? undefined : dirname(described)
   const loose = root === undefined ? undefined : createLooseObjects(root)
 
   function missing(oid: Oid): MlvError {
