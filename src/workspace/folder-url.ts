@@ -1,23 +1,14 @@
 import { realpathSync } from 'node:fs'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { systemCode } from '../base/errors.ts'
+import { parsePlace } from '../transport/place.ts'
 
-/** @returns the absolute folder that a remote's url or cache.dir means; undefined when it is a URL of another kind.
- *  `~/` is the user's home; other relative folders start at the project's root. */
+/** @returns the absolute folder that a remote's url or cache.dir means; undefined when it is a URL of another kind
+ *  @throws CONFIG_INVALID */
 export function parseFolderUrl(url: string, root: string, env: Record<string, string | undefined>): string | undefined {
-  if (url.startsWith('file://')) {
-    try {
-      return fileURLToPath(url)
-    } catch (error) {
-      if (systemCode(error)?.startsWith('ERR_INVALID')) return undefined
-      throw error
-    }
-  }
-  if (/^[a-z][a-z0-9+.-]+:\/\//i.test(url)) return undefined
-  const home = env.HOME ?? env.USERPROFILE
-  if ((url === '~' || url.startsWith('~/')) && home) return join(home, url.slice(1))
-  return resolve(root, url)
+  if (/^(?!file:)[a-z][a-z0-9+.-]+:\/\//i.test(url)) return undefined
+  const place = parsePlace(url, { root, env })
+  return place.kind === 'folder' ? place.folder : undefined
 }
 
 /** Follows links in the part of a path that exists. */

@@ -7,10 +7,12 @@ import type { RepoPath } from '../base/paths.ts'
 import type { Git, GitPlace } from '../git/git.ts'
 import { findGit } from '../git/place.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import type { Config } from './config.ts'
-import { parseFolderUrl } from './folder-url.ts'
+import type { Config, RemoteConfig } from './config.ts'
 import { openConfig } from './open-config.ts'
 import type { Project, Surroundings } from './project.ts'
+
+/** Objects of this many bytes and more lie whole in a cache that can link them into the workspace; from 1 MiB where they must be copied. */
+const LOOSE_FROM_WHEN_LINKED = 64 << 10
 
 /** Where a project lies. */
 export interface ProjectPlace {
@@ -106,6 +108,17 @@ function remoteOf(config: Config, asked: string | undefined): string {
   return name
 }
 
+/** The AWS SDK's own chain finds keys that stand in a config file where it finds those of the environment. */
+function withCredentials(env: Surroundings['env'], settings: RemoteConfig): Surroundings['env'] {
+  if (settings.access_key_id === undefined || settings.secret_access_key === undefined) return env
+  return {
+    ...env,
+    AWS_ACCESS_KEY_ID: settings.access_key_id,
+    AWS_SECRET_ACCESS_KEY: settings.secret_access_key,
+    AWS_SESSION_TOKEN: settings.session_token,
+  }
+}
+
 function createProject(where: ProjectPlace, config: Config, surroundings: Surroundings): Project {
   const { root, prefix, homeDir, stateDir, place } = where
   const { env, signal, warn } = surroundings
@@ -119,37 +132,34 @@ function createProject(where: ProjectPlace, config: Config, surroundings: Surrou
     return opened
   })
 
-  const cache = once(async () => {
-    const [{ createDirBlobs }, { openStore }] = await Promise.all([
-      import('../transport/dir-blobs.ts'),
-      import('../store/open-store.ts'),
-    ])
-    const dir = config.get('cache.dir')
-    const folder = dir === undefined ? join(homeDir, 'store') : parseFolderUrl(dir, root, env)
-    if (folder === undefined)
-      throw new MlvError('CONFIG_INVALID', `cache.dir is "${dir}", which is not a folder`, {
-        hint: 'Run "mlv config set cache.dir FOLDER --local".',
-      })
-    const blobs = createDirBlobs({ root: folder, trustOids: true })
-    closers.push(() => blobs.close?.())
-    return openStore(blobs, { role: 'cache', stateDir: join(homeDir, 'state', 'cache'), create: true })
-  })
+  const caches = new Map<string, () => Promise<ObjectStore>>()
+  const openCache = (purpose: 'read' | 'write') =>
+    once(async () => {
+      const [{ createDirBlobs }, { openStore }, { cacheFolder, chosenLinks }] = await Promise.all([
+        import('../transport/dir-blobs.ts'),
+        import('../store/open-store.ts'),
+        import('./link.ts'),
+      ])
+      const blobs = createDirBlobs({ root: cacheFolder(project), trustOids: true })
+      // Whole files pay off where they can be linked into the workspace instead of copied.
+      const links = config.get('cache.link') ?? (purpose === 'write' ? chosenLinks(project) : ['copy'])
+      const looseFrom = links.some((type) => type !== 'copy') ? LOOSE_FROM_WHEN_LINKED : undefined
+      const store = await openStore(blobs, { role: 'cache', purpose, stateDir: join(homeDir, 'state', 'cache'), looseFrom })
+      closers.push(() => store.close())
+      return store
+    })
 
-  const openRemote = (name: string) =>
+  const openRemote = (name: string, purpose: 'read' | 'write') =>
     once(async () => {
       const [{ openBlobs }, { openStore }] = await Promise.all([
         import('../transport/open-blobs.ts'),
         import('../store/open-store.ts'),
       ])
       const settings = config.remote(name)!
-      const blobs = await openBlobs(settings, { root, env })
-      closers.push(() => blobs.close?.())
-      // By url too: a name may come to mean another place.
-      const stateName = `${name}-${createHash('sha256').update(settings.url).digest('hex').slice(0, 8)}`
-      return {
-        name,
-        store: await openStore(blobs, { role: 'remote', stateDir: join(homeDir, 'state', 'remotes', stateName), create: true }),
-      }
+      const blobs = await openBlobs(settings, { root, env: withCredentials(env, settings) })
+      const store = await openStore(blobs, { role: 'remote', purpose, stateDir: join(homeDir, 'state', 'remotes') })
+      closers.push(() => store.close())
+      return { name, store }
     })
 
   let queue: Promise<unknown> = Promise.resolve()
@@ -164,11 +174,15 @@ function createProject(where: ProjectPlace, config: Config, surroundings: Surrou
     stateDir,
     homeDir,
     git,
-    cache,
-    remote: async (asked) => {
+    cache: (purpose = 'write') => {
+      if (!caches.has(purpose)) caches.set(purpose, openCache(purpose))
+      return caches.get(purpose)!()
+    },
+    remote: async (asked, purpose = 'read') => {
       const name = remoteOf(config, asked)
-      if (!remotes.has(name)) remotes.set(name, openRemote(name))
-      return remotes.get(name)!()
+      const key = `${purpose} ${name}`
+      if (!remotes.has(key)) remotes.set(key, openRemote(name, purpose))
+      return remotes.get(key)!()
     },
     revision: async (name) => {
       const { openRevision } = await import('./open-revision.ts')

@@ -33,9 +33,11 @@ export interface Project {
   /** absolute: .git/mlv, shared by all worktrees */
   readonly homeDir: string
   git(): Promise<Git>
-  cache(): Promise<ObjectStore>
-  /** @throws REMOTE_UNKNOWN, REMOTE_MISSING (none configured) */
-  remote(name?: string): Promise<{ name: string; store: ObjectStore }>
+  /** The store on this machine; for writing (the default) it is made when absent. */
+  cache(purpose?: 'read' | 'write'): Promise<ObjectStore>
+  /** The named remote or the default one; for reading (the default) an absent store is empty.
+   *  @throws REMOTE_UNKNOWN, REMOTE_MISSING (none configured) */
+  remote(name?: string, purpose?: 'read' | 'write'): Promise<{ name: string; store: ObjectStore }>
   /** the workspace, or the commit a name leads to @throws REVISION_UNKNOWN */
   revision(name: string | undefined): Promise<Revision>
   /** a path as git sees it */

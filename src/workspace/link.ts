@@ -1,0 +1,160 @@
+import { randomBytes } from 'node:crypto'
+import {
+  chmodSync,
+  constants,
+  copyFileSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { chmod, copyFile, link, rename, rm, symlink } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
+import { temporaryName, writeFileAtomic } from '../base/atomic.ts'
+import { fileError, MlvError, systemCode } from '../base/errors.ts'
+import type { LinkType } from './config.ts'
+import { parseFolderUrl } from './folder-url.ts'
+import type { Project } from './project.ts'
+
+/** What the file system says when it cannot make this kind of link: the next type is tried. */
+const NOT_HERE = ['ENOTSUP', 'EOPNOTSUPP', 'EXDEV', 'ENOSYS', 'ENOTTY', 'EINVAL', 'EMLINK', 'EPERM', 'EACCES', 'ENOTDIR']
+
+const DEFAULT_TYPES: LinkType[] = ['reflink', 'copy']
+
+function makeLink(type: LinkType, from: string, to: string): void {
+  if (type === 'hardlink') linkSync(from, to)
+  else if (type === 'symlink') symlinkSync(resolve(from), to)
+  else copyFileSync(from, to, constants.COPYFILE_EXCL | (type === 'reflink' ? constants.COPYFILE_FICLONE_FORCE : 0))
+}
+
+/** Tries every link type for real, from a file in one folder to one in the other; leaves nothing behind. Both folders must exist.
+ *  @returns those that work, `copy` always among them   @throws FILE_UNWRITABLE, DISK_FULL */
+export function probeLinks(cacheDir: string, workspaceDir: string): LinkType[] {
+  const name = `.mlv-tmp-${randomBytes(6).toString('hex')}-probe`
+  const from = join(cacheDir, name)
+  const to = join(workspaceDir, `${name}-link`)
+  const works = (type: LinkType) => {
+    try {
+      makeLink(type, from, to)
+      // A file system may take a link and lose what it leads to.
+      return readFileSync(to, 'utf8') === name
+    } catch (error) {
+      if (NOT_HERE.includes(systemCode(error) ?? '')) return false
+      throw fileError(error, 'writing', to)
+    } finally {
+      rmSync(to, { force: true })
+    }
+  }
+  try {
+    writeFileSync(from, name, { flag: 'wx' })
+    chmodSync(from, 0o444)
+    return [...(['reflink', 'hardlink', 'symlink'] as const).filter(works), 'copy']
+  } catch (error) {
+    throw fileError(error, 'writing', from)
+  } finally {
+    rmSync(from, { force: true })
+  }
+}
+
+function readProbes(path: string): Record<string, LinkType[]> {
+  try {
+    const value: unknown = JSON.parse(readFileSync(path, 'utf8'))
+    return typeof value === 'object' && value !== null ? (value as Record<string, LinkType[]>) : {}
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT' || error instanceof SyntaxError) return {}
+    throw fileError(error, 'reading', path)
+  }
+}
+
+/** The cache's folder: cache.dir, or store/ in .git/mlv. @throws CONFIG_INVALID */
+export function cacheFolder(project: Pick<Project, 'root' | 'homeDir' | 'config' | 'surroundings'>): string {
+  const dir = project.config.get('cache.dir')
+  const folder = dir === undefined ? join(project.homeDir, 'store') : parseFolderUrl(dir, project.root, project.surroundings.env)
+  if (folder === undefined)
+    throw new MlvError('CONFIG_INVALID', `cache.dir is "${dir}", which is not a folder`, {
+      hint: 'Run "mlv config set cache.dir FOLDER --local".',
+    })
+  return folder
+}
+
+/** The link types that work between the cache and the workspace, probed once per pair of file systems and kept in state/.
+ *  @throws CONFIG_INVALID, FILE_UNWRITABLE */
+export function workingLinks(project: Project): LinkType[] {
+  const cache = cacheFolder(project)
+  mkdirSync(cache, { recursive: true })
+  const key = `${statSync(cache).dev}:${statSync(project.root).dev}`
+  const file = join(project.homeDir, 'state', 'links.json')
+  const probes = readProbes(file)
+  const known = probes[key]
+  if (Array.isArray(known) && known.includes('copy')) return known
+  // In .mlv/, so that no watcher or git status sees the probe among the data.
+  const found = probeLinks(cache, join(project.root, '.mlv'))
+  writeFileAtomic(file, `${JSON.stringify({ ...probes, [key]: found })}\n`, { flush: false })
+  return found
+}
+
+/** The link types to place files with, in order: those of cache.link that work, else reflink where it works, then copy. */
+export function chosenLinks(project: Project): LinkType[] {
+  const asked = project.config.get('cache.link') ?? DEFAULT_TYPES
+  const working = asked.every((type) => type === 'copy') ? (['copy'] as LinkType[]) : workingLinks(project)
+  const chosen = asked.filter((type) => working.includes(type))
+  return chosen.includes('copy') ? chosen : [...chosen, 'copy']
+}
+
+export interface PlaceOptions {
+  /** tried in order; copy is the last resort, listed or not */
+  types: LinkType[]
+  /** permission bits of a copy; links are read-only (0444), because they share the cache's bytes. An executable is always copied */
+  mode: number
+}
+
+/** @returns false when this file system cannot */
+async function tryLink(type: LinkType, from: string, to: string): Promise<boolean> {
+  try {
+    if (type === 'hardlink') await link(from, to)
+    else if (type === 'symlink') await symlink(resolve(from), to)
+    else await copyFile(from, to, constants.COPYFILE_EXCL | (type === 'reflink' ? constants.COPYFILE_FICLONE_FORCE : 0))
+    return true
+  } catch (error) {
+    if (type === 'copy' || !NOT_HERE.includes(systemCode(error) ?? '')) throw error
+    await rm(to, { force: true })
+    return false
+  }
+}
+
+/** Makes `to` hold the bytes of the cache file `from`: under a temporary name first, then renamed over whatever was there.
+ *  The folder of `to` must exist.
+ *  @returns the link type that worked   @throws OBJECT_MISSING when `from` is gone, DISK_FULL, FILE_UNWRITABLE */
+export async function placeFile(from: string, to: string, options: PlaceOptions): Promise<LinkType> {
+  const executable = (options.mode & 0o111) !== 0
+  const shares = (type: LinkType) => type === 'hardlink' || type === 'symlink'
+  const types: LinkType[] = [...options.types.filter((type) => type !== 'copy' && !(executable && shares(type))), 'copy']
+  const temporary = temporaryName(to)
+  try {
+    for (const type of types) {
+      // A symbolic link to nothing could be made as well.
+      if (type === 'symlink') statSync(from)
+      if (!(await tryLink(type, from, temporary))) continue
+      if (type === 'hardlink') await chmod(temporary, 0o444)
+      else if (type !== 'symlink') await chmod(temporary, options.mode)
+      await rename(temporary, to)
+      return type
+    }
+    throw new Error('copy is always tried')
+  } catch (error) {
+    await rm(temporary, { force: true })
+    if (
+      systemCode(error) === 'ENOENT' &&
+      statSync(dirname(to), { throwIfNoEntry: false }) &&
+      !statSync(from, { throwIfNoEntry: false })
+    )
+      throw new MlvError('OBJECT_MISSING', `The cache no longer has ${from}`, {
+        hint: 'Run "mlv fetch", then the command again.',
+        cause: error,
+      })
+    throw fileError(error, 'writing', to)
+  }
+}
