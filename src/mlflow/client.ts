@@ -20,6 +20,8 @@ const FIRST_PAUSE = 200
 const PATIENCE = 120_000
 const PAGE = 1000
 const TRANSIENT = new Set([408, 429, 500, 502, 503, 504])
+/** Two clients that write one row in the same moment: MLflow passes the database's word on as a bad request, and takes it the second time. */
+const COLLISION = /IntegrityError|UNIQUE constraint|duplicate key|[Dd]eadlock|database is locked/
 
 export interface NewRun {
   experimentId: string
@@ -104,7 +106,8 @@ export function createMlflowClient(tracking: Tracking, options: ClientOptions = 
   ): Promise<Answer> {
     for (let attempt = 1; ; attempt++) {
       const answer = await ask(method, path, fields)
-      const again = answer.kind === 'lost' || (answer.kind === 'refused' && TRANSIENT.has(answer.status))
+      const again =
+        answer.kind === 'lost' || (answer.kind === 'refused' && (TRANSIENT.has(answer.status) || COLLISION.test(answer.message)))
       if (!again || attempt === TRIES) return answer
       await sleep(FIRST_PAUSE * 2 ** (attempt - 1), undefined, { signal: options.signal }).catch(() =>
         options.signal?.throwIfAborted(),
@@ -206,6 +209,10 @@ export function createMlflowClient(tracking: Tracking, options: ClientOptions = 
     },
   }
   return client
+}
+
+function isTransient({ status, errorCode, message }: Refusal): boolean {
+  return TRANSIENT.has(status) || (errorCode === 'BAD_REQUEST' && COLLISION.test(message))
 }
 
 /** The innermost error code of a failed fetch: ECONNREFUSED, ENOTFOUND, ECONNRESET, a TLS code, … */

@@ -24,16 +24,14 @@ function decoded(part: string): string {
 function refuseScheme(text: string): MlvError {
   const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(text)?.[1]?.toLowerCase()
   const shown = text.replace(/\/\/[^/@]*@/, '//').slice(0, 120)
-  if (scheme?.startsWith('databricks'))
-    return new MlvError('USAGE', `mlv speaks to MLflow servers over http(s), not to "${shown}"`, {
-      hint: 'Give the https:// address of a tracking server with --tracking-uri.',
-    })
-  const backend = scheme === undefined || scheme === 'file' ? `file store of "${shown}"` : `"${shown}"`
-  return new MlvError('USAGE', `mlv speaks to MLflow servers over http(s), not to the ${backend} itself`, {
-    hint:
-      scheme === undefined || scheme === 'file'
-        ? 'Run "mlflow server --port 5000" over that folder, then give --tracking-uri http://127.0.0.1:5000.'
-        : `Run "mlflow server --backend-store-uri ${shown} --port 5000", then give --tracking-uri http://127.0.0.1:5000.`,
+  const message = `mlv speaks to an MLflow server over http or https, not to "${shown}"`
+  if (text.startsWith('databricks'))
+    return new MlvError('USAGE', message, { hint: 'Give the https:// address of a tracking server with --tracking-uri.' })
+  if (scheme !== undefined && /^[^/]+:\d+(\/|$)/.test(text))
+    return new MlvError('USAGE', message, { hint: `Did you mean --tracking-uri http://${shown}?` })
+  const backend = scheme === undefined || scheme === 'file' ? '' : ` --backend-store-uri ${shown}`
+  return new MlvError('USAGE', message, {
+    hint: `Start "mlflow server${backend} --port 5000", then give --tracking-uri http://127.0.0.1:5000.`,
   })
 }
 

@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto'
+import { request as connect, createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createMlflowClient, type MlflowClient } from '../../src/mlflow/client.ts'
 import { applyExport, planExport } from '../../src/mlflow/export.ts'
@@ -10,8 +12,18 @@ let server: MlflowServer
 let client: MlflowClient
 const source = { prefix: '', remoteUrl: 'https://ada:secret@example.org/team/penguins.git', name: 'penguins' }
 
+interface ServerRun {
+  info: Record<string, unknown> & { run_id: string }
+  data: {
+    params?: { key: string; value: string }[]
+    metrics?: { key: string; value: unknown; timestamp: number; step?: number }[]
+    tags?: { key: string; value: string }[]
+  }
+  inputs: { dataset_inputs?: unknown[] }
+}
+
 /** Asks the server itself, past our client. */
-async function ask(path: string, body?: unknown): Promise<Record<string, any>> {
+async function ask<T = unknown>(path: string, body?: unknown): Promise<T> {
   const response = await fetch(`${server.uri}/api/2.0/mlflow/${path}`, {
     method: body === undefined ? 'GET' : 'POST',
     headers: { 'content-type': 'application/json' },
@@ -19,22 +31,26 @@ async function ask(path: string, body?: unknown): Promise<Record<string, any>> {
   })
   const answer = await response.json()
   if (!response.ok) throw new Error(JSON.stringify(answer))
-  return answer as Record<string, any>
+  return answer as T
 }
 
 /** Everything the server holds of an experiment, deleted runs and whole metric histories too. */
 async function readServer(name: string) {
-  const { experiment } = await ask(`experiments/get-by-name?experiment_name=${encodeURIComponent(name)}`)
-  const { runs = [] } = await ask('runs/search', {
-    experiment_ids: [experiment.experiment_id],
-    run_view_type: 'ALL',
-    order_by: ['attributes.run_id'],
-  })
+  const { experiment, runs } = await readRuns(name)
   const histories: unknown[] = []
   for (const run of runs)
     for (const metric of run.data.metrics ?? [])
       histories.push(await ask(`metrics/get-history?run_id=${run.info.run_id}&metric_key=${encodeURIComponent(metric.key)}`))
   return { experiment, runs, histories }
+}
+
+async function readRuns(name: string) {
+  const { experiment } = await ask<{ experiment: { experiment_id: string } }>(
+    `experiments/get-by-name?experiment_name=${encodeURIComponent(name)}`,
+  )
+  const search = { experiment_ids: [experiment.experiment_id], run_view_type: 'ALL', order_by: ['attributes.run_id'] }
+  const { runs = [] } = await ask<{ runs?: ServerRun[] }>('runs/search', search)
+  return { experiment, runs }
 }
 
 function makeRow(extra: Partial<ExportRow> = {}): ExportRow {
@@ -91,7 +107,7 @@ describe.skipIf(!findMlflow())('an export to a real MLflow', () => {
     const { result } = await exportRows(name, [row])
     const { runs } = await readServer(name)
     expect(runs).toHaveLength(1)
-    const [run] = runs
+    const run = runs[0]!
     expect(run.info).toMatchObject({
       run_id: result.runs[0]!.runId,
       run_name: 'exp/lr-0.1',
@@ -102,7 +118,7 @@ describe.skipIf(!findMlflow())('an export to a real MLflow', () => {
       lifecycle_stage: 'active',
     })
     const pairs = (list: { key: string; value: unknown }[]) => Object.fromEntries(list.map((item) => [item.key, item.value]))
-    expect(pairs(run.data.params)).toEqual({
+    expect(pairs(run.data.params!)).toEqual({
       'train.lr': '0.1',
       'train.layers': '[64,32]',
       note: 'Größe 🐧 精度',
@@ -110,11 +126,16 @@ describe.skipIf(!findMlflow())('an export to a real MLflow', () => {
       none: 'null',
       flag: 'true',
     })
-    expect(run.data.metrics.every((metric: any) => metric.timestamp === row.time && (metric.step ?? 0) === 0)).toBe(true)
-    expect(pairs(run.data.metrics)).toMatchObject({ accuracy: 0.912345678901234, nan: 'NaN', 'f1 _macro_ _': 1e-300, 精度: -0.5 })
-    expect(Number(pairs(run.data.metrics).up)).toBeGreaterThanOrEqual(Number.MAX_VALUE)
-    expect(Number(pairs(run.data.metrics).down)).toBeLessThanOrEqual(-Number.MAX_VALUE)
-    expect(pairs(run.data.tags)).toMatchObject({
+    expect(run.data.metrics!.every((metric) => metric.timestamp === row.time && (metric.step ?? 0) === 0)).toBe(true)
+    expect(pairs(run.data.metrics!)).toMatchObject({
+      accuracy: 0.912345678901234,
+      nan: 'NaN',
+      'f1 _macro_ _': 1e-300,
+      精度: -0.5,
+    })
+    expect(Number(pairs(run.data.metrics!).up)).toBeGreaterThanOrEqual(Number.MAX_VALUE)
+    expect(Number(pairs(run.data.metrics!).down)).toBeLessThanOrEqual(-Number.MAX_VALUE)
+    expect(pairs(run.data.tags!)).toMatchObject({
       'mlv.run_key': row.commit,
       'mlv.commit': row.commit,
       'mlv.export.digest': formatRun(row, source).digest,
@@ -152,10 +173,10 @@ describe.skipIf(!findMlflow())('an export to a real MLflow', () => {
     const metrics = Object.fromEntries(Array.from({ length: 2500 }, (_, i) => [`m${i}`, i / 7]))
     const { plan } = await exportRows(name, [makeRow({ params, metrics })])
     expect(plan.notes[0]).toBe('param "p0" is cut to 6000 characters in MLflow')
-    const { runs } = await readServerRuns(name)
-    expect(runs[0].data.params).toHaveLength(150)
-    expect(runs[0].data.params.find((param: any) => param.key === 'p0').value).toBe('精'.repeat(6000))
-    expect(runs[0].data.metrics).toHaveLength(2500)
+    const { runs } = await readRuns(name)
+    expect(runs[0]!.data.params).toHaveLength(150)
+    expect(runs[0]!.data.params!.find((param) => param.key === 'p0')!.value).toBe('精'.repeat(6000))
+    expect(runs[0]!.data.metrics).toHaveLength(2500)
   })
 
   it('finds every run of more commits than one search per commit is worth', async () => {
@@ -192,9 +213,9 @@ describe.skipIf(!findMlflow())('an export to a real MLflow', () => {
     await exportRows(name, [row])
     const { runs, histories } = await readServer(name)
     expect(runs).toHaveLength(1)
-    expect(runs[0].info.status).toBe('FINISHED')
-    expect(runs[0].data.params).toHaveLength(150)
-    expect(runs[0].inputs.dataset_inputs).toHaveLength(1)
+    expect(runs[0]!.info.status).toBe('FINISHED')
+    expect(runs[0]!.data.params).toHaveLength(150)
+    expect(runs[0]!.inputs.dataset_inputs).toHaveLength(1)
     expect(histories).toMatchObject([{ metrics: [{ key: 'accuracy', value: 0.9 }] }])
     expect((await exportRows(name, [row])).plan.steps[0]?.kind).toBe('unchanged')
   })
@@ -229,9 +250,37 @@ describe.skipIf(!findMlflow())('an export to a real MLflow', () => {
     const rows = Array.from({ length: 4 }, () => makeRow())
     await exportRows(name, [])
     await Promise.all([exportRows(name, rows), exportRows(name, rows)])
-    const { runs } = await readServerRuns(name)
-    expect(runs.filter((run: any) => run.info.lifecycle_stage === 'active')).toHaveLength(4)
+    const { runs } = await readRuns(name)
+    expect(runs.filter((run) => run.info.lifecycle_stage === 'active')).toHaveLength(4)
     expect((await exportRows(name, rows)).plan.steps.map((step) => step.kind)).toEqual(Array(4).fill('unchanged'))
+  })
+
+  it('whose answers get lost makes no second run', async () => {
+    const name = freshName()
+    const lost = new Set<string>()
+    // Passes everything on to MLflow, and drops the first answer to each kind of request.
+    const proxy = createServer((request, response) => {
+      const passed = connect(`${server.uri}${request.url}`, { method: request.method, headers: request.headers }, (answer) => {
+        const verb = request.url!.replace(/\?.*/, '')
+        if (lost.has(verb)) answer.pipe(response.writeHead(answer.statusCode!, answer.headers))
+        else {
+          lost.add(verb)
+          answer.resume().on('end', () => request.socket.destroy())
+        }
+      })
+      request.pipe(passed)
+    })
+    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve))
+    const through = createMlflowClient(parseTrackingUri(`http://127.0.0.1:${(proxy.address() as AddressInfo).port}`, {}))
+    const row = makeRow({ datasets: [{ name: 'data', digest: 'abc', source: '{}', sourceType: 'mlv' }] })
+    await applyExport(await planExport([formatRun(row, source)], through, { experiment: name }), through)
+    proxy.closeAllConnections()
+    proxy.close()
+    expect(lost.size).toBe(8)
+    const { runs, histories } = await readServer(name)
+    expect(runs).toHaveLength(1)
+    expect(runs[0]!.inputs.dataset_inputs).toHaveLength(1)
+    expect(histories).toMatchObject([{ metrics: [{ key: 'accuracy' }] }])
   })
 
   it('shows the reason of a refusal', async () => {
@@ -241,8 +290,3 @@ describe.skipIf(!findMlflow())('an export to a real MLflow', () => {
     })
   })
 })
-
-async function readServerRuns(name: string) {
-  const { experiment } = await ask(`experiments/get-by-name?experiment_name=${encodeURIComponent(name)}`)
-  return ask('runs/search', { experiment_ids: [experiment.experiment_id], run_view_type: 'ALL' })
-}
