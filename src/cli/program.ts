@@ -11,4 +11,19 @@ export interface CommandEntry {
 /** Every verb, loaded only when it is the one asked for. */
 export const COMMANDS: Record<string, CommandEntry> = {
   init: { group: 'Start', summary: 'make this git repository an mlv project', load: () => import('./commands/init.ts') },
+  params: {
+    group: 'Experiments',
+    summary: 'show params, or compare them between revisions',
+    load: () => import('./commands/params.ts'),
+  },
+  metrics: {
+    group: 'Experiments',
+    summary: 'show metrics, or compare them between revisions',
+    load: () => import('./commands/metrics.ts'),
+  },
+  exp: {
+    group: 'Experiments',
+    summary: 'show experiments: the commits that changed params, metrics or results',
+    load: () => import('./commands/exp.ts'),
+  },
 }

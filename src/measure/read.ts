@@ -46,7 +46,7 @@ export function readValues(
 
 /** Whether an error says that a file of values is broken, which is no reason to stop reading the others. */
 export function isBrokenFile(error: unknown): error is MlvError {
-  return hasCode(error, 'PARAMS_INVALID', 'METRICS_INVALID', 'YAML_INVALID')
+  return hasCode(error, 'PARAMS_INVALID', 'METRICS_INVALID', 'YAML_INVALID', 'PATH_INVALID', 'FILE_UNREADABLE')
 }
 
 export function problemOf(file: string, error: MlvError): Problem {
@@ -73,9 +73,9 @@ export async function readMeasures(kind: MeasureKind, revision: Revision, target
   }
   for (const file of narrowDeclared(await declaredFiles(kind, revision, declared), targets)) {
     if (!file.inGit) measures.outsideGit.push(file.path)
-    const bytes = await revision.read(file.path as RepoPath)
-    if (!bytes) continue
     try {
+      const bytes = await revision.read(file.path as RepoPath)
+      if (!bytes) continue
       const values = readValues(kind, bytes, {
         name: nameAt(revision, file.path),
         declared: file,

@@ -1,0 +1,3 @@
+import { configureMeasure } from '../measure-command.ts'
+
+export const configure = configureMeasure('params')
