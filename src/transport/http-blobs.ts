@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MlvError, systemCode } from '../base/errors.ts'
 import type { BlobInfo, Blobs } from '../store/blobs.ts'
-import { collectBody, rangeHeader, ShortBody } from './http-body.ts'
+import { collectBody, rangeHeader, ShortBody, shareSignal } from './http-body.ts'
 
 /** The file that says what a web server holds, because HTTP has no listing: lines of `bytes<TAB>seconds since 1970<TAB>key`. */
 export const LISTING = 'mlv-listing.tsv'
@@ -64,11 +64,15 @@ export function createHttpBlobs({ url }: { url: string }): Blobs {
       })),
 
     async *list(prefix, signal) {
+      signal?.throwIfAborted()
       listing ??= readListing(signal)
       listing.catch(() => {
         listing = undefined
       })
-      for (const blob of await listing) if (blob.key.startsWith(prefix)) yield blob
+      for (const blob of await listing) {
+        signal?.throwIfAborted()
+        if (blob.key.startsWith(prefix)) yield blob
+      }
     },
   }
 }
@@ -80,6 +84,7 @@ async function request<T>(
   { signal, ...init }: RequestInit,
   read: (response: Response) => Promise<T>,
 ): Promise<T | undefined> {
+  shareSignal(signal)
   for (let attempt = 1; ; attempt++) {
     let fault: ShortBody | MlvError
     try {

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { MlvError } from '../base/errors.ts'
 import type { GetOptions } from '../store/blobs.ts'
 
@@ -18,6 +19,11 @@ export class ShortBody extends Error {
       cause: this,
     })
   }
+}
+
+/** Lets one signal serve any number of requests at once; Node warns on the terminal from the eleventh on. */
+export function shareSignal(signal: AbortSignal | null | undefined): void {
+  if (signal) setMaxListeners(0, signal)
 }
 
 /** @returns the Range header for part of a blob; undefined for the whole */

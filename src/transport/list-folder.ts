@@ -17,7 +17,7 @@ export function* listFolder(root: string, prefix: string, hidden: string[]): Gen
 }
 
 function* walk(root: string, folder: string, nameStart: string, skipped: string[]): Generator<BlobInfo> {
-  const entries = readEntries(join(root, folder))
+  const entries = readEntries(root, folder)
     .filter((entry) => entry.name.startsWith(nameStart) && !skipped.includes(entry.name))
     // A folder's name ends in a slash in the keys below it, and is ordered so.
     .map((entry) => ({
@@ -36,11 +36,14 @@ function* walk(root: string, folder: string, nameStart: string, skipped: string[
   }
 }
 
-function readEntries(folder: string): Dirent[] {
+function readEntries(root: string, below: string): Dirent[] {
+  const folder = below === '' ? root : join(root, below)
   try {
     return readdirSync(folder, { withFileTypes: true })
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return []
+    // A blob has no keys below it; a file in place of the root is another matter.
+    if (systemCode(error) === 'ENOTDIR' && folder !== root) return []
     throw folderError(error, 'reading', folder)
   }
 }

@@ -15,7 +15,7 @@ import {
 import { MlvError } from '../base/errors.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
 import type { Blobs, GetOptions } from '../store/blobs.ts'
-import { collectBody, rangeHeader, ShortBody } from './http-body.ts'
+import { collectBody, rangeHeader, ShortBody, shareSignal } from './http-body.ts'
 import { REFUSED_BYTES, type S3Place, s3Error, statusOf } from './s3-error.ts'
 
 export interface S3Options {
@@ -76,6 +76,7 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
 
   async function ask<T>(doing: string, signal: AbortSignal | undefined, request: () => Promise<T>): Promise<T> {
     signal?.throwIfAborted()
+    shareSignal(signal)
     await findCredentials()
     try {
       return await request()

@@ -154,10 +154,14 @@ function deniedError(error: unknown, place: S3Place, doing: string): MlvError {
     SignatureDoesNotMatch: `The secret key does not fit the access key: check ${who}.`,
     ExpiredToken: `The session has ended: run "aws sso login"${place.profile ? ` with --profile ${place.profile}` : ''}, or renew AWS_SESSION_TOKEN.`,
   }
-  return new MlvError('REMOTE_DENIED', `${place.url} denied access${/^[A-Z]\w+$/.test(name) ? ` (${name})` : ''}: ${doing}`, {
-    hint: hints[name] ?? `Check that ${who} may list, read and write the bucket "${place.bucket}".`,
-    cause: error,
-  })
+  return new MlvError(
+    'REMOTE_DENIED',
+    `${place.url} denied access${/^[A-Z]\w+$/.test(name) && name !== 'Unknown' ? ` (${name})` : ''}: ${doing}`,
+    {
+      hint: hints[name] ?? `Check that ${who} may list, read and write the bucket "${place.bucket}".`,
+      cause: error,
+    },
+  )
 }
 
 function credentialsError(error: unknown, place: S3Place): MlvError {

@@ -1,0 +1,144 @@
+import { execFileSync } from 'node:child_process'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { createDirBlobs } from '../../src/transport/dir-blobs.ts'
+import { blobsContract, keysOf } from '../contract/blobs.ts'
+
+const top = mkdtempSync(join(tmpdir(), 'mlv-dir-'))
+afterAll(() => rmSync(top, { recursive: true, force: true }))
+
+const canMount = (() => {
+  const probe = mkdtempSync(join(top, 'probe-'))
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', probe], { stdio: 'ignore' })
+    execFileSync('umount', [probe])
+    return true
+  } catch {
+    return false
+  }
+})()
+
+let made = 0
+const newFolder = () => join(top, `remote ${++made}`, 'below')
+
+blobsContract('a folder', async () => createDirBlobs({ root: newFolder() }))
+
+describe('a folder', () => {
+  test('is made by the first put, not by reading', async () => {
+    const root = newFolder()
+    const blobs = createDirBlobs({ root })
+    expect(await keysOf(blobs, '')).toEqual([])
+    expect(await blobs.head('a')).toBeUndefined()
+    await expect(blobs.get('a')).rejects.toMatchObject({ code: 'BLOB_MISSING' })
+    await blobs.delete('a')
+    expect(existsSync(root)).toBe(false)
+    await blobs.put('a', Buffer.from('1'))
+    expect(readdirSync(root).sort()).toEqual(['a', 'tmp'])
+  })
+
+  test('shows where a blob lies, and keeps it read-only', async () => {
+    const blobs = createDirBlobs({ root: newFolder() })
+    await blobs.put('objects/ab/1', Buffer.from('one'))
+    const path = blobs.filePath('objects/ab/1')
+    expect(readFileSync(path, 'utf8')).toBe('one')
+    expect(statSync(path).mode & 0o222).toBe(0)
+  })
+
+  test('leaves nothing in tmp, and lists nothing of it', async () => {
+    const root = newFolder()
+    const blobs = createDirBlobs({ root })
+    await blobs.put('a', Buffer.from('1'))
+    await blobs.put('a', Buffer.from('2'), { ifAbsent: true })
+    await expect(blobs.put('b', Buffer.from('2'), { oid: '0'.repeat(64) as never })).rejects.toThrow()
+    expect(readdirSync(join(root, 'tmp'))).toEqual([])
+    writeFileSync(join(root, 'tmp', 'half'), 'hal')
+    expect(await keysOf(blobs, '')).toEqual(['a'])
+    expect(await keysOf(blobs, 'tm')).toEqual([])
+    expect(await keysOf(blobs, 'tmp/')).toEqual([])
+  })
+
+  test('removes what a killed process left in tmp a day ago, and keeps what is younger', async () => {
+    const root = newFolder()
+    mkdirSync(join(root, 'tmp'), { recursive: true })
+    for (const [name, hours] of [
+      ['old', 30],
+      ['young', 3],
+    ] as const) {
+      writeFileSync(join(root, 'tmp', name), 'half')
+      utimesSync(join(root, 'tmp', name), Date.now() / 1000 - hours * 3600, Date.now() / 1000 - hours * 3600)
+    }
+    await createDirBlobs({ root }).put('a', Buffer.from('1'))
+    expect(readdirSync(join(root, 'tmp'))).toEqual(['young'])
+  })
+
+  test('goes on when somebody removes it meanwhile', async () => {
+    const root = newFolder()
+    const blobs = createDirBlobs({ root })
+    await blobs.put('a/b', Buffer.from('1'))
+    rmSync(root, { recursive: true })
+    expect(await blobs.put('a/b', Buffer.from('2'), { ifAbsent: true })).toBe('written')
+  })
+
+  test('names the file that stands where a folder should be', async () => {
+    const root = newFolder()
+    const blobs = createDirBlobs({ root })
+    await blobs.put('packs', Buffer.from('in the way'))
+    await expect(blobs.put('packs/ab/1', Buffer.from('1'))).rejects.toMatchObject({
+      code: 'FILE_UNWRITABLE',
+      message: expect.stringContaining(join(root, 'packs')),
+    })
+    await expect(blobs.get('packs/ab/1')).rejects.toMatchObject({ code: 'FILE_UNREADABLE' })
+    const nested = createDirBlobs({ root: join(root, 'packs', 'remote') })
+    await expect(nested.put('a', Buffer.from('1'))).rejects.toMatchObject({ code: 'FILE_UNWRITABLE' })
+    await expect(keysOf(nested, '')).rejects.toMatchObject({ code: 'FILE_UNREADABLE' })
+    expect(readFileSync(join(root, 'packs'), 'utf8')).toBe('in the way')
+  })
+
+  test.skipIf(process.getuid?.() === 0)('that may not be written to says so (not as root, whom modes do not stop)', async () => {
+    const root = newFolder()
+    mkdirSync(root, { recursive: true, mode: 0o555 })
+    await expect(createDirBlobs({ root }).put('a', Buffer.from('1'))).rejects.toMatchObject({ code: 'FILE_UNWRITABLE' })
+  })
+
+  test.skipIf(!canMount)(
+    'that is on a full disk says so, leaves the old blob, and nothing in tmp (where this process may mount a tiny disk)',
+    async () => {
+      const root = newFolder()
+      mkdirSync(root, { recursive: true })
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', root])
+      try {
+        const blobs = createDirBlobs({ root })
+        await blobs.put('a', Buffer.from('old'))
+        await expect(blobs.put('a', Buffer.alloc(1 << 20))).rejects.toMatchObject({ code: 'DISK_FULL' })
+        expect(Buffer.from(await blobs.get('a')).toString()).toBe('old')
+        expect(readdirSync(join(root, 'tmp'))).toEqual([])
+      } finally {
+        execFileSync('umount', [root])
+      }
+    },
+  )
+
+  test.each(['../out', 'a/../../out', '/etc/passwd', 'a//b', './a', 'a\0b', ''])('refuses the key "%s"', async (key) => {
+    const blobs = createDirBlobs({ root: newFolder() })
+    await expect(blobs.get(key)).rejects.toMatchObject({ code: 'STORE_INVALID' })
+    await expect(blobs.put(key, Buffer.from('1'))).rejects.toMatchObject({ code: 'STORE_INVALID' })
+    await expect(blobs.delete(key)).rejects.toMatchObject({ code: 'STORE_INVALID' })
+  })
+
+  test('trusts the oid of the cache, whose writers have just hashed', async () => {
+    const blobs = createDirBlobs({ root: newFolder(), trustOids: true })
+    expect(await blobs.put('a', Buffer.from('1'), { oid: '0'.repeat(64) as never })).toBe('written')
+  })
+})
