@@ -1,4 +1,4 @@
-import type { MlvError } from '../base/errors.ts'
+import { MlvError } from '../base/errors.ts'
 
 export interface OutputOptions {
   json: boolean
@@ -27,8 +27,14 @@ export function printable(text: string): string {
   return text.replace(CONTROL, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`)
 }
 
-export function createOutput(options: OutputOptions, stdout: NodeJS.WriteStream, stderr: NodeJS.WriteStream): Output {
+/** @param beforeWrite takes away what is drawn on the terminal's last line */
+export function createOutput(
+  options: OutputOptions,
+  { stdout, stderr }: { stdout: NodeJS.WriteStream; stderr: NodeJS.WriteStream },
+  beforeWrite: () => void,
+): Output {
   const line = (stream: NodeJS.WriteStream, text: string) => {
+    beforeWrite()
     stream.write(text.endsWith('\n') ? text : `${text}\n`)
   }
   return {
@@ -54,8 +60,9 @@ export function createOutput(options: OutputOptions, stdout: NodeJS.WriteStream,
       line(stderr, printable(`warning: ${text}`))
     },
     error(error) {
-      const { message, code, hint } = error as Partial<MlvError> & Error
-      if (options.json) line(stderr, JSON.stringify({ error: { code: code ?? 'BUG', message, hint } }))
+      const { message, code, hint } =
+        error instanceof MlvError ? error : { message: String(error), code: 'BUG', hint: (error as Error)?.stack }
+      if (options.json) line(stderr, JSON.stringify({ error: { code, message, hint } }))
       else {
         line(stderr, printable(`error: ${message}`))
         if (hint) line(stderr, printable(`  ${hint}`))

@@ -11,6 +11,7 @@ export interface CommandEntry {
 /** Every verb, loaded only when it is the one asked for. */
 export const COMMANDS: Record<string, CommandEntry> = {
   init: { group: 'Start', summary: 'make this git repository an mlv project', load: () => import('./commands/init.ts') },
+  version: { group: 'Set-up', summary: 'the versions of mlv, Node and git', load: () => import('./commands/version.ts') },
   params: {
     group: 'Experiments',
     summary: 'show params, or compare them between revisions',
