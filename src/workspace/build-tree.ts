@@ -1,0 +1,64 @@
+import { hasCode } from '../base/errors.ts'
+import type { Oid } from '../base/oid.ts'
+import { compareUtf8, nameOf, parentOf } from '../base/paths.ts'
+import { editTree, type PageReader, type PageSink, type TreeEntry, type TreeRoot, writeTree } from '../store/tree.ts'
+import type { ScannedFolder } from './scan.ts'
+import type { StatTable } from './stat-table.ts'
+
+/** From this many entries on, a folder's tree is edited page by page where few entries changed. */
+const EDIT_FROM = 2000
+
+interface BuildOptions {
+  table: StatTable
+  /** the folder's tree when its rows were last complete */
+  previous: Oid | undefined
+  /** rows whose entry differs from what `previous` holds, or that are gone: paths below the tracked folder */
+  changed: ReadonlySet<string>
+  read: PageReader
+  sink: PageSink
+}
+
+/** Builds the tree of a scanned folder whose files all have oids, and notes each sub-folder's tree in the table.
+ *  Folders in which nothing changed keep the tree their row names. */
+export async function buildTree(top: ScannedFolder, options: BuildOptions): Promise<TreeRoot> {
+  const { table, changed } = options
+  const changedFolders = new Map<string, Set<string>>()
+  for (const path of changed) {
+    for (let child = path; ; child = parentOf(child)) {
+      const folder = parentOf(child)
+      const names = changedFolders.get(folder) ?? new Set()
+      changedFolders.set(folder, names.add(nameOf(child)))
+      if (folder === '') break
+    }
+  }
+
+  async function build(folder: ScannedFolder): Promise<TreeRoot> {
+    const row = folder.path === '' ? undefined : table.rows.get(folder.path)
+    const previous = folder.path === '' ? options.previous : row?.kind === 'tree' ? row.oid : undefined
+    const names = changedFolders.get(folder.path)
+    if (row?.kind === 'tree' && names === undefined) return { oid: row.oid, size: row.size, files: row.files }
+    const entries: TreeEntry[] = folder.files.map((file) => ({ name: file.name, kind: file.kind, oid: file.oid!, size: file.size }))
+    for (const below of folder.folders) entries.push({ name: below.name, kind: 'tree', ...(await build(below)) })
+    entries.sort((a, b) => compareUtf8(a.name, b.name))
+    const root = (previous !== undefined && names && (await edit(previous, entries, names))) || writeTree(entries, options.sink)
+    if (folder.path !== '') {
+      const recorded = row?.recorded ?? false
+      table.rows.set(folder.path, { kind: 'tree', ...root, mtime: 0, inode: 0, recorded, racy: false, unsettled: false })
+    }
+    return root
+  }
+
+  async function edit(previous: Oid, entries: TreeEntry[], names: Set<string>): Promise<TreeRoot | undefined> {
+    if (entries.length < EDIT_FROM || names.size > entries.length / 50) return undefined
+    const byName = new Map(entries.filter((entry) => names.has(entry.name)).map((entry) => [entry.name, entry]))
+    try {
+      return await editTree(previous, new Map([...names].map((name) => [name, byName.get(name)])), options)
+    } catch (error) {
+      // The old pages need not be here: then all are made again.
+      if (hasCode(error, 'OBJECT_MISSING', 'OBJECT_CORRUPT', 'TREE_INVALID', 'BLOB_MISSING')) return undefined
+      throw error
+    }
+  }
+
+  return build(top)
+}

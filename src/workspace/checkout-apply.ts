@@ -1,0 +1,261 @@
+import { closeSync, constants, fstatSync, futimesSync, lstatSync, mkdirSync, openSync, renameSync, rmdirSync, type Stats, symlinkSync, unlinkSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { temporaryName } from '../base/atomic.ts'
+import { fileError, hasCode, MlvError, systemCode } from '../base/errors.ts'
+import type { Oid } from '../base/oid.ts'
+import { quotePath } from '../base/paths.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import type { CheckoutPlan, PlacedFile } from './checkout-plan.ts'
+import type { LinkType } from './config.ts'
+import { chosenLinks, placeFile } from './link.ts'
+import { scannedFiles } from './scan.ts'
+import { type StatRow, type StatTable, TICK_MS } from './stat-table.ts'
+import { insidePath, type Worktree } from './worktree.ts'
+
+export interface CheckedOut {
+  placed: number
+  removed: number
+  bytes: number
+}
+
+const FLAGS = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
+
+/** Opens a new file; undefined when something lies there already. */
+function openNew(path: string, mode: number): number | undefined {
+  try {
+    return openSync(path, FLAGS, mode)
+  } catch (error) {
+    if (systemCode(error) === 'EEXIST') return undefined
+    throw error
+  }
+}
+
+function writeAll(fd: number, bytes: Buffer): void {
+  let done = 0
+  while (done < bytes.length) done += writeSync(fd, bytes, done, bytes.length - done)
+}
+
+/** Writes a small file: straight to its name where nothing lies, else beside it and renamed.
+ *  @param time seconds since 1970; lies before now, so that a later change always shows */
+function writeSmall(path: string, bytes: Buffer, options: { mode: number; replaces: boolean; time: number }): Stats {
+  const direct = options.replaces ? undefined : openNew(path, options.mode)
+  const temporary = direct === undefined ? temporaryName(path) : undefined
+  const fd = direct ?? openSync(temporary!, FLAGS, options.mode)
+  let stats: Stats
+  try {
+    writeAll(fd, bytes)
+    futimesSync(fd, options.time, options.time)
+    stats = fstatSync(fd)
+  } catch (error) {
+    unlinkSync(temporary ?? path)
+    throw error
+  } finally {
+    closeSync(fd)
+  }
+  if (temporary) renameSync(temporary, path)
+  return stats
+}
+
+function rowOf(entry: PlacedFile['entry'], stats: Stats): StatRow {
+  return { kind: entry.kind, oid: entry.oid, size: entry.kind === 'link' ? stats.size : entry.size, files: 0, mtime: stats.mtimeMs, inode: stats.ino, recorded: true, racy: false, unsettled: true }
+}
+
+/** Makes a folder's parts one by one; a link or file on the way is never followed. @throws PATH_INVALID */
+function makeFolder(path: string, shown: string): void {
+  try {
+    mkdirSync(path)
+  } catch (error) {
+    if (systemCode(error) !== 'EEXIST') throw fileError(error, 'making', shown)
+    if (!lstatSync(path).isDirectory())
+      throw new MlvError('PATH_INVALID', `${shown} is no folder, where one belongs`, { hint: `Move it away, then run "mlv checkout" again.` })
+  }
+}
+
+function placeLink(path: string, target: Buffer, replaces: boolean): Stats {
+  const name = replaces ? temporaryName(path) : path
+  symlinkSync(target, name)
+  if (replaces) renameSync(name, path)
+  return lstatSync(path)
+}
+
+/** Carries a plan out: deletes what no longer belongs, makes folders, writes files, notes rows.
+ *  Files are not flushed; an interrupted checkout can be repeated. @throws WORK_UNSAVED before anything is changed; DISK_FULL, OBJECT_CORRUPT */
+export async function applyCheckout(worktree: Worktree, plan: CheckoutPlan, onBytes?: (count: number) => void): Promise<CheckedOut> {
+  refuseUnsaved(plan)
+  const { project } = worktree
+  const { path, target } = plan
+  const top = join(project.root, path)
+  const result: CheckedOut = { placed: 0, removed: 0, bytes: 0 }
+  const table = target?.kind === 'tree' ? worktree.cache.folder(path) : worktree.cache.files()
+  const keyOf = (below: string) => (target?.kind === 'tree' ? below : path)
+  const absolute = (below: string) => (below === '' ? top : `${top}/${below}`)
+
+  for (const below of plan.remove) {
+    try {
+      unlinkSync(absolute(below))
+    } catch (error) {
+      if (systemCode(error) !== 'ENOENT') throw fileError(error, 'deleting', insidePath(path, below))
+    }
+    if (plan.snapshot.scan.kind === 'folder') plan.snapshot.table.rows.delete(below)
+    result.removed++
+  }
+  for (const below of plan.removeFolders) {
+    try {
+      rmdirSync(absolute(below))
+      worktree.cache.folder(path).rows.delete(below)
+    } catch (error) {
+      if (systemCode(error) !== 'ENOTEMPTY' && systemCode(error) !== 'ENOENT' && systemCode(error) !== 'EEXIST') throw fileError(error, 'deleting', insidePath(path, below))
+    }
+  }
+  if (target) makeParents(project.root, path)
+  if (plan.upToDate) {
+    noteTarget(worktree, plan, table)
+    return result
+  }
+  if (target?.kind === 'tree') makeFolder(top, path)
+  for (const below of plan.folders.keys()) makeFolder(absolute(below), insidePath(path, below))
+  await placeFiles(worktree, plan, { table, keyOf, absolute, result, onBytes })
+
+  for (const file of plan.kept) {
+    const row = table.rows.get(keyOf(file.path))
+    if (row) row.recorded = true
+  }
+  noteTarget(worktree, plan, table)
+  return result
+}
+
+function refuseUnsaved(plan: CheckoutPlan): void {
+  const first = plan.unsaved[0]
+  if (first === undefined) return
+  const more = plan.unsaved.length > 1 ? ` (and ${plan.unsaved.length - 1} more)` : ''
+  throw new MlvError('WORK_UNSAVED', `${first}${more} has changes that are in no cache and would be lost`, {
+    hint: `Keep them with "mlv add ${quotePath(plan.path)}", or give them up with "mlv checkout --force ${quotePath(plan.path)}".`,
+  })
+}
+
+function makeParents(root: string, path: string): void {
+  const names = path.split('/').slice(0, -1)
+  for (let i = 1; i <= names.length; i++) makeFolder(join(root, ...names.slice(0, i)), names.slice(0, i).join('/'))
+}
+
+interface Placing {
+  table: StatTable
+  keyOf: (below: string) => string
+  absolute: (below: string) => string
+  result: CheckedOut
+  onBytes?: (count: number) => void
+}
+
+async function placeFiles(worktree: Worktree, plan: CheckoutPlan, placing: Placing): Promise<void> {
+  const { project } = worktree
+  const store = await project.cache('write')
+  const { table, keyOf, absolute, result } = placing
+  const time = Date.now() / 1000 - (2 * TICK_MS) / 1000
+  const packed = new Map<Oid, PlacedFile[]>()
+  const whole: PlacedFile[] = []
+  for (const file of plan.place) {
+    const isLoose = file.entry.kind !== 'link' && !store.locate(file.entry.oid)
+    if (isLoose) whole.push(file)
+    else {
+      const same = packed.get(file.entry.oid)
+      if (same) same.push(file)
+      else packed.set(file.entry.oid, [file])
+    }
+  }
+  const done = (file: PlacedFile, stats: Stats) => {
+    table.rows.set(keyOf(file.path), rowOf(file.entry, stats))
+    result.placed++
+    result.bytes += file.entry.size
+    placing.onBytes?.(file.entry.size)
+  }
+  const write = (file: PlacedFile, bytes: Buffer) => {
+    const to = absolute(file.path)
+    try {
+      if (file.entry.kind === 'link') done(file, placeLink(to, bytes, file.replaces))
+      else done(file, writeSmall(to, bytes, { mode: file.entry.kind === 'exec' ? 0o777 : 0o666, replaces: file.replaces, time }))
+    } catch (error) {
+      throw fileError(error, 'writing', insidePath(plan.path, file.path))
+    }
+  }
+  await readPacked(store, packed, write, project.surroundings.signal)
+  const types = whole.length > 0 ? chosenLinks(project) : []
+  for (const file of whole) {
+    project.surroundings.signal?.throwIfAborted()
+    done(file, await placeWhole(store, file, absolute(file.path), types))
+  }
+}
+
+/** Reads packed objects in the order they lie in; a corrupt one is set aside, so that the next pull fetches it again. */
+async function readPacked(store: ObjectStore, packed: Map<Oid, PlacedFile[]>, write: (file: PlacedFile, bytes: Buffer) => void, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await store.readEach(
+      packed.keys(),
+      (oid, bytes) => {
+        for (const file of packed.get(oid)!) write(file, bytes)
+      },
+      { concurrency: 2, signal },
+    )
+  } catch (error) {
+    if (hasCode(error, 'OBJECT_CORRUPT')) await setCorruptAside(store, packed.keys(), error)
+    throw error
+  }
+}
+
+async function setCorruptAside(store: ObjectStore, oids: Iterable<Oid>, error: MlvError): Promise<void> {
+  for (const oid of oids) if (error.message.includes(oid)) await store.setAside(oid)
+}
+
+/** Clones, links or copies a whole object. A copy that is not as long as it should be is refused. */
+async function placeWhole(store: ObjectStore, file: PlacedFile, to: string, types: LinkType[]): Promise<Stats> {
+  const from = store.loose!.path(file.entry.oid)
+  const size = lstatSync(from, { throwIfNoEntry: false })?.size
+  if (size !== file.entry.size) {
+    if (size !== undefined) store.loose!.setAside(file.entry.oid)
+    throw new MlvError('OBJECT_CORRUPT', `The object ${file.entry.oid} in the cache has ${size ?? 'no'} bytes instead of ${file.entry.size}`, { hint: 'Run "mlv pull" to fetch it again.' })
+  }
+  const umask = process.umask()
+  const mode = (file.entry.kind === 'exec' ? 0o777 : 0o666) & ~umask
+  await placeFile(from, to, { types, mode })
+  return lstatSync(to)
+}
+
+/** After a checkout the target is what mlv last placed here, and the rows of what is gone are forgotten. */
+function noteTarget(worktree: Worktree, plan: CheckoutPlan, table: StatTable): void {
+  const { path, target } = plan
+  if (target === undefined) {
+    worktree.cache.files().rows.delete(path)
+    worktree.cache.files().recorded.delete(path)
+    worktree.cache.files().dirty = true
+    const folder = worktree.cache.folder(path)
+    folder.rows.clear()
+    folder.recorded.clear()
+    folder.computed = undefined
+    folder.dirty = true
+    return
+  }
+  table.recorded.set(target.kind === 'tree' ? '' : path, target)
+  table.dirty = true
+  if (target.kind !== 'tree') return
+  if (plan.upToDate) {
+    for (const row of table.rows.values()) row.recorded = true
+    return
+  }
+  for (const [below, row] of table.rows) if (row.kind === 'tree') table.rows.delete(below)
+  table.computed = undefined
+  if (!plan.whole) return
+  forgetOthers(plan, table)
+  if (plan.missing.length > 0 || plan.extra > 0) return
+  // Now the rows say all there is: the next look at the folder reads nothing.
+  for (const [below, tree] of plan.folders)
+    if (tree) table.rows.set(below, { kind: 'tree', ...tree, mtime: 0, inode: 0, recorded: true, racy: false, unsettled: false })
+  table.computed = target
+}
+
+/** Rows of files that are neither here nor in the target any more. */
+function forgetOthers(plan: CheckoutPlan, table: StatTable): void {
+  const wanted = new Set([...plan.place, ...plan.kept].map((file) => file.path))
+  const { scan } = plan.snapshot
+  if (scan.kind === 'folder') for (const file of scannedFiles(scan.folder)) wanted.add(file.path)
+  for (const below of plan.remove) wanted.delete(below)
+  for (const below of table.rows.keys()) if (!wanted.has(below)) table.rows.delete(below)
+}

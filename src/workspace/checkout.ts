@@ -1,0 +1,107 @@
+import { MlvError } from '../base/errors.ts'
+import { isWithin, type RepoPath } from '../base/paths.ts'
+import { applyCheckout, type CheckedOut } from './checkout-apply.ts'
+import { type CheckoutPlan, planCheckout } from './checkout-plan.ts'
+import { readPointer } from './pointer.ts'
+import type { Project } from './project.ts'
+import { notTracked, selectPointers } from './tracked.ts'
+import { openWorktree, type Worktree } from './worktree.ts'
+
+export interface CheckoutOptions {
+  force?: boolean
+  /** place what the cache has and list the rest, instead of failing before anything is done */
+  allowMissing?: boolean
+  dryRun?: boolean
+  /** place files anew with the link types that are set now */
+  relink?: boolean
+}
+
+export interface CheckoutResult extends CheckedOut {
+  /** per tracked path that needed something */
+  paths: { path: RepoPath; placed: number; removed: number; missing: number; bytes: number }[]
+  /** files whose objects are in no cache */
+  missing: { path: RepoPath; size: number }[]
+  /** paths that were left as they are, and why */
+  skipped: { path: RepoPath; error: MlvError }[]
+}
+
+/** Tracked paths that `paths` (none: all) select, each with the part below it that is wanted. @throws PATH_MISSING for a path nothing tracks */
+export function selectTracked(worktree: Worktree, paths: readonly RepoPath[]): Map<RepoPath, string[]> {
+  const all = worktree.tracked()
+  const selected = new Map<RepoPath, string[]>()
+  for (const path of paths.length === 0 ? (['' as RepoPath] as const) : paths) {
+    const found = selectPointers(all, path)
+    if (found.length === 0 && path !== '') throw notTracked(path)
+    for (const tracked of found) {
+      if (isWithin(tracked, path)) selected.set(tracked, [])
+      else if (selected.get(tracked)?.length !== 0) selected.set(tracked, [...(selected.get(tracked) ?? []), path.slice(tracked.length + 1)])
+    }
+  }
+  return selected
+}
+
+/** Makes the workspace hold what the pointers say, from the cache.
+ *  @throws WORK_UNSAVED, OBJECT_MISSING (both before anything is changed), PATH_INVALID, LOCK_HELD */
+export async function checkout(project: Project, paths: readonly RepoPath[], options: CheckoutOptions = {}): Promise<CheckoutResult> {
+  return project.locked(async () => {
+    const worktree = openWorktree(project)
+    const result: CheckoutResult = { placed: 0, removed: 0, bytes: 0, paths: [], missing: [], skipped: [] }
+    const plans: CheckoutPlan[] = []
+    for (const [path, parts] of selectTracked(worktree, paths)) {
+      const pointer = await readPointer(project.root, path)
+      if (!pointer) continue
+      if (options.relink) worktree.cache.folder(path).rows.clear()
+      for (const part of parts.length === 0 ? [undefined] : parts) {
+        try {
+          plans.push(await planCheckout(worktree, path, pointer.entry, { force: options.force, part }))
+        } catch (error) {
+          if (!(options.allowMissing && error instanceof MlvError && error.code === 'OBJECT_MISSING')) throw error
+          result.missing.push({ path, size: pointer.entry.size })
+        }
+      }
+    }
+    refuseBefore(plans, options)
+    const task = project.surroundings.progress.start('checking out', plans.reduce((sum, plan) => sum + plan.place.reduce((bytes, file) => bytes + file.entry.size, 0), 0))
+    try {
+      for (const plan of plans) {
+        const bytes = plan.place.reduce((sum, file) => sum + file.entry.size, 0)
+        if (plan.place.length + plan.remove.length + plan.missing.length > 0)
+          result.paths.push({ path: plan.path, placed: plan.place.length, removed: plan.remove.length, missing: plan.missing.length, bytes })
+        result.missing.push(...plan.missing)
+        if (options.dryRun) {
+          result.placed += plan.place.length
+          result.removed += plan.remove.length
+          result.bytes += bytes
+          continue
+        }
+        const done = await applyCheckout(worktree, plan, (count) => task.advance(count))
+        result.placed += done.placed
+        result.removed += done.removed
+        result.bytes += done.bytes
+      }
+    } finally {
+      task.finish()
+      // Also after a failure: what was placed is known.
+      if (!options.dryRun) worktree.flush()
+    }
+    return result
+  })
+}
+
+/** All paths are looked at before any is changed. @throws WORK_UNSAVED, OBJECT_MISSING */
+function refuseBefore(plans: CheckoutPlan[], options: CheckoutOptions): void {
+  const unsaved = plans.flatMap((plan) => plan.unsaved)
+  if (unsaved.length > 0) {
+    const more = unsaved.length > 1 ? ` (and ${unsaved.length - 1} more)` : ''
+    throw new MlvError('WORK_UNSAVED', `${unsaved[0]}${more} has changes that are in no cache and would be lost`, {
+      hint: 'Keep them with "mlv add", or give them up with "mlv checkout --force".',
+    })
+  }
+  const missing = plans.flatMap((plan) => plan.missing)
+  if (missing.length > 0 && !options.allowMissing && !options.dryRun) {
+    const more = missing.length > 1 ? ` (and ${missing.length - 1} more files)` : ''
+    throw new MlvError('OBJECT_MISSING', `${missing[0]!.path}${more} is not in the cache`, {
+      hint: 'Run "mlv pull" to get it, or "mlv checkout --allow-missing" to place the rest.',
+    })
+  }
+}

@@ -1,0 +1,152 @@
+import { closeSync, constants, fstatSync, lstatSync, openSync, readlinkSync, readSync, type Stats } from 'node:fs'
+import { open } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileError, MlvError } from '../base/errors.ts'
+import { createOidHash, type Oid, oidOfBytes } from '../base/oid.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import type { StoreWriter } from '../store/store-writer.ts'
+import type { ScannedFile } from './scan.ts'
+import { kindOf, type StatRow, TICK_MS } from './stat-table.ts'
+
+/** Where bytes go while they are hashed; undefined where only the hash is wanted. */
+export interface Saving {
+  store: ObjectStore
+  writer: StoreWriter
+}
+
+export interface HashOptions {
+  saving?: Saving
+  signal?: AbortSignal
+  onBytes?: (count: number) => void
+}
+
+const TRIES = 3
+/** One read of this size is a single step for the file system; a larger file is looked at again afterwards. */
+const SINGLE_READ_BYTES = 64 << 10
+const FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+
+let scratch = Buffer.allocUnsafeSlow(1 << 20)
+
+function readFully(fd: number, buffer: Buffer): number {
+  let done = 0
+  while (done < buffer.length) {
+    const step = readSync(fd, buffer, done, buffer.length - done, done)
+    if (step === 0) break
+    done += step
+  }
+  return done
+}
+
+function sameStats(a: Stats, b: Stats): boolean {
+  return a.size === b.size && a.mtimeMs === b.mtimeMs && a.ino === b.ino
+}
+
+function rowOf(stats: Stats, kind: ScannedFile['kind'], oid: Oid, size: number, now: number): StatRow {
+  return { kind, oid, size, files: 0, mtime: stats.mtimeMs, inode: stats.ino, recorded: false, racy: stats.mtimeMs >= now - TICK_MS, unsettled: false }
+}
+
+/** Puts bytes that lie in `bytes` into the cache's packs. */
+async function saveBytes(saving: Saving, oid: Oid, bytes: Buffer): Promise<void> {
+  if (!saving.store.has(oid) && !saving.writer.has(oid)) await saving.writer.add(oid, bytes)
+}
+
+async function hashLink(path: string, options: HashOptions): Promise<StatRow> {
+  const stats = lstatSync(path)
+  const target = readlinkSync(path, { encoding: 'buffer' })
+  const oid = oidOfBytes(target)
+  if (options.saving) await saveBytes(options.saving, oid, target)
+  return rowOf(stats, 'link', oid, target.length, Date.now())
+}
+
+async function hashLarge(fd: number, path: string, stats: Stats, options: HashOptions): Promise<Oid> {
+  const { saving } = options
+  const loose = saving?.store.loose
+  if (loose) {
+    const source = await open(path, FLAGS)
+    try {
+      const stored = await loose.storeFile(source, { signal: options.signal, onBytes: options.onBytes })
+      return stored.oid
+    } finally {
+      await source.close()
+    }
+  }
+  const hash = createOidHash()
+  for (let at = 0; at < stats.size; ) {
+    options.signal?.throwIfAborted()
+    const length = readSync(fd, scratch, 0, scratch.length, at)
+    if (length === 0) break
+    hash.update(scratch.subarray(0, length))
+    options.onBytes?.(length)
+    at += length
+  }
+  return hash.digest()
+}
+
+/** Reads one file once, hashes it and, when saving, stores exactly the bytes that were hashed.
+ *  @returns its row   @throws FILE_CHANGED when it changes each time it is read, FILE_UNREADABLE, PATH_MISSING */
+export async function hashFile(path: string, kind: ScannedFile['kind'], options: HashOptions): Promise<StatRow> {
+  if (kind === 'link') return hashLink(path, options)
+  for (let attempt = 0; ; attempt++) {
+    const row = await tryHashFile(path, options)
+    if (row) return row
+    if (attempt === TRIES - 1)
+      throw new MlvError('FILE_CHANGED', `${path} changes while it is being read`, { hint: 'Wait until its writer has finished, then run the command again.' })
+  }
+}
+
+async function tryHashFile(path: string, options: HashOptions): Promise<StatRow | undefined> {
+  const { saving } = options
+  const now = Date.now()
+  const fd = openSync(path, FLAGS)
+  try {
+    const before = fstatSync(fd)
+    if (!before.isFile()) throw new MlvError('FILE_CHANGED', `${path} is no longer a file`, { hint: 'Run the command again.' })
+    const { size } = before
+    const young = before.mtimeMs >= now - 2000
+    let oid: Oid
+    if (size >= (saving?.store.policy.looseFrom ?? scratch.length)) oid = await hashLarge(fd, path, before, options)
+    else {
+      let room: Buffer | undefined
+      if (saving) {
+        for (;;) {
+          const reserved = saving.writer.reserve(size)
+          if (!(reserved instanceof Promise)) {
+            room = reserved
+            break
+          }
+          await reserved
+        }
+      } else {
+        if (scratch.length < size) scratch = Buffer.allocUnsafeSlow(size)
+        room = scratch.subarray(0, size)
+      }
+      if (readFully(fd, room) !== size) return undefined
+      oid = oidOfBytes(room)
+      options.onBytes?.(size)
+      if (young && !sameStats(before, fstatSync(fd))) return undefined
+      if (saving && !saving.writer.has(oid) && !saving.store.has(oid)) saving.writer.keep(oid, size)
+    }
+    if (size > SINGLE_READ_BYTES && !sameStats(before, fstatSync(fd))) return undefined
+    return rowOf(before, kindOf(before), oid, size, now)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** Hashes scanned files in order. @param each is given the row of each */
+export async function hashFiles(
+  folder: string,
+  files: readonly ScannedFile[],
+  each: (file: ScannedFile, row: StatRow) => void,
+  options: HashOptions,
+): Promise<void> {
+  for (const file of files) {
+    options.signal?.throwIfAborted()
+    const path = file.path === '' ? folder : join(folder, file.path)
+    try {
+      each(file, await hashFile(path, file.kind, options))
+    } catch (error) {
+      throw fileError(error, 'reading', path)
+    }
+  }
+}

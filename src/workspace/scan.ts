@@ -1,0 +1,140 @@
+import { type Dirent, lstatSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileError, MlvError, systemCode } from '../base/errors.ts'
+import type { Oid } from '../base/oid.ts'
+import { compareUtf8, joinPath, nameProblem, type RepoPath } from '../base/paths.ts'
+import type { Ignore } from './ignore.ts'
+import { isUnchanged, kindOf, type StatTable } from './stat-table.ts'
+
+/** A file or link below a tracked path. Without an oid its bytes must be read. */
+export interface ScannedFile {
+  name: string
+  /** below the tracked path; '' when the tracked path is itself a file */
+  path: string
+  kind: 'file' | 'exec' | 'link'
+  size: number
+  oid: Oid | undefined
+}
+
+export interface ScannedFolder {
+  name: string
+  /** below the tracked path; '' for the tracked folder itself */
+  path: string
+  files: ScannedFile[]
+  folders: ScannedFolder[]
+}
+
+export type Scan =
+  | { kind: 'absent' }
+  | { kind: 'file'; file: ScannedFile }
+  | {
+      kind: 'folder'
+      folder: ScannedFolder
+      /** files, links and folders found */
+      count: number
+      /** files whose bytes must be read */
+      unknown: ScannedFile[]
+    }
+
+function unsupported(path: string, what: string): MlvError {
+  return new MlvError('PATH_UNSUPPORTED', `${path} is ${what}`, { hint: 'Only files, folders and symbolic links can be tracked; list it in .mlvignore, or remove it.' })
+}
+
+function specialKind(item: { isFIFO(): boolean; isSocket(): boolean; isBlockDevice(): boolean; isCharacterDevice(): boolean }): string {
+  return item.isFIFO() ? 'a FIFO' : item.isSocket() ? 'a socket' : 'a device'
+}
+
+/** Default order is by UTF-16 units, which is the order of UTF-8 bytes unless surrogates are about. */
+function sortNames(items: Dirent[]): Dirent[] {
+  let plain = true
+  for (const item of items) {
+    for (let i = 0; i < item.name.length; i++) if (item.name.charCodeAt(i) >= 0xd800) plain = false
+  }
+  return items.sort(plain ? (a, b) => (a.name < b.name ? -1 : 1) : (a, b) => compareUtf8(a.name, b.name))
+}
+
+function checkName(name: string, path: string): void {
+  const problem = nameProblem(name)
+  if (problem)
+    throw new MlvError('PATH_INVALID', `${path} has ${problem}`, { hint: 'Rename it, or list it in .mlvignore to leave it out.' })
+  if (name.includes('\ufffd') && !isUtf8Name(path))
+    throw new MlvError('PATH_INVALID', `${path} has a name that is not UTF-8`, { hint: 'Rename it, or list its folder in .mlvignore.' })
+}
+
+function isUtf8Name(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined
+}
+
+/** Looks at what lies at `path` without reading any file: what the table knows by size, time and inode gets its oid from there.
+ *  @param absolute the project's root  @throws PATH_UNSUPPORTED, PATH_INVALID, FILE_UNREADABLE */
+export function scanPath(absolute: string, path: RepoPath, table: StatTable, ignore: Ignore): Scan {
+  const top = join(absolute, path)
+  const stats = lstatSync(top, { throwIfNoEntry: false })
+  if (!stats) return { kind: 'absent' }
+  if (!stats.isDirectory()) {
+    if (!stats.isFile() && !stats.isSymbolicLink()) throw unsupported(path, specialKind(stats))
+    const row = table.rows.get(path)
+    const oid = isUnchanged(row, stats) ? row.oid : undefined
+    return { kind: 'file', file: { name: '', path: '', kind: kindOf(stats), size: stats.size, oid } }
+  }
+  const unknown: ScannedFile[] = []
+  let count = 0
+
+  function visit(folder: ScannedFolder, absoluteFolder: string): void {
+    let items: Dirent[]
+    try {
+      items = sortNames(readdirSync(absoluteFolder, { withFileTypes: true }))
+    } catch (error) {
+      throw fileError(error, 'reading', joinPath(path, folder.path))
+    }
+    for (const item of items) {
+      const { name } = item
+      const below = folder.path === '' ? name : `${folder.path}/${name}`
+      const isFolder = item.isDirectory()
+      if (ignore.ignores(below, isFolder)) continue
+      const full = `${absoluteFolder}/${name}`
+      checkName(name, full)
+      count++
+      if (isFolder) {
+        const next: ScannedFolder = { name, path: below, files: [], folders: [] }
+        folder.folders.push(next)
+        visit(next, full)
+        continue
+      }
+      if (!item.isFile() && !item.isSymbolicLink()) throw unsupported(`${path}/${below}`, specialKind(item))
+      const row = table.rows.get(below)
+      const file: ScannedFile = { name, path: below, kind: item.isFile() ? 'file' : 'link', size: row?.size ?? 0, oid: undefined }
+      if (row && !row.racy) {
+        const now = lstatSync(full, { throwIfNoEntry: false })
+        if (!now) {
+          count--
+          continue
+        }
+        file.kind = kindOf(now)
+        file.size = now.size
+        if (isUnchanged(row, now)) file.oid = row.oid
+      }
+      if (file.oid === undefined) unknown.push(file)
+      folder.files.push(file)
+    }
+  }
+
+  const folder: ScannedFolder = { name: '', path: '', files: [], folders: [] }
+  visit(folder, top)
+  return { kind: 'folder', folder, count, unknown }
+}
+
+/** Every file of a scanned folder, in order of their folders. */
+export function* scannedFiles(folder: ScannedFolder): Generator<ScannedFile> {
+  yield* folder.files
+  for (const below of folder.folders) yield* scannedFiles(below)
+}
+
+export function* scannedFolders(folder: ScannedFolder): Generator<ScannedFolder> {
+  yield folder
+  for (const below of folder.folders) yield* scannedFolders(below)
+}
+
+export function isGone(error: unknown): boolean {
+  return ['ENOENT', 'ENOTDIR', 'ELOOP'].includes(systemCode(error) ?? '')
+}

@@ -1,0 +1,146 @@
+import { join } from 'node:path'
+import { loadFingerprint } from '../base/fingerprint.ts'
+import type { RepoPath } from '../base/paths.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import type { PageReader } from '../store/tree.ts'
+import { buildTree } from './build-tree.ts'
+import type { Entry } from './entry.ts'
+import { type HashOptions, hashFiles, type Saving } from './hash-files.ts'
+import type { Ignore } from './ignore.ts'
+import { type Scan, type ScannedFile, scannedFiles, scannedFolders, scanPath } from './scan.ts'
+import type { StatCache } from './stat-cache.ts'
+import type { StatRow, StatTable } from './stat-table.ts'
+
+/** What lies at a path, with every file's oid. */
+export interface Snapshot {
+  path: RepoPath
+  entry: Entry | undefined
+  scan: Scan
+  /** the table whose rows describe it: the folder's own, or that of single files */
+  table: StatTable
+  /** nothing differs from what the rows said before */
+  unchanged: boolean
+}
+
+export interface SnapshotOptions {
+  root: string
+  cache: StatCache
+  ignore: Ignore
+  /** the cache, for editing large trees page by page; opened only when needed */
+  store: () => Promise<ObjectStore>
+  /** when given, every object of the path is in the store (or its writer) afterwards */
+  saving?: Saving
+  signal?: AbortSignal
+  onBytes?: (count: number) => void
+}
+
+/** Looks at a path, reads the files that the rows do not know, and names the whole. @throws what scanPath and hashFiles throw */
+export async function takeSnapshot(path: RepoPath, options: SnapshotOptions): Promise<Snapshot> {
+  const folderTable = options.cache.folder(path)
+  let scan = scanPath(options.root, path, folderTable, options.ignore)
+  if (scan.kind === 'absent') return { path, entry: undefined, scan, table: folderTable, unchanged: false }
+  if (scan.kind === 'folder') return snapshotFolder(path, scan, folderTable, options)
+  const table = options.cache.files()
+  scan = scanPath(options.root, path, table, options.ignore)
+  if (scan.kind !== 'file') return takeSnapshot(path, options)
+  return snapshotFile(path, scan, table, options)
+}
+
+function needsSaving(saving: Saving | undefined, oid: StatRow['oid']): boolean {
+  return saving !== undefined && !saving.store.has(oid) && !saving.writer.has(oid)
+}
+
+async function snapshotFile(path: RepoPath, scan: Scan & { kind: 'file' }, table: StatTable, options: SnapshotOptions): Promise<Snapshot> {
+  const { file } = scan
+  const known = file.oid !== undefined && !needsSaving(options.saving, file.oid)
+  if (!known) await hashFiles(join(options.root, path), [file], (_file, row) => keepRow(table, path, file, row), options)
+  return { path, entry: { kind: file.kind, oid: file.oid!, size: file.size }, scan, table, unchanged: known }
+}
+
+function keepRow(table: StatTable, key: string, file: ScannedFile, row: StatRow): void {
+  file.kind = row.kind as ScannedFile['kind']
+  file.oid = row.oid
+  file.size = row.size
+  table.rows.set(key, { ...row, recorded: table.rows.get(key)?.recorded ?? false })
+  table.dirty = true
+}
+
+async function snapshotFolder(path: RepoPath, scan: Scan & { kind: 'folder' }, table: StatTable, options: SnapshotOptions): Promise<Snapshot> {
+  const { saving } = options
+  const complete = scan.unknown.length === 0 && scan.count === table.rows.size
+  const { computed } = table
+  if (complete && computed && !needsSaving(saving, computed.oid)) return { path, entry: computed, scan, table, unchanged: true }
+
+  await loadFingerprint()
+  const changed = new Set<string>()
+  const toRead = new Set(scan.unknown)
+  if (saving) addUnsaved(scan, table, saving, toRead)
+  const hashing: HashOptions = { saving, signal: options.signal, onBytes: options.onBytes }
+  const files = toRead.size === scan.unknown.length ? scan.unknown : [...toRead]
+  await hashFiles(
+    join(options.root, path),
+    files,
+    (file, row) => {
+      const old = table.rows.get(file.path)
+      if (old?.oid !== row.oid || old.kind !== row.kind) changed.add(file.path)
+      keepRow(table, file.path, file, row)
+    },
+    hashing,
+  )
+  forgetGone(scan, table, changed)
+  if (saving) for (const folder of scannedFolders(scan.folder)) markUnsavedFolder(folder.path, table, saving, changed)
+
+  let store: ObjectStore | undefined
+  const read: PageReader = async (oid) => {
+    store ??= await options.store()
+    return store.read(oid)
+  }
+  const pages: Promise<void>[] = []
+  const root = await buildTree(scan.folder, {
+    table,
+    previous: computed?.oid,
+    changed,
+    read,
+    sink: (oid, bytes) => {
+      if (needsSaving(saving, oid)) pages.push(saving!.writer.add(oid, bytes))
+    },
+  })
+  await Promise.all(pages)
+  const entry: Entry = { kind: 'tree', ...root }
+  if (table.computed?.oid !== entry.oid) table.dirty = true
+  table.computed = entry
+  return { path, entry, scan, table, unchanged: false }
+}
+
+/** Files whose oid a row knows, but which were never stored, e.g. because only `status` has read them. */
+function addUnsaved(scan: Scan & { kind: 'folder' }, table: StatTable, saving: Saving, toRead: Set<ScannedFile>): void {
+  const recorded = table.recorded.get('')
+  const trusted = recorded !== undefined && saving.store.has(recorded.oid)
+  for (const file of scannedFiles(scan.folder)) {
+    if (file.oid === undefined || (trusted && table.rows.get(file.path)?.recorded)) continue
+    if (needsSaving(saving, file.oid)) toRead.add(file)
+  }
+}
+
+/** A folder's tree that its row names but the store lacks must be written again. */
+function markUnsavedFolder(path: string, table: StatTable, saving: Saving, changed: Set<string>): void {
+  const row = path === '' ? table.computed : table.rows.get(path)
+  if (row?.kind === 'tree' && needsSaving(saving, row.oid)) changed.add(path === '' ? '.' : `${path}/.`)
+}
+
+/** Drops rows of what is gone, but keeps those that mlv recorded: their absence means "deleted". Notes them as changed. */
+function forgetGone(scan: Scan & { kind: 'folder' }, table: StatTable, changed: Set<string>): void {
+  const present = new Set<string>()
+  for (const folder of scannedFolders(scan.folder)) {
+    if (folder.path !== '') present.add(folder.path)
+    for (const file of folder.files) present.add(file.path)
+    if (folder.path !== '' && table.rows.get(folder.path)?.kind !== 'tree') changed.add(folder.path)
+  }
+  for (const [path, row] of table.rows) {
+    if (present.has(path)) continue
+    changed.add(path)
+    if (row.recorded) continue
+    table.rows.delete(path)
+    table.dirty = true
+  }
+}

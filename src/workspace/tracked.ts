@@ -1,0 +1,49 @@
+import { lstatSync } from 'node:fs'
+import { join } from 'node:path'
+import { MlvError } from '../base/errors.ts'
+import { isWithin, parentOf, quotePath, type RepoPath } from '../base/paths.ts'
+import type { Entry } from './entry.ts'
+import { type Pointer, readPointer } from './pointer.ts'
+
+/** A path and the pointer that stands for it or for a folder above it. */
+export interface Tracked {
+  /** the path the pointer stands for */
+  path: RepoPath
+  pointer: Pointer
+  /** what was asked for, below `path`; '' for the path itself */
+  below: string
+}
+
+/** Finds the pointer that stands for `path` or for the nearest folder above it. @throws POINTER_INVALID, POINTER_CONFLICT */
+export async function findTracked(root: string, path: RepoPath): Promise<Tracked | undefined> {
+  for (let at = path; at !== ''; at = parentOf(at)) {
+    const pointer = await readPointer(root, at)
+    if (pointer) return { path: at, pointer, below: path.slice(at.length + 1) }
+  }
+  return undefined
+}
+
+/** @throws PATH_INVALID when a folder above `path` is a symbolic link (or no folder): it could lead out of the project */
+export function checkParents(root: string, path: RepoPath): void {
+  for (let at = parentOf(path); at !== ''; at = parentOf(at)) {
+    const stats = lstatSync(join(root, at), { throwIfNoEntry: false })
+    if (!stats || stats.isDirectory()) continue
+    const what = stats.isSymbolicLink() ? 'a symbolic link' : 'not a folder'
+    throw new MlvError('PATH_INVALID', `${path} lies below ${at}, which is ${what}`, { hint: 'Name the path by its real folders.' })
+  }
+}
+
+/** Tracked paths at or below a path, or the one above it. @param pointers all pointer files of the project */
+export function selectPointers(all: readonly RepoPath[], path: RepoPath): RepoPath[] {
+  return all.filter((data) => isWithin(data, path) || isWithin(path, data))
+}
+
+export function describeEntry(entry: Entry): string {
+  return entry.kind === 'tree' ? `${entry.files} files` : entry.kind
+}
+
+export function notTracked(path: RepoPath): MlvError {
+  return new MlvError('PATH_MISSING', `${path === '' ? 'The project' : path} is not tracked by mlv`, {
+    hint: path === '' ? 'Track data with "mlv add PATH".' : `Track it with "mlv add ${quotePath(path)}".`,
+  })
+}

@@ -1,0 +1,95 @@
+import { existsSync, lstatSync } from 'node:fs'
+import { join } from 'node:path'
+import { compareUtf8, type RepoPath } from '../base/paths.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import type { PageReader } from '../store/tree.ts'
+import { walkTree } from '../store/tree-walk.ts'
+import type { Entry } from './entry.ts'
+import { findPointers } from './find-pointers.ts'
+import { type Ignore, loadIgnore } from './ignore.ts'
+import { dataPathOf } from './pointer.ts'
+import type { Project } from './project.ts'
+import { scannedFiles } from './scan.ts'
+import { type Snapshot, type SnapshotOptions, takeSnapshot } from './snapshot.ts'
+import { createStatCache, type StatCache } from './stat-cache.ts'
+import { isUnchanged, kindOf } from './stat-table.ts'
+
+/** What the verbs share about one worktree: its rows, its tracked paths, and how to look at one of them. */
+export interface Worktree {
+  project: Project
+  cache: StatCache
+  /** paths that pointers stand for, sorted */
+  tracked(): RepoPath[]
+  snapshot(path: RepoPath, options?: Pick<SnapshotOptions, 'saving' | 'onBytes'>): Promise<Snapshot>
+  /** the entry of a single file or link, or undefined where there is none */
+  quickFile(path: RepoPath): Promise<Entry | undefined>
+  isFolder(path: RepoPath): Promise<boolean>
+  /** whether the disk takes `A` and `a` for one name */
+  foldsCase(): boolean
+  /** writes rows that changed */
+  flush(): void
+}
+
+const nothingIgnored: Ignore = { ignores: () => false }
+
+export function openWorktree(project: Project, purpose: 'read' | 'write' = 'write'): Worktree {
+  const cache = createStatCache(project.stateDir)
+  return {
+    project,
+    cache,
+    tracked: () => findPointers(project).map(dataPathOf).sort(compareUtf8),
+    snapshot: (path, options = {}) =>
+      takeSnapshot(path, {
+        root: project.root,
+        cache,
+        ignore: loadIgnore(project.root, path),
+        store: () => project.cache(purpose),
+        signal: project.surroundings.signal,
+        ...options,
+      }),
+    async quickFile(path) {
+      const table = cache.files()
+      const stats = lstatSync(join(project.root, path), { throwIfNoEntry: false })
+      if (!stats || stats.isDirectory()) return undefined
+      const row = table.rows.get(path)
+      if (isUnchanged(row, stats)) return { kind: kindOf(stats), oid: row.oid, size: row.size }
+      return (await takeSnapshot(path, { root: project.root, cache, ignore: nothingIgnored, store: () => project.cache(purpose) })).entry
+    },
+    isFolder: async (path) => lstatSync(join(project.root, path), { throwIfNoEntry: false })?.isDirectory() ?? false,
+    foldsCase: () => existsSync(join(project.root, '.MLV', 'CONFIG')),
+    flush: () => cache.flush(),
+  }
+}
+
+/** Files of a pointer's tree that are not in the workspace and that mlv never placed or recorded here: kept, not deleted.
+ *  Reads the tree only when the rows cannot answer. @throws OBJECT_MISSING when its pages are in no cache */
+export async function absentFiles(snapshot: Snapshot, pointer: Entry, read: PageReader): Promise<Map<string, Entry & { kind: 'file' | 'exec' | 'link' }>> {
+  const absent = new Map<string, Entry & { kind: 'file' | 'exec' | 'link' }>()
+  if (pointer.kind !== 'tree' || snapshot.entry?.oid === pointer.oid) return absent
+  const { table, scan } = snapshot
+  if (table.recorded.get('')?.oid === pointer.oid) {
+    let recorded = 0
+    for (const row of table.rows.values()) if (row.recorded && row.kind !== 'tree') recorded++
+    if (recorded >= pointer.files) return absent
+  }
+  const present = new Set<string>()
+  if (scan.kind === 'folder') for (const file of scannedFiles(scan.folder)) present.add(file.path)
+  for await (const { path, entry } of walkTree(pointer.oid, read)) {
+    if (entry.kind === 'tree' || present.has(path) || table.rows.get(path)?.recorded) continue
+    absent.set(path, entry)
+  }
+  return absent
+}
+
+/** A path of a tracked folder as a path of the project. */
+export function insidePath(path: RepoPath, below: string): RepoPath {
+  return (below === '' ? path : `${path}/${below}`) as RepoPath
+}
+
+export function absolutePath(project: Project, path: RepoPath): string {
+  return join(project.root, path)
+}
+
+export function pageReader(store: ObjectStore): PageReader {
+  return (oid) => store.read(oid)
+}
