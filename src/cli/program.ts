@@ -11,6 +11,22 @@ export interface CommandEntry {
 /** Every verb, loaded only when it is the one asked for. */
 export const COMMANDS: Record<string, CommandEntry> = {
   init: { group: 'Start', summary: 'make this git repository an mlv project', load: () => import('./commands/init.ts') },
+  remote: {
+    group: 'Remotes',
+    summary: 'the places that data is pushed to and pulled from',
+    load: () => import('./commands/remote.ts'),
+  },
+  config: { group: 'Set-up', summary: 'read and change settings', load: () => import('./commands/config.ts') },
+  doctor: {
+    group: 'Set-up',
+    summary: 'check what mlv stands on: Node, git, links, remotes',
+    load: () => import('./commands/doctor.ts'),
+  },
+  completion: {
+    group: 'Set-up',
+    summary: 'print a completion script for bash, zsh or fish',
+    load: () => import('./commands/completion.ts'),
+  },
   version: { group: 'Set-up', summary: 'the versions of mlv, Node and git', load: () => import('./commands/version.ts') },
   params: {
     group: 'Experiments',

@@ -77,14 +77,16 @@ export function remoteNameProblem(name: string): string | undefined {
     : 'has other characters than letters, digits, "-" and "_"'
 }
 
-/** @returns the value in the form the settings use, e.g. a list for cache.link   @throws CONFIG_INVALID; `where` names the place */
-export function checkValue(key: string, value: unknown, where: string): unknown {
+/** @returns the value in the form the settings use, e.g. a list for cache.link
+ *  @throws CONFIG_INVALID; `where` names the file and line or the variable, and is undefined for what was just typed */
+export function checkValue(key: string, value: unknown, where?: string): unknown {
   const type = typeOfKey(key)
   const checked = type?.check(value)
   if (checked !== undefined) return checked
-  const words = type?.words ?? 'another key'
   const given = SECRET_KEYS.has(key.slice(key.lastIndexOf('.') + 1)) ? 'the value given' : JSON.stringify(value)
-  throw new MlvError('CONFIG_INVALID', `${where}: ${key} takes ${words}, not ${given}`, {
+  const problem = `${key} takes ${type?.words ?? 'nothing: mlv knows no such setting'}, not ${given}`
+  if (where === undefined) throw new MlvError('CONFIG_INVALID', problem, { hint: 'See "mlv config set --help".' })
+  throw new MlvError('CONFIG_INVALID', `${where}: ${problem}`, {
     hint: /^[A-Z_]+$/.test(where)
       ? `Unset or correct the variable ${where}.`
       : `Correct it there, or with "mlv config set ${key} VALUE".`,
@@ -92,7 +94,7 @@ export function checkValue(key: string, value: unknown, where: string): unknown 
 }
 
 /** Turns what stands on a command line or in a variable into the key's type. @throws CONFIG_INVALID */
-export function parseValue(key: string, typed: string, where: string): unknown {
+export function parseValue(key: string, typed: string, where?: string): unknown {
   const type = typeOfKey(key)
   let value: unknown = typed
   if (type?.check === yesOrNo.check) {

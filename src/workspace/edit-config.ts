@@ -85,7 +85,7 @@ export async function editConfig(
   for (const { key, value } of edits) {
     if (value === undefined) continue
     if (target === 'project') refuseSecret(key, value, file.name)
-    if (typeOfKey(key)) checkValue(key, value, file.name)
+    if (typeOfKey(key)) checkValue(key, value)
     if (target === 'project') checkCommitted(key, value, place)
   }
   const document = await readDocument(readConfigText(file.path, file.name), file.name)
