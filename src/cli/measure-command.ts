@@ -115,7 +115,7 @@ function addShow(parent: Command, kind: MeasureKind, act: Parameters<Configure>[
         import('../measure/read.ts'),
         import('./render/measures.ts'),
       ])
-      const measures = await readMeasures(kind, await openNamed(project, revisions[0]), targets)
+      const measures = await readMeasures(kind, await openNamed(project, revisions[0]), { targets })
       refuseMissing(targets, [measures])
       const problems = warnAbout(context, measures)
       const rows = [...measures.files].flatMap(([file, values]) => [...values].map(([key, value]) => ({ file, key, value })))
@@ -155,8 +155,8 @@ function addDiff(parent: Command, kind: MeasureKind, act: Parameters<Configure>[
         import('./render/measures.ts'),
       ])
       const pair = await openPair(project, revisions)
-      const before = pair.before ? await readMeasures(kind, pair.before, targets) : noMeasures('HEAD')
-      const after = await readMeasures(kind, pair.after, targets)
+      const before = pair.before ? await readMeasures(kind, pair.before, { targets }) : noMeasures('HEAD')
+      const after = await readMeasures(kind, pair.after, { targets })
       refuseMissing(targets, [before, after])
       const problems = warnAbout(context, before, after)
       const all = compareMeasures(before, after)
@@ -181,6 +181,14 @@ export function configureMeasure(kind: MeasureKind): Configure {
   return (command, act) => {
     addShow(command, kind, act)
     addDiff(command, kind, act)
+    command.allowExcessArguments(true)
+    command.action(
+      act(async () => {
+        throw new MlvError('USAGE', `mlv ${kind} is either shown or compared`, {
+          hint: `"mlv ${kind} show", or "mlv ${kind} diff main".`,
+        })
+      }),
+    )
     example(command, `mlv ${kind} diff main`)
   }
 }

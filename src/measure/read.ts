@@ -58,11 +58,18 @@ async function declaredFiles(kind: MeasureKind, revision: Revision, declared: De
   return files.some((file) => file.pattern) ? expandDeclared(files, await revision.list()) : files
 }
 
+export interface ReadOptions {
+  /** files or folders to keep to; a file named here need not be in mlv.yaml */
+  targets?: RepoPath[]
+  /** what that revision's mlv.yaml says, when it is known already */
+  declared?: Declared
+}
+
 /** Reads all params or metrics that a revision's own mlv.yaml names. A broken file becomes a problem and leaves the others standing.
- *  @param targets files or folders to keep to; a file named here need not be in mlv.yaml
  *  @throws YAML_INVALID when mlv.yaml itself is broken there */
-export async function readMeasures(kind: MeasureKind, revision: Revision, targets: RepoPath[] = []): Promise<Measures> {
-  const declared = await readDeclared(revision)
+export async function readMeasures(kind: MeasureKind, revision: Revision, options: ReadOptions = {}): Promise<Measures> {
+  const declared = options.declared ?? (await readDeclared(revision))
+  const targets = options.targets ?? []
   const measures: Measures = {
     revision: { name: revision.name, commit: revision.commit },
     files: new Map(),

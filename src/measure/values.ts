@@ -79,9 +79,13 @@ export function normalize(raw: unknown, problem: () => MlvError, depth = 0): Val
 
 const PLAIN_SEGMENT = /^[^."\\\u0000-\u001f]+$/
 
+function formatSegment(segment: string): string {
+  return PLAIN_SEGMENT.test(segment) ? segment : JSON.stringify(segment)
+}
+
 /** Writes keys as one dotted key; a key that has a dot, a quote or a control character, or is empty, is quoted as JSON: `a."b.c".d`. */
 export function formatKey(segments: string[]): string {
-  return segments.map((segment) => (PLAIN_SEGMENT.test(segment) ? segment : JSON.stringify(segment))).join('.')
+  return segments.map(formatSegment).join('.')
 }
 
 const QUOTED_SEGMENT = /"(?:[^"\\]|\\.)*"(?=\.|$)/y
@@ -131,16 +135,24 @@ export function pick(value: unknown, dottedKey: string): unknown {
   return found
 }
 
-function collect(value: Value, segments: string[], into: FlatValues): void {
-  if (isMap(value) && (segments.length === 0 || Object.keys(value).length > 0)) {
-    for (const [key, item] of Object.entries(value)) collect(item, [...segments, key], into)
-  } else into.set(formatKey(segments), value)
+function collect(value: Value, key: string | undefined, into: FlatValues): void {
+  if (!isMap(value)) {
+    into.set(key ?? '', value)
+    return
+  }
+  let isEmpty = true
+  for (const [name, item] of Object.entries(value)) {
+    isEmpty = false
+    const segment = formatSegment(name)
+    collect(item, key === undefined ? segment : `${key}.${segment}`, into)
+  }
+  if (isEmpty && key !== undefined) into.set(key, value)
 }
 
 /** Spreads nested maps over dotted keys. */
 export function flatten(value: Value): FlatValues {
   const flat: FlatValues = new Map()
-  if (value !== null) collect(value, [], flat)
+  if (value !== null) collect(value, undefined, flat)
   return flat
 }
 

@@ -181,7 +181,8 @@ describe('the reader of plain YAML', () => {
     fc.oneof(
       { weight: 16, arbitrary: line.map((parts) => parts.join('')) },
       { weight: 3, arbitrary: words('¦# c¦  # c¦   ') },
-      { weight: 1, arbitrary: words('---¦...¦- 1¦  - 1¦more words') },
+      { weight: 1, arbitrary: words('---¦...¦more words¦-¦- - 1¦- a: 1') },
+      { weight: 5, arbitrary: fc.tuple(words('¦¦  ¦    ¦ '), words('- ¦-  '), scalar).map((parts) => parts.join('')) },
     ),
     { maxLength: 6 },
   )
@@ -204,10 +205,10 @@ describe('the reader of plain YAML', () => {
   it('takes the files people write', () => {
     expect(
       readPlainYaml(
-        '# how to train\ntrain:\n  lr: 0.1   # per step\n  opt: adam\n\n  sizes: [64, 32]\neval:\n  name: "q1"\nempty:\n',
+        '# how to train\ntrain:\n  lr: 0.1   # per step\n  opt: adam\n\n  sizes: [64, 32]\n  tags:\n  - a\n  - 2 # two\neval:\n  name: "q1"\nempty:\n',
       ),
     ).toEqual({
-      train: { lr: 0.1, opt: 'adam', sizes: [64, 32] },
+      train: { lr: 0.1, opt: 'adam', sizes: [64, 32], tags: ['a', 2] },
       eval: { name: 'q1' },
       empty: null,
     })
