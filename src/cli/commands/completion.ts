@@ -8,7 +8,7 @@ export const configure: Configure = (command, act) => {
   example(
     command,
     'mlv completion bash > ~/.local/share/bash-completion/completions/mlv',
-    'mlv completion zsh > "${fpath[1]}/_mlv"',
+    'mlv completion zsh > ~/.zsh/functions/_mlv',
     'mlv completion fish > ~/.config/fish/completions/mlv.fish',
   )
   command.action(
