@@ -43,4 +43,9 @@ export const COMMANDS: Record<string, CommandEntry> = {
     summary: 'show experiments: the commits that changed params, metrics or results',
     load: () => import('./commands/exp.ts'),
   },
+  mlflow: {
+    group: 'Experiments',
+    summary: 'export experiments to an MLflow server',
+    load: () => import('./commands/mlflow.ts'),
+  },
 }
