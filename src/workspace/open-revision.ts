@@ -114,7 +114,8 @@ export async function resolveRange(git: Git, text: string): Promise<[base: strin
   if (cut < 0) return undefined
   const [a, b] = [text.slice(0, cut) || 'HEAD', text.slice(cut + 3) || 'HEAD']
   const tip = await resolveCommit(git, b)
-  const base = await git.mergeBase(await resolveCommit(git, a), tip)
+  await resolveCommit(git, a)
+  const base = await git.mergeBase(a, b)
   if (base !== undefined) return [base, tip]
   throw new MlvError('REVISION_UNKNOWN', `${a} and ${b} have no commit in common`, {
     hint: `Compare them as they are: "${a}" "${b}".`,
