@@ -1,0 +1,61 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { type Bench, NODE_ALONE, type Section, timed } from './bench.ts'
+import { timeInTurns, timeOnce } from './measure.ts'
+import { peerRow, ratioRow, valueRow } from './row.ts'
+import { commitAll, initMlv, prepare, remove, writeOldFile } from './worlds.ts'
+
+/** A pipeline of many stages that do nothing: what is left is the pipeline's own cost. */
+export const section: Section = {
+  name: 'repro',
+  async *measure(bench) {
+    const count = bench.scaled(1000)
+    const repo = writePipeline(bench, count, 'mlv')
+    const bare = join(bench.dir, 'bare.sh')
+    writeFileSync(bare, 'sh -c true\n'.repeat(count))
+    const [commands] = await timeInTurns(bench.runs, timed(bench, repo, ['sh', bare]))
+    // Not in turns: the first run is made once for each repository.
+    const first = await timeOnce(timed(bench, repo, bench.mlv('repro')))
+    const over = (1000 * (first.seconds - commands!.seconds)) / count
+    yield ratioRow(`first repro of ${count} stages`, first.seconds, { what: 'the commands alone', seconds: commands!.seconds })
+    yield valueRow('… over the commands alone', over, 'ms a stage', { atMost: 20 })
+
+    commitAll(bench, repo)
+    const [alone, again] = await timeInTurns(bench.runs, timed(bench, repo, NODE_ALONE), timed(bench, repo, bench.mlv('repro')))
+    yield ratioRow(
+      `repro of ${count} stages, nothing changed`,
+      again!.seconds,
+      { what: 'node -e 0', seconds: alone!.seconds },
+      count === 1000 ? 8 : undefined,
+    )
+    // DVC takes 1.3 s a stage and more for the first run, so it is asked for a tenth.
+    if (bench.has('dvc')) {
+      const other = writePipeline(bench, Math.ceil(count / 10), 'dvc')
+      yield peerRow(
+        `dvc repro, first run of ${Math.ceil(count / 10)} stages`,
+        (await timeOnce(timed(bench, other, ['dvc', 'repro', '-q']))).seconds,
+      )
+      yield peerRow(
+        `dvc repro, nothing changed, ${Math.ceil(count / 10)} stages`,
+        (await timeOnce(timed(bench, other, ['dvc', 'repro', '-q']))).seconds,
+      )
+      remove(other)
+    }
+    remove(repo, bare)
+  },
+}
+
+/** Stages with two files of their own each, all in one folder. */
+function writePipeline(bench: Bench, count: number, program: 'mlv' | 'dvc'): string {
+  const repo = initMlv(bench, `repro-${program}`)
+  if (program === 'dvc') prepare(bench, repo, ['dvc', 'init', '-q'])
+  mkdirSync(join(repo, 'in'))
+  const stages = Array.from({ length: count }, (_, i) => {
+    const deps = [`in/${i}-a.txt`, `in/${i}-b.txt`]
+    for (const name of deps) writeOldFile(join(repo, name), `${name}\n`)
+    return `  s${i}:\n    cmd: "true"\n    deps: [${deps.join(', ')}]\n`
+  })
+  writeFileSync(join(repo, `${program}.yaml`), `stages:\n${stages.join('')}`)
+  commitAll(bench, repo)
+  return repo
+}
