@@ -113,9 +113,27 @@ function withCredentials(env: Surroundings['env'], settings: RemoteConfig): Surr
   if (settings.access_key_id === undefined || settings.secret_access_key === undefined) return env
   return {
     ...env,
+    AWS_PROFILE: undefined,
     AWS_ACCESS_KEY_ID: settings.access_key_id,
     AWS_SECRET_ACCESS_KEY: settings.secret_access_key,
     AWS_SESSION_TOKEN: settings.session_token,
+  }
+}
+
+/** Gives up waiting when the user interrupts; a lock that comes later is given back. */
+async function orInterrupted(waiting: Promise<() => void>, signal: AbortSignal): Promise<() => void> {
+  const interrupted = new Promise<never>((_, fail) => {
+    if (signal.aborted) fail(signal.reason)
+    signal.addEventListener('abort', () => fail(signal.reason), { once: true })
+  })
+  try {
+    return await Promise.race([waiting, interrupted])
+  } catch (error) {
+    waiting.then(
+      (release) => release(),
+      () => {},
+    )
+    throw error
   }
 }
 
@@ -194,13 +212,13 @@ function createProject(where: ProjectPlace, config: Config, surroundings: Surrou
       // Work that already holds the lock may call work that takes it.
       if (inside.getStore()) return work()
       const turn = queue.then(async () => {
-        const release = await acquireLock(join(homeDir, 'lock'), {
+        const waiting = acquireLock(join(homeDir, 'lock'), {
           timeout: surroundings.lockTimeout ?? config.get('core.lock_timeout'),
           command: surroundings.command,
           onWait: (owner) => warn(`waiting for ${owner}`),
         })
+        const release = await (signal ? orInterrupted(waiting, signal) : waiting)
         try {
-          signal?.throwIfAborted()
           return await inside.run(true, work)
         } finally {
           release()
