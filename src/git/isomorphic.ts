@@ -9,7 +9,7 @@ import { findMergeBase, walkHistory } from './history-walk.ts'
 import { createPathFilter } from './pathspec.ts'
 import { checkKey, headBranch, readShallow, shallowError } from './plumbing.ts'
 import { parseRevisionName } from './revision-name.ts'
-import { createTreeReader } from './tree-reader.ts'
+import { createTreeReader, parseTree } from './tree-reader.ts'
 import { walkVisible } from './visible-walk.ts'
 import { createWorktreeFiles } from './worktree-files.ts'
 
@@ -58,7 +58,13 @@ function createObjects(place: GitPlace, where: { fs: typeof files; dir: string; 
       hint: 'Run "git fsck", then fetch again.',
     })
   }
-  const trees = createTreeReader(async (oid) => (await orNothing(git.readTree({ ...where, oid })))?.tree)
+  const trees = createTreeReader(async (oid) => {
+    const found = await object(oid)
+    const root =
+      found?.type === 'commit' ? /^tree ([0-9a-f]{40})$/m.exec(Buffer.from(found.bytes).toString('latin1'))?.[1] : undefined
+    const tree = root === undefined ? found : await object(root)
+    return tree?.type === 'tree' ? parseTree(tree.bytes) : undefined
+  })
   return { object, peel, commit, maybeCommit, ...trees }
 }
 
@@ -107,7 +113,7 @@ export async function openIsomorphicGit(place: GitPlace): Promise<Git> {
     return at
   }
   const commitId = async (name: string): Promise<string> => {
-    const id = await resolve(name)
+    const id = /^[0-9a-f]{40}$/.test(name) ? name : await resolve(name)
     if (id !== undefined) return id
     throw new MlvError('REVISION_UNKNOWN', `git knows no commit "${name}"`, { hint: 'See "git branch -a" and "git tag".' })
   }
@@ -178,7 +184,9 @@ export async function openIsomorphicGit(place: GitPlace): Promise<Git> {
     },
     refs: async (prefix = '') => {
       const found: GitRef[] = []
-      for (const short of await git.listRefs({ ...where, filepath: 'refs' })) {
+      // Packed refs are listed with their peeled forms, `NAME^{}`.
+      const listed = (await git.listRefs({ ...where, filepath: 'refs' })).filter((short) => !short.endsWith('^{}'))
+      for (const short of new Set(listed)) {
         const name = `refs/${short}`
         const id = name.startsWith(prefix) ? await names.base(name) : undefined
         const commit = id === undefined ? undefined : await objects.peel(id)

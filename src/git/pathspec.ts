@@ -53,7 +53,8 @@ function parsePathspec(text: string): Pathspec {
   const pattern = written.replace(/\/+$/, '')
   const fold = (path: string) => (folded ? path.toLowerCase() : path)
   const literal = fold(pattern)
-  const below = (path: string) => literal === '' || fold(path) === literal || fold(path).startsWith(`${literal}/`)
+  const isFile = (path: string) => !written.endsWith('/') && fold(path) === literal
+  const below = (path: string) => literal === '' || isFile(path) || fold(path).startsWith(`${literal}/`)
   const wild = !magic.includes('literal') && /[*?[\\]/.test(pattern)
   const expression = wild ? new RegExp(`^${toExpression(pattern, magic.includes('glob'))}$`, folded ? 'isu' : 'su') : undefined
   return { pattern, exclude: magic.includes('exclude'), matches: (path) => below(path) || (expression?.test(path) ?? false) }

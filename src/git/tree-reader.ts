@@ -4,7 +4,22 @@ export interface GitTreeEntry {
   mode: string
   path: string
   oid: string
-  type: string
+  type: 'blob' | 'tree' | 'commit'
+}
+
+/** Parses a tree as git stores it: `MODE NAME\0` and 20 bytes of id per entry. isomorphic-git's own parser refuses names with a backslash. */
+export function parseTree(bytes: Uint8Array): GitTreeEntry[] {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const entries: GitTreeEntry[] = []
+  for (let at = 0; at < buffer.length; ) {
+    const space = buffer.indexOf(0x20, at)
+    const end = buffer.indexOf(0, space)
+    const mode = buffer.toString('latin1', at, space)
+    const type = mode === '40000' ? 'tree' : mode === '160000' ? 'commit' : 'blob'
+    entries.push({ mode, path: buffer.toString('utf8', space + 1, end), oid: buffer.toString('hex', end + 1, end + 21), type })
+    at = end + 21
+  }
+  return entries
 }
 
 /** Walks git's trees over `load`, which gives the entries of a commit's or a tree's tree and is asked once for each. */

@@ -25,8 +25,12 @@ export function createWorktreeFiles(place: GitPlace): typeof files {
     const inside = relative(place.gitDir, path)
     return SHARED.has(inside.split(sep)[0]!) ? join(place.commonDir, inside) : path
   }
+  // Asynchronous even in failing: isomorphic-git tells promises from callbacks by a call without arguments.
   type Call = (path: string, ...rest: unknown[]) => Promise<unknown>
-  const led = CALLS.map((name): [string, Call] => [name, (path, ...rest) => (files.promises[name] as Call)(lead(path), ...rest)])
-  const symlink = (target: string, path: string) => files.promises.symlink(target, lead(path))
+  const led = CALLS.map((name): [string, Call] => [
+    name,
+    async (path, ...rest) => (files.promises[name] as Call)(lead(path), ...rest),
+  ])
+  const symlink = async (target: string, path: string) => files.promises.symlink(target, lead(path))
   return { promises: { ...Object.fromEntries(led), symlink } } as unknown as typeof files
 }
