@@ -26,7 +26,8 @@ export interface PutOptions {
 /** A place that keeps named bytes: a folder, a bucket, a web server. The contract (test/contract/blobs.ts) in words:
  *  keys are plain ASCII with `/`; a blob is never visible half written; what `put` has acknowledged is durable and visible to `get`, `head` and `list`.
  *  Retries on passing faults happen inside; what is thrown is final.
- *  Errors: BLOB_MISSING, REMOTE_DENIED, REMOTE_UNREACHABLE, REMOTE_FAILED, DISK_FULL, FILE_UNREADABLE, FILE_UNWRITABLE. */
+ *  Errors: BLOB_MISSING, REMOTE_DENIED, REMOTE_UNREACHABLE, REMOTE_FAILED, DISK_FULL, FILE_UNREADABLE, FILE_UNWRITABLE,
+ *  OBJECT_CORRUPT (bytes that are not what `oid` says), STORE_INVALID (a key that leads out of the place). */
 export interface Blobs {
   /** for messages; never holds a secret */
   readonly url: string

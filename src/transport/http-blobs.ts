@@ -1,14 +1,12 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { MlvError, systemCode } from '../base/errors.ts'
 import type { BlobInfo, Blobs } from '../store/blobs.ts'
-import { collectBody, rangeHeader, ShortBody, shareSignal } from './http-body.ts'
+import { collectBody, MAX_ATTEMPTS, pauseAfter, rangeHeader, ShortBody, shareSignal } from './http-body.ts'
 
 /** The file that says what a web server holds, because HTTP has no listing: lines of `bytes<TAB>seconds since 1970<TAB>key`. */
 export const LISTING = 'mlv-listing.tsv'
 const MAKE_LISTING = `LC_ALL=C find . -type f -printf '%s\\t%T@\\t%P\\n' | LC_ALL=C sort -t "$(printf '\\t')" -k3 > ${LISTING}`
 
-const MAX_ATTEMPTS = 5
-const ANSWER_TIMEOUT_MS = 60_000
+const ANSWER_TIMEOUT_MS = 30_000
 
 /** A remote's folder as any web server shows it: to read from, never to write to. */
 export function createHttpBlobs({ url }: { url: string }): Blobs {
@@ -88,10 +86,7 @@ async function request<T>(
   for (let attempt = 1; ; attempt++) {
     let fault: ShortBody | MlvError
     try {
-      const timeout = AbortSignal.timeout(ANSWER_TIMEOUT_MS)
-      // Compressed on the way, the lengths of ranges would mean something else.
-      const headers = { 'accept-encoding': 'identity', ...init.headers }
-      const response = await fetch(url, { ...init, headers, signal: signal ? AbortSignal.any([signal, timeout]) : timeout })
+      const response = await fetchInTime(url, init, signal)
       if (response.ok || response.status === 416) return await read(response)
       await response.body?.cancel()
       if (response.status === 404 || response.status === 410) return undefined
@@ -103,7 +98,20 @@ async function request<T>(
       fault = error instanceof ShortBody ? error : unreachable(error, url)
     }
     if (attempt === MAX_ATTEMPTS) throw fault instanceof ShortBody ? fault.toFailure(url) : fault
-    await sleep(100 * 2 ** attempt * Math.random(), undefined, { signal: signal ?? undefined })
+    await pauseAfter(attempt, signal)
+  }
+}
+
+/** Bounds the time until an answer begins; its body may take as long as bytes flow. */
+async function fetchInTime(url: string, init: RequestInit, signal: AbortSignal | null | undefined): Promise<Response> {
+  const late = new AbortController()
+  const timer = setTimeout(() => late.abort(new DOMException('no answer in time', 'TimeoutError')), ANSWER_TIMEOUT_MS)
+  try {
+    // Compressed on the way, the lengths of ranges would mean something else.
+    const headers = { 'accept-encoding': 'identity', ...init.headers }
+    return await fetch(url, { ...init, headers, signal: signal ? AbortSignal.any([signal, late.signal]) : late.signal })
+  } finally {
+    clearTimeout(timer)
   }
 }
 

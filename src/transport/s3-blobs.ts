@@ -1,9 +1,7 @@
 import { createHash } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import {
   DeleteObjectCommand,
   GetObjectCommand,
-  type GetObjectCommandOutput,
   HeadObjectCommand,
   type HeadObjectCommandOutput,
   ListObjectsV2Command,
@@ -15,8 +13,8 @@ import {
 import { MlvError } from '../base/errors.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
 import type { Blobs, GetOptions } from '../store/blobs.ts'
-import { collectBody, rangeHeader, ShortBody, shareSignal } from './http-body.ts'
-import { REFUSED_BYTES, type S3Place, s3Error, statusOf } from './s3-error.ts'
+import { collectAgain, type HttpBody, MAX_ATTEMPTS, rangeHeader, shareSignal } from './http-body.ts'
+import { notS3, REFUSED_BYTES, type S3Place, s3Error, statusOf } from './s3-error.ts'
 
 export interface S3Options {
   bucket: string
@@ -41,11 +39,9 @@ export interface S3Options {
 
 /** Sockets kept open at most, and so requests at once. */
 const MAX_SOCKETS = 64
-/** Tries of one request: with the doubling pause between them, a fault of a few seconds goes unseen. */
-const MAX_ATTEMPTS = 5
 const CONNECT_TIMEOUT_MS = 10_000
 /** without a byte in either direction */
-const IDLE_TIMEOUT_MS = 60_000
+const IDLE_TIMEOUT_MS = 30_000
 
 const SILENT = { trace() {}, debug() {}, info() {}, warn() {}, error() {} }
 
@@ -88,7 +84,9 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
 
   async function find(key: string, signal: AbortSignal | undefined): Promise<HeadObjectCommandOutput | undefined> {
     try {
-      return await client.send(new HeadObjectCommand(common(key)), { abortSignal: signal })
+      const found = await client.send(new HeadObjectCommand(common(key)), { abortSignal: signal })
+      if (found.ETag === undefined) throw notS3(place, `looking for ${key}`)
+      return found
     } catch (error) {
       if (statusOf(error) !== 404) throw error
       // An answer to HEAD has no body to tell a missing blob from a missing bucket; one to a listing has.
@@ -98,6 +96,19 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
       })
       await bucketSeen
       return undefined
+    }
+  }
+
+  async function request(key: string, range: GetOptions): Promise<HttpBody | undefined> {
+    const command = new GetObjectCommand({ ...common(key), Range: rangeHeader(range) })
+    try {
+      const answer = await client.send(command, { abortSignal: range.signal })
+      if (answer.ETag === undefined) throw notS3(place, `reading ${key}`)
+      const stream = answer.Body as AsyncIterable<Uint8Array>
+      return { stream, length: answer.ContentLength, contentRange: answer.ContentRange }
+    } catch (error) {
+      if (statusOf(error) === 416) return undefined
+      throw error
     }
   }
 
@@ -111,7 +122,8 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
       },
       { step: 'build', name: 'knownPayloadHash' },
     )
-    await client.send(command, { abortSignal: signal })
+    const { ETag } = await client.send(command, { abortSignal: signal })
+    if (ETag === undefined) throw notS3(place, `writing ${input.Key}`)
   }
 
   async function uploadIfAbsent(
@@ -153,7 +165,7 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
             hint: 'Run "mlv fsck" to see what else is missing.',
           })
         }
-        return download(client, { ...common(key), Range: rangeHeader(range) }, range)
+        return collectAgain(() => request(key, range), range, `${place.url}/${key}`)
       }),
 
     put: (key, bytes, { oid = oidOfBytes(bytes), ifAbsent = false, signal } = {}) =>
@@ -176,10 +188,12 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
       let token: string | undefined
       do {
         const input = { Bucket: bucket, Prefix: start + prefix, ContinuationToken: token }
-        const page = await ask(`listing ${prefix}`, signal, () =>
+        const page = await ask(`listing ${prefix || 'all of it'}`, signal, () =>
           client.send(new ListObjectsV2Command(input), { abortSignal: signal }),
         )
         // Consoles make empty blobs that end in a slash to show a folder.
+        if (page.Name === undefined && page.KeyCount === undefined && page.IsTruncated === undefined)
+          throw notS3(place, `listing ${prefix || 'all of it'}`)
         for (const { Key, Size, LastModified } of page.Contents ?? [])
           if (Key && !Key.endsWith('/'))
             yield { key: Key.slice(start.length), size: Size ?? 0, modified: LastModified?.getTime() ?? 0 }
@@ -198,7 +212,8 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
         try {
           await client.send(new DeleteObjectCommand(common(key)), { abortSignal: signal })
         } catch (error) {
-          if (!(error instanceof Error) || error.name !== 'NoSuchKey') throw error
+          // Amazon does not mind an absent key; some servers do.
+          if ((error as Error).name !== 'NoSuchKey') throw error
         }
       }),
   }
@@ -265,32 +280,5 @@ function quietly<T>(make: () => T): T {
   } finally {
     if (before === undefined) delete process.env[NOTICE_SWITCH]
     else process.env[NOTICE_SWITCH] = before
-  }
-}
-
-/** The SDK repeats a request until it is answered; an answer that breaks off is ours to repeat. */
-async function download(
-  client: S3Client,
-  input: { Bucket: string; Key: string; Range: string | undefined },
-  range: GetOptions,
-): Promise<Uint8Array> {
-  for (let attempt = 1; ; attempt++) {
-    let answer: GetObjectCommandOutput
-    try {
-      answer = await client.send(new GetObjectCommand(input), { abortSignal: range.signal })
-    } catch (error) {
-      if (statusOf(error) === 416) return new Uint8Array(0)
-      throw error
-    }
-    try {
-      return await collectBody(
-        { stream: answer.Body as AsyncIterable<Uint8Array>, length: answer.ContentLength, contentRange: answer.ContentRange },
-        range,
-      )
-    } catch (error) {
-      if (!(error instanceof ShortBody) || range.signal?.aborted) throw error
-      if (attempt === MAX_ATTEMPTS) throw error.toFailure(`s3://${input.Bucket}/${input.Key}`)
-      await sleep(100 * 2 ** attempt * Math.random(), undefined, { signal: range.signal })
-    }
   }
 }

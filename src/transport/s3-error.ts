@@ -62,74 +62,81 @@ export function statusOf(error: unknown): number | undefined {
 /** Turns what the AWS SDK throws into words. No part of a request that could hold a secret gets into them; what is no answer and no network fault comes back as it is. */
 export function s3Error(error: unknown, place: S3Place, doing: string): unknown {
   if (error instanceof MlvError) return error
-  const { name = '', message = '' } = error as Answer
-  const status = statusOf(error)
-  const make = (code: ErrorCode, text: string, hint: string) => new MlvError(code, text, { hint, cause: error })
-  const server = place.endpoint ?? 'Amazon S3'
-
+  const { name = '' } = error as Answer
   if (name === 'CredentialsProviderError' || name === 'TokenProviderError') return credentialsError(error, place)
+  return answerError(error as Answer, place, doing) ?? networkError(error, place, doing) ?? error
+}
+
+/** The words for an answer that is an error of S3 by its name or status. */
+function answerError(error: Answer, place: S3Place, doing: string): MlvError | undefined {
+  const { name = '' } = error
+  const status = statusOf(error)
+  const server = place.endpoint ?? 'Amazon S3'
+  const make = (code: ErrorCode, text: string, hint: string) => new MlvError(code, text, { hint, cause: error })
   if (name === 'NoSuchKey')
     return make('BLOB_MISSING', `${place.url} has no such blob: ${doing}`, 'Run "mlv fsck" to see what else is missing.')
-  if (name === 'NoSuchBucket')
-    return make(
-      'REMOTE_FAILED',
-      `There is no bucket "${place.bucket}" at ${server}`,
-      `Create the bucket "${place.bucket}", or correct the url of the remote in the configuration.`,
-    )
-  if (SKEWED.includes(name))
-    return make(
-      'REMOTE_DENIED',
-      `${server} refused the request because this machine's clock is wrong (${new Date().toISOString()} here)`,
-      'Set the clock, for instance with "timedatectl set-ntp true", then run the command again.',
-    )
-  if (REDIRECTED.includes(name) || status === 301 || status === 307) return regionError(error as Answer, place)
-  if (REFUSED_BYTES.includes(name))
-    return make(
-      'OBJECT_CORRUPT',
-      `${server} refused bytes that do not match their SHA-256: ${doing}`,
-      'Run the command again; if it happens twice, the memory, disk or network of this machine is at fault.',
-    )
+  if (name === 'NoSuchBucket') {
+    const hint = `Create the bucket "${place.bucket}", or correct the url with "mlv remote modify NAME --url URL".`
+    return make('REMOTE_FAILED', `There is no bucket "${place.bucket}" at ${server}`, hint)
+  }
+  if (SKEWED.includes(name)) {
+    const text = `${server} refused the request because this machine's clock is wrong (${new Date().toISOString()} here)`
+    return make('REMOTE_DENIED', text, 'Set the clock, for instance with "timedatectl set-ntp true", then run the command again.')
+  }
+  if (REDIRECTED.includes(name) || status === 301 || status === 307) return regionError(error, place)
+  if (REFUSED_BYTES.includes(name)) {
+    const hint = 'Run the command again; if it happens twice, the memory, disk or network of this machine is at fault.'
+    return make('OBJECT_CORRUPT', `${server} refused bytes that do not match their SHA-256: ${doing}`, hint)
+  }
   if (DENIED.includes(name) || status === 401 || status === 403) return deniedError(error, place, doing)
-  if (status === 501 || name === 'NotImplemented')
-    return make(
-      'REMOTE_FAILED',
-      `${server} cannot do what was asked (${name}): ${doing}`,
-      'Servers that refuse the newer checksums work with the checksum mode md5 or none of the remote.',
-    )
+  if (status === 501 || name === 'NotImplemented') {
+    const hint = 'A server that refuses the newer checksums works after "mlv remote modify NAME --checksum md5", or none.'
+    return make('REMOTE_FAILED', `${server} cannot do what was asked: ${doing}`, hint)
+  }
+  if (status === undefined) return undefined
+  const isPassing = status >= 500 || status === 429
+  const hint = isPassing
+    ? 'Run the command again later; if it stays, ask who runs that server.'
+    : 'Check the url, the endpoint and the other settings of the remote with "mlv config list".'
+  return make(
+    'REMOTE_FAILED',
+    `${server} answered ${[status, named(name)].join(' ').trim()}: ${doing}${quoted(error.message)}`,
+    hint,
+  )
+}
 
-  const code = networkCode(error)
+function networkError(error: unknown, place: S3Place, doing: string): MlvError | undefined {
+  const { name, message } = error as Error
+  const code = systemCode(error) ?? systemCode((error as { cause?: unknown }).cause)
+  const server = place.endpoint ?? 'Amazon S3'
   if (code && UNTRUSTED.includes(code))
-    return make(
-      'REMOTE_UNREACHABLE',
-      `The certificate of ${server} is not trusted (${code})`,
-      'Name the file of its authority in NODE_EXTRA_CA_CERTS.',
-    )
+    return new MlvError('REMOTE_UNREACHABLE', `The certificate of ${server} is not trusted (${code})`, {
+      hint: 'Name the file of its authority in NODE_EXTRA_CA_CERTS.',
+      cause: error,
+    })
   if ((code && UNREACHABLE.includes(code)) || name === 'TimeoutError')
-    return make(
-      'REMOTE_UNREACHABLE',
-      `${server} cannot be reached (${code ?? 'no answer in time'}): ${doing}`,
-      'Check the network and the endpoint of the remote, then run the command again.',
-    )
-  if (status !== undefined)
-    return make(
-      'REMOTE_FAILED',
-      `${server} answered ${status}${name && name !== 'Error' ? ` ${name}` : ''}: ${doing}${plain(message)}`,
-      status < 500
-        ? 'Check the url, the endpoint and the other settings of the remote.'
-        : 'Run the command again later; if it stays, ask who runs that server.',
-    )
-  if (/[Dd]eserializ|not expected|XML/.test(message))
-    return make('REMOTE_FAILED', `${server} does not answer like an S3 server: ${doing}`, 'Check the endpoint of the remote.')
-  return error
+    return new MlvError('REMOTE_UNREACHABLE', `${server} cannot be reached (${code ?? 'no answer in time'}): ${doing}`, {
+      hint: 'Check the network, and the endpoint with "mlv config list", then run the command again.',
+      cause: error,
+    })
+  return /[Dd]eserializ|not expected|XML/.test(message) ? notS3(place, doing, error) : undefined
 }
 
-/** @returns ': message' where the server said more than a code */
-function plain(message: string): string {
-  return message && !/^(UnknownError|Unknown)$/.test(message) ? ` (${message.split('\n')[0]!.slice(0, 200)})` : ''
+/** The error for an answer of a proxy, a login page or another kind of server. */
+export function notS3(place: S3Place, doing: string, cause?: unknown): MlvError {
+  return new MlvError('REMOTE_FAILED', `${place.endpoint ?? 'Amazon S3'} does not answer like an S3 server: ${doing}`, {
+    hint: 'Check the endpoint of the remote with "mlv config list"; a login page of the network may stand before it.',
+    cause,
+  })
 }
 
-function networkCode(error: unknown): string | undefined {
-  return systemCode(error) ?? systemCode((error as { cause?: unknown }).cause)
+function named(name: string): string {
+  return /^[A-Z]\w+$/.test(name) && name !== 'Unknown' && name !== 'Error' ? name : ''
+}
+
+/** @returns what the server said beside its code, in brackets */
+function quoted(message = ''): string {
+  return /^(UnknownError|Unknown|)$/.test(message) ? '' : ` (${message.split('\n')[0]!.slice(0, 200)})`
 }
 
 function regionError(error: Answer, place: S3Place): MlvError {
@@ -138,7 +145,7 @@ function regionError(error: Answer, place: S3Place): MlvError {
     'REMOTE_FAILED',
     `The bucket "${place.bucket}" is in ${region ? `the region ${region}` : 'another region'}`,
     {
-      hint: `Set the region of the remote to ${region ?? 'the one of the bucket'} in the configuration.`,
+      hint: `Run "mlv remote modify NAME --region ${region ?? 'REGION'}" with the name of the remote.`,
       cause: error,
     },
   )
@@ -154,21 +161,22 @@ function deniedError(error: unknown, place: S3Place, doing: string): MlvError {
     SignatureDoesNotMatch: `The secret key does not fit the access key: check ${who}.`,
     ExpiredToken: `The session has ended: run "aws sso login"${place.profile ? ` with --profile ${place.profile}` : ''}, or renew AWS_SESSION_TOKEN.`,
   }
-  return new MlvError(
-    'REMOTE_DENIED',
-    `${place.url} denied access${/^[A-Z]\w+$/.test(name) && name !== 'Unknown' ? ` (${name})` : ''}: ${doing}`,
-    {
-      hint: hints[name] ?? `Check that ${who} may list, read and write the bucket "${place.bucket}".`,
-      cause: error,
-    },
-  )
+  return new MlvError('REMOTE_DENIED', `${place.url} denied access${named(name) && ` (${name})`}: ${doing}`, {
+    hint: hints[name] ?? `Check that ${who} may list, read and write the bucket "${place.bucket}".`,
+    cause: error,
+  })
 }
 
 function credentialsError(error: unknown, place: S3Place): MlvError {
   const profile = place.profile ?? 'default'
+  const { message } = error as Error
+  // The SDK stops at a source that is there but does not work, such as an ended SSO session, and says why.
+  const reason = /from any providers|Could not resolve credentials/.test(message)
+    ? ''
+    : ` (${message.split('\n')[0]!.slice(0, 300)})`
   return new MlvError(
     'REMOTE_DENIED',
-    `No credentials for ${place.url}. Tried: ${place.profile ? '' : 'the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), '}~/.aws/credentials and ~/.aws/config (profile "${profile}", with SSO), web identity, container, instance metadata`,
+    `No credentials for ${place.url}. Tried: ${place.profile ? '' : 'the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), '}~/.aws/credentials and ~/.aws/config (profile "${profile}", with SSO), web identity, container, instance metadata${reason}`,
     {
       hint: `Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run "aws configure" or "aws sso login"${place.profile ? ` with --profile ${profile}` : ''}.`,
       cause: error,

@@ -38,6 +38,7 @@ export async function openFaultyLine(serverUrl: string): Promise<FaultyLine> {
       far.destroy()
     })
     far.on('end', () => near.end())
+    far.on('close', (hadError) => hadError && near.resetAndDestroy())
     near.on('close', () => far.destroy())
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -171,6 +172,33 @@ describe.skipIf(!s3)('on a real S3 server', () => {
         message: expect.stringContaining('no-such-host.invalid'),
       })
     })
+  })
+
+  test('a login page that answers in place of the server is not taken for one', async () => {
+    const portal = createServer((request, response) => {
+      request.resume()
+      response.writeHead(200, { 'content-type': 'text/html' }).end('<html><body>Log in & go on</body></html>')
+    })
+    await new Promise<void>((resolve) => portal.listen(0, '127.0.0.1', resolve))
+    const blobs = await open({ endpoint: `http://127.0.0.1:${(portal.address() as { port: number }).port}` })
+    const expected = { code: 'REMOTE_FAILED', message: expect.stringContaining('does not answer like an S3 server') }
+    await expect(blobs.get('a')).rejects.toMatchObject(expected)
+    await expect(blobs.put('a', Buffer.from('1'))).rejects.toMatchObject(expected)
+    await expect(blobs.put('a', Buffer.from('1'), { ifAbsent: true })).rejects.toMatchObject(expected)
+    await expect(blobs.head('a')).rejects.toMatchObject(expected)
+    await expect(keysOf(blobs, '')).rejects.toMatchObject(expected)
+    portal.close().closeAllConnections()
+  })
+
+  test.each([-3, 3])('a clock that is %i hours off is corrected by the time the server tells', async (hours) => {
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + hours * 3_600_000 })
+    try {
+      const blobs = await open({ bucket: await s3!.bucket(`skew${hours}`) })
+      expect(await blobs.put('a', Buffer.from('1'))).toBe('written')
+      expect(await keysOf(blobs, '')).toEqual(['a'])
+    } finally {
+      vi.useRealTimers()
+    }
   })
 
   test('80 requests at once leave every stream silent, on every Node, whatever AWS_CA_BUNDLE says', async () => {
