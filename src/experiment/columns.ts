@@ -1,4 +1,5 @@
 import { MlvError } from '../base/errors.ts'
+import { PIPELINE_FILE } from '../measure/declared.ts'
 import { sameValue, type Value } from '../measure/values.ts'
 import type { ExperimentRow } from './history.ts'
 
@@ -25,9 +26,9 @@ export function cellValue(row: ExperimentRow, column: Column): Value | undefined
   return (column.kind === 'metric' ? row.metrics : row.params).get(column.file)?.get(column.key)
 }
 
-/** Whether the column's file, or what names it, could not be read at that row: its value is unknown, not absent. */
+/** Whether the column's file, or the mlv.yaml that names it, could not be read at that row: its value is unknown, not absent. */
 export function isBroken(row: ExperimentRow, column: Column): boolean {
-  return row.problems.some((problem) => problem.file === column.file)
+  return row.problems.some(({ file }) => file === column.file || file === PIPELINE_FILE)
 }
 
 /** All columns of the rows, metrics first, in the order they are met. */
