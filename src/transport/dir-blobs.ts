@@ -52,11 +52,19 @@ export function createDirBlobs(options: DirOptions): Blobs & { filePath(key: str
 
   const pathOf = (key: string) => join(root, checkKey(key, place))
 
+  /** Makes a folder and those above it. Not by `recursive`, which calls a read-only disk ENOENT. */
   function makeFolder(folder: string): void {
     if (madeFolders.has(folder)) return
-    const first = mkdirSync(folder, { recursive: true })
-    // Each new name on the way down must survive power loss, too.
-    if (first) for (let made = folder; made.length >= first.length; made = dirname(made)) flushFolder(dirname(made))
+    try {
+      if (!makeOne(folder)) {
+        makeFolder(dirname(folder))
+        mkdirSync(folder)
+      }
+    } catch (error) {
+      if (systemCode(error) !== 'EEXIST') throw error
+    }
+    // The new name must survive power loss, too.
+    flushFolder(dirname(folder))
     madeFolders.add(folder)
   }
 
@@ -213,6 +221,17 @@ async function readRange(fd: number, { start = 0, end, signal }: GetOptions): Pr
     signal?.throwIfAborted()
   }
   return bytes.subarray(0, done)
+}
+
+/** @returns false when the folder above is not there */
+function makeOne(folder: string): boolean {
+  try {
+    mkdirSync(folder)
+    return true
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return false
+    throw error
+  }
 }
 
 function rename(temporary: string, path: string): boolean {

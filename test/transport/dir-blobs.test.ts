@@ -7,11 +7,12 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { createDirBlobs } from '../../src/transport/dir-blobs.ts'
 import { blobsContract, keysOf } from '../contract/blobs.ts'
@@ -106,6 +107,13 @@ describe('a folder', () => {
     await expect(nested.put('a', Buffer.from('1'))).rejects.toMatchObject({ code: 'FILE_UNWRITABLE' })
     await expect(keysOf(nested, '')).rejects.toMatchObject({ code: 'FILE_UNREADABLE' })
     expect(readFileSync(join(root, 'packs'), 'utf8')).toBe('in the way')
+  })
+
+  test('behind a link that leads nowhere says so', async () => {
+    const root = newFolder()
+    mkdirSync(dirname(root))
+    symlinkSync(join(top, 'nowhere'), root)
+    await expect(createDirBlobs({ root }).put('a', Buffer.from('1'))).rejects.toMatchObject({ code: 'PATH_MISSING' })
   })
 
   // Modes do not stop root, whom a disk mounted read-only stops.
