@@ -110,6 +110,8 @@ function watchStreams(): () => number {
     if (error.code === 'EPIPE') return
     if (status === 0) process.stderr.write(`error: The answer cannot be written: ${error.message}\n`)
     status = exitStatus(new MlvError('DISK_FULL', error.message))
+    // It may come after the answer was handed over and the status returned.
+    process.exitCode = status
   })
   process.stderr.on('error', () => {})
   return () => status
@@ -198,8 +200,10 @@ export async function run(args: string[]): Promise<number> {
     const { configure } = await entry.load()
     const parser = createParser(first, entry.summary, configure, act)
     command = parser.command
-    // `mlv -C dir status` is `mlv status -C dir`.
-    await parser.program.parseAsync([first, ...words.before, ...rest], { from: 'user' })
+    // `mlv -C dir status` is `mlv status -C dir`, and `mlv --help remote add` asks about `remote add`.
+    const isHelp = (word: string) => word === '--help' || word === '-h'
+    const line = [first, ...words.before.filter((word) => !isHelp(word)), ...rest, ...words.before.filter(isHelp)]
+    await parser.program.parseAsync(line, { from: 'user' })
     await project?.close()
     project = undefined
   }
