@@ -11,6 +11,17 @@ export interface CommandEntry {
 /** Every verb, loaded only when it is the one asked for. */
 export const COMMANDS: Record<string, CommandEntry> = {
   init: { group: 'Start', summary: 'make this git repository an mlv project', load: () => import('./commands/init.ts') },
+  add: { group: 'Data', summary: 'track files and folders, or record how they changed', load: () => import('./commands/add.ts') },
+  status: { group: 'Data', summary: 'what changed, and which stages would run', load: () => import('./commands/status.ts') },
+  diff: { group: 'Data', summary: 'compare the data of two revisions, down to files', load: () => import('./commands/diff.ts') },
+  checkout: { group: 'Data', summary: 'make the workspace hold what the pointers say', load: () => import('./commands/checkout.ts') },
+  get: { group: 'Data', summary: 'write a file or folder as it was at a revision', load: () => import('./commands/get.ts') },
+  remove: { group: 'Data', summary: 'stop tracking files and folders', load: () => import('./commands/remove.ts') },
+  move: { group: 'Data', summary: 'rename a tracked path with its pointer', load: () => import('./commands/move.ts') },
+  unprotect: { group: 'Data', summary: 'make links into the cache writable copies', load: () => import('./commands/unprotect.ts') },
+  push: { group: 'Remotes', summary: 'send what the remote lacks', load: () => import('./commands/push.ts') },
+  pull: { group: 'Remotes', summary: 'get what the cache lacks, and check it out', load: () => import('./commands/pull.ts') },
+  fetch: { group: 'Remotes', summary: 'get what the cache lacks', load: () => import('./commands/fetch.ts') },
   remote: {
     group: 'Remotes',
     summary: 'the places that data is pushed to and pulled from',
@@ -28,6 +39,18 @@ export const COMMANDS: Record<string, CommandEntry> = {
     load: () => import('./commands/completion.ts'),
   },
   version: { group: 'Set-up', summary: 'the versions of mlv, Node and git', load: () => import('./commands/version.ts') },
+  repro: {
+    group: 'Pipelines',
+    summary: 'run the stages whose inputs changed, and say why',
+    load: () => import('./commands/repro.ts'),
+  },
+  stage: { group: 'Pipelines', summary: 'add a stage to mlv.yaml, or list them', load: () => import('./commands/stage.ts') },
+  dag: { group: 'Pipelines', summary: 'draw which stages wait for which', load: () => import('./commands/dag.ts') },
+  accept: {
+    group: 'Pipelines',
+    summary: 'record outs that changed by hand, without running',
+    load: () => import('./commands/accept.ts'),
+  },
   params: {
     group: 'Experiments',
     summary: 'show params, or compare them between revisions',

@@ -43,6 +43,8 @@ export interface LockedStage {
   env: LockedVariable[]
   outs: LockedOut[]
   runKey: Oid
+  /** a dep changed while it ran: the outs are what the workspace holds, and nobody knows of which inputs */
+  unsure: boolean
   /** keys this version does not know */
   extra: Record<string, unknown>
 }
@@ -123,7 +125,7 @@ function sorted<T>(items: T[], nameOf: (item: T) => string, keys: (string | numb
 
 const paramName = ({ file, key }: { file: string; key: string }) => `${file}\0${key}`
 
-const STAGE_KEYS = new Set(['cmd', 'wdir', 'deps', 'params', 'env', 'outs', 'run_key'])
+const STAGE_KEYS = new Set(['cmd', 'wdir', 'deps', 'params', 'env', 'outs', 'run_key', 'unsure'])
 
 function rest(raw: Raw, known: Set<string>): Raw {
   return Object.fromEntries(Object.entries(raw).filter(([key]) => !known.has(key)))
@@ -161,6 +163,7 @@ function readStage(value: unknown, keys: (string | number)[]): LockedStage {
     env: sorted(asList(raw, 'env', keys, readVariable), (variable) => variable.name, [...keys, 'env']),
     outs: sorted(outs, (out) => out.path, [...keys, 'outs']),
     runKey: raw.run_key,
+    unsure: raw.unsure === true,
     extra: rest(raw, STAGE_KEYS),
   }
 }
@@ -227,6 +230,14 @@ export async function parseLock(text: string): Promise<Lock> {
   }
 }
 
+/** The outs a lock's text names that mlv stores. @throws LOCK_INVALID, PATH_INVALID */
+export async function storedOutsOf(text: string): Promise<{ path: RepoPath; entry: Entry }[]> {
+  const lock = await parseLock(text)
+  return [...lock.stages.values()].flatMap((stage) =>
+    stage.outs.filter((out) => !out.git).map(({ path, entry }) => ({ path, entry })),
+  )
+}
+
 function section(name: string, lines: string[]): string[] {
   return lines.length === 0 ? [] : [`      "${name}": [\n        ${lines.join(',\n        ')}\n      ]`]
 }
@@ -262,6 +273,7 @@ function formatStage(stage: LockedStage): string {
       stage.outs.map((out) => entryText(out.path, out.entry, outFlags(out))),
     ),
     `      "run_key": "${stage.runKey}"`,
+    ...(stage.unsure ? ['      "unsure": true'] : []),
     ...extraLines(stage.extra, '      '),
   ]
   return `{\n${lines.join(',\n')}\n    }`

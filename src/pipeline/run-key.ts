@@ -7,7 +7,7 @@ const RUN_KEY_FORMAT = 1
 
 /** The SHA-256 of all that decides a stage's result: command, folder, oids of the deps, values of params and env, names and flags of the outs.
  *  The list is docs/pipelines.md's. Sizes and the outs' contents are no part of it. */
-export function runKey(stage: Omit<LockedStage, 'runKey' | 'extra'>): Oid {
+export function runKey(stage: Pick<LockedStage, 'cmd' | 'wdir' | 'deps' | 'params' | 'env' | 'outs'>): Oid {
   return oidOfBytes(
     canonicalJson([
       RUN_KEY_FORMAT,

@@ -101,7 +101,8 @@ function readOuts(stage: Field, role: OutRole, wdir: RepoPath, warnings: string[
   const section = role === 'out' ? 'outs' : role === 'metric' ? 'metrics' : 'plots'
   const shown = `${section}: [a/path, {other/: {persist: true}}]`
   const outs: Out[] = []
-  const git = role === 'metric'
+  // What a pull request shows is small and must be readable without data.
+  const git = role !== 'out'
   for (const item of readList(child(stage, section, `${stage.label}: ${section}`), shown)) {
     if (typeof item.value === 'string') {
       outs.push({ path: resolvePath(item, readText(item, shown), wdir), role, persist: false, git, at: placeOf(item) })

@@ -37,6 +37,7 @@ const stage: fc.Arbitrary<LockedStage> = fc.record({
   env: uniqueSorted(fc.record({ name, value: fc.option(fc.string()) }), (variable) => variable.name),
   outs: uniqueSorted(fc.record({ path, entry, git: fc.boolean(), persist: fc.boolean() }), (out) => out.path),
   runKey: oid,
+  unsure: fc.boolean(),
   extra,
 })
 const lock: fc.Arbitrary<Lock> = fc.record({
@@ -69,6 +70,7 @@ it('keeps one line per dep, param and out', () => {
     env: [{ name: 'SEED', value: null }],
     outs: [{ path, entry: { kind: 'file', oid: OID, size: 7 }, git: false, persist: true }],
     runKey: OID,
+    unsure: false,
     extra: {},
   }
   value.stages.set('train', one)

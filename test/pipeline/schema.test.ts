@@ -44,11 +44,11 @@ it('reads every field of a stage, paths relative to its folder', async () => {
     { path: 'src/report.md', git: true },
     { path: 'src/metrics/train.json', role: 'metric', git: true },
     { path: 'src/big.json', role: 'metric', git: false },
-    { path: 'src/plots/loss.jsonl', role: 'plot', git: false },
+    { path: 'src/plots/loss.jsonl', role: 'plot', git: true },
   ])
 })
 
-it('leaves ${…} to the shell and takes the word true as a command', async () => {
+it('leaves templates to the shell and takes the word true as a command', async () => {
   const { stages } = await parsePipeline('stages:\n  a: {cmd: "echo ${HOME}"}\n  b: {cmd: true}\n  c: {cmd: [false, 7]}\n')
   expect(stages.map((one) => one.cmd)).toEqual([['echo ${HOME}'], ['true'], ['false', '7']])
 })

@@ -1,0 +1,121 @@
+import { MlvError } from '../../base/errors.ts'
+import type { RepoPath } from '../../base/paths.ts'
+import type { ReproPlan } from '../../pipeline/plan.ts'
+import type { Project } from '../../workspace/project.ts'
+import { type Configure, example } from '../command.ts'
+import type { Context } from '../context.ts'
+import { tellWritten } from '../tell-written.ts'
+
+interface Options {
+  dryRun?: boolean
+  force?: boolean
+  singleStage?: boolean
+  downstream?: boolean
+  pull?: boolean
+  keepGoing?: boolean
+  allowMissing?: boolean
+  exitCode?: boolean
+}
+
+async function makePlan(context: Context, project: Project, given: { stages: string[]; options: Options }): Promise<ReproPlan> {
+  const [{ openScene }, { planRepro }] = await Promise.all([
+    import('../../pipeline/open-scene.ts'),
+    import('../../pipeline/plan.ts'),
+  ])
+  const { options, stages } = given
+  if (!options.dryRun) {
+    const { recoverStages } = await import('../../pipeline/run.ts')
+    for (const { stage, failed } of recoverStages(project, options.force ?? false))
+      context.output.warn(
+        `stage ${stage} was running when mlv was killed; its earlier outs are back${failed ? `, what it had written is in ${failed}` : ''}`,
+      )
+  }
+  const wanted = {
+    stages,
+    force: options.force,
+    singleStage: options.singleStage,
+    downstream: options.downstream,
+    allowMissing: options.allowMissing,
+  }
+  const scene = await openScene(project)
+  if (!options.pull || options.dryRun) return planRepro(scene, wanted)
+  const { pullInputs } = await import('../../pipeline/pull-inputs.ts')
+  const fetched = await pullInputs(scene, wanted)
+  if (fetched.length > 0) context.output.say(`fetched     ${fetched.join(', ')}`)
+  return planRepro(scene, wanted)
+}
+
+/** Prints the plan. With --exit-code, 1 when a command would run; without, what forbids one is an error. */
+async function showPlan({ output }: Context, plan: ReproPlan, exitCode: boolean): Promise<number> {
+  const [{ planJson, renderPlan }, { wouldRun }] = await Promise.all([
+    import('../render/stages.ts'),
+    import('../../pipeline/plan.ts'),
+  ])
+  output.answer(planJson(plan), () => (output.quiet ? '' : renderPlan(plan, output.verbose)))
+  if (exitCode) return wouldRun(plan) ? 1 : 0
+  for (const { decision } of plan.stages) if (decision.kind === 'blocked') throw decision.error
+  return 0
+}
+
+async function apply({ output }: Context, project: Project, given: { plan: ReproPlan; keepGoing: boolean }): Promise<boolean> {
+  const [{ applyRepro }, { createLocalExecutor }, { createUnchangedLines, eventJson }] = await Promise.all([
+    import('../../pipeline/run.ts'),
+    import('../../pipeline/executor/local.ts'),
+    import('../render/stages.ts'),
+  ])
+  const { plan, keepGoing } = given
+  const lines = createUnchangedLines(plan.stages.length, output.verbose)
+  const stages: unknown[] = []
+  let written: RepoPath[] = []
+  let ran = false
+  const executor = createLocalExecutor(output.json || output.quiet ? 'stderr' : 'stdout')
+  try {
+    for await (const event of applyRepro(plan, { executor, keepGoing })) {
+      const line = lines.take(event)
+      if (line !== '') output.say(line)
+      if (event.kind === 'written') written = event.files
+      else if (event.kind !== 'started' && event.kind !== 'added') stages.push(eventJson(event))
+      ran ||= event.kind === 'ran'
+    }
+  } finally {
+    const counted = lines.flush()
+    if (counted !== '') output.say(counted)
+    if (output.json) output.answer({ added: plan.edited, stages, written }, () => '')
+    await tellWritten(project, output, written)
+  }
+  return ran
+}
+
+async function repro(context: Context, stages: string[], options: Options): Promise<number> {
+  if (options.singleStage && options.downstream)
+    throw new MlvError('USAGE', '--single-stage and --downstream exclude each other', { hint: 'Give one of them.' })
+  const project = await context.project()
+  const plan = await makePlan(context, project, { stages, options })
+  try {
+    if (options.dryRun) return await showPlan(context, plan, options.exitCode ?? false)
+    const ran = await apply(context, project, { plan, keepGoing: options.keepGoing ?? false })
+    return options.exitCode && ran ? 1 : 0
+  } finally {
+    await plan.view.data.close()
+  }
+}
+
+export const configure: Configure = (command, act) => {
+  command
+    .argument('[stages...]', 'these and all they wait for; all stages without')
+    .option('-n, --dry-run', 'show what would run, and why')
+    .option('-f, --force', 'run also what has not changed, and replace outs that are saved nowhere')
+    .option('-s, --single-stage', 'only the named stages')
+    .option('--downstream', 'the named stages and all that wait for them')
+    .option('--pull', 'fetch missing data from the remote first')
+    .option('-k, --keep-going', 'go on with stages that do not wait for a failed one')
+    .option('--allow-missing', 'data that is not here counts as what mlv.lock and the pointers say')
+    .option('--exit-code', 'exit with 1 when something ran, or would')
+  example(
+    command,
+    'mlv repro',
+    'mlv repro train --dry-run',
+    'mlv repro --dry-run --allow-missing --exit-code   # a check for CI, without data',
+  )
+  command.action(act(repro))
+}

@@ -1,0 +1,77 @@
+import { MlvError } from '../../base/errors.ts'
+import { quotePath } from '../../base/paths.ts'
+import { type Configure, example } from '../command.ts'
+import type { Context } from '../context.ts'
+
+interface AddOptions {
+  dep: string[]
+  param: string[]
+  out: string[]
+  metric: string[]
+  plots: string[]
+  wdir?: string
+  force?: boolean
+}
+
+function collect(value: string, before: string[]): string[] {
+  return [...before, value]
+}
+
+function some<T>(key: string, items: T[] | undefined): Record<string, T[]> {
+  return items && items.length > 0 ? { [key]: items } : {}
+}
+
+async function add(context: Context, name: string, words: string[], options: AddOptions): Promise<void> {
+  if (words.length === 0)
+    throw new MlvError('USAGE', `Stage "${name}" has no command`, {
+      hint: `Put it last, after --: mlv stage add ${name} -- python ${name}.py`,
+    })
+  const [project, { addStage, paramItems, shellLine }, { writeStage }] = await Promise.all([
+    context.project(),
+    import('../../pipeline/edit.ts'),
+    import('../../pipeline/write-stage.ts'),
+  ])
+  const stage = {
+    cmd: shellLine(words),
+    ...(options.wdir === undefined ? {} : { wdir: options.wdir }),
+    ...some('deps', options.dep),
+    ...some('params', paramItems(options.param)),
+    ...some('outs', options.out),
+    ...some('metrics', options.metric),
+    ...some('plots', options.plots),
+  }
+  const written = await writeStage(project, name, (text) => addStage(text, name, { stage, force: options.force ?? false }))
+  context.output.answer({ stage: name, ...stage, written }, () =>
+    context.output.quiet
+      ? ''
+      : `added stage ${name}; run it with "mlv repro ${name}"\n  git add ${written.map(quotePath).join(' ')}`,
+  )
+}
+
+async function list({ output, project }: Context): Promise<void> {
+  const [{ openPipeline }, { renderStageList, stageListJson }] = await Promise.all([
+    import('../../pipeline/open-pipeline.ts'),
+    import('../render/stages.ts'),
+  ])
+  const graph = await openPipeline(await project())
+  output.answer(stageListJson(graph), () => renderStageList(graph))
+}
+
+export const configure: Configure = (command, act) => {
+  const adding = command
+    .command('add <name> [command...]')
+    .description('write a stage into mlv.yaml')
+    .option('-d, --dep <path>', 'a file or folder it reads (may be given again)', collect, [])
+    .option('-p, --param <key>', 'a key of params.yaml, or FILE:KEY,KEY, or FILE: for all of a file (again)', collect, [])
+    .option('-o, --out <path>', 'a file or folder it writes; mlv stores it (again)', collect, [])
+    .option('-m, --metric <path>', 'a file of metrics it writes; git keeps it (again)', collect, [])
+    .option('--plots <path>', 'a file or folder of plots it writes; git keeps it (again)', collect, [])
+    .option('-w, --wdir <dir>', 'where it runs; the paths are relative to it')
+    .option('-f, --force', 'replace a stage of that name')
+  example(adding, 'mlv stage add train -d train.py -d data -p train.lr -o model.bin -m metrics.json -- python train.py')
+  adding.action(act(add))
+  const listing = command.command('list').description('list the stages in the order they run')
+  example(listing, 'mlv stage list --json')
+  listing.action(act(list))
+  example(command, 'mlv stage add train -d train.py -o model.bin -- python train.py', 'mlv stage list')
+}

@@ -1,0 +1,140 @@
+import type { Decision } from '../../pipeline/decide.ts'
+import type { StageGraph } from '../../pipeline/graph.ts'
+import type { PlannedStage, ReproPlan } from '../../pipeline/plan.ts'
+import { describeReason, describeReasons } from '../../pipeline/reason.ts'
+import type { StageEvent } from '../../pipeline/run.ts'
+import { formatSeconds, plural } from './amount.ts'
+
+/** More unchanged stages than these are counted, not listed. */
+const MOST_UNCHANGED = 20
+
+const WORD = 12
+
+function line(word: string, name: string, rest = ''): string {
+  return `${word.padEnd(WORD)}${name}${rest === '' ? '' : `  ${rest}`}`
+}
+
+/** What happened, as one line; '' for what needs none. */
+export function eventLine(event: StageEvent): string {
+  switch (event.kind) {
+    case 'added':
+      return line('added', event.path, '(changed by hand)')
+    case 'started':
+      return line('running', event.stage, `(${describeReasons(event.reasons)})`)
+    case 'ran': {
+      const again = event.changed.length === 0 ? '' : `; ${event.changed.join(', ')} changed while it ran, so it will run again`
+      return line('ran', event.stage, `${formatSeconds(event.seconds)}${again}`)
+    }
+    case 'unchanged':
+    case 'frozen':
+      return line(event.kind, event.stage)
+    case 'restored':
+      return line('restored', event.stage, `(${event.outs.join(', ')})`)
+    case 'failed':
+      return line('failed', event.stage, event.error.message)
+    case 'skipped':
+      return line('skipped', event.stage, `(${event.because} failed)`)
+    case 'written':
+      return ''
+  }
+}
+
+/** Lists unchanged stages while they are few; then `flush` gives their number. */
+export function createUnchangedLines(total: number, verbose: boolean) {
+  const listed = verbose || total <= MOST_UNCHANGED
+  let count = 0
+  return {
+    take(event: StageEvent): string {
+      if (listed || (event.kind !== 'unchanged' && event.kind !== 'frozen')) return eventLine(event)
+      count++
+      return ''
+    },
+    flush: () => (count === 0 ? '' : line('unchanged', plural(count, 'stage'))),
+  }
+}
+
+/** An event as JSON: reasons in words. */
+export function eventJson(event: Exclude<StageEvent, { kind: 'written' | 'added' | 'started' }>): Record<string, unknown> {
+  const { kind, stage, ...rest } = event
+  if ('reasons' in rest) return { stage, outcome: kind, ...rest, reasons: rest.reasons.map(describeReason) }
+  if ('error' in rest) return { stage, outcome: kind, error: { code: rest.error.code, message: rest.error.message } }
+  return { stage, outcome: kind, ...rest }
+}
+
+function decisionJson(decision: Decision): Record<string, unknown> {
+  switch (decision.kind) {
+    case 'unchanged':
+    case 'frozen':
+      return {}
+    case 'restore':
+      return { outs: decision.outs.map((out) => out.path) }
+    case 'run':
+      return { reasons: decision.reasons.map(describeReason) }
+    case 'blocked':
+      return {
+        reasons: decision.reasons.map(describeReason),
+        error: { code: decision.error.code, message: decision.error.message, hint: decision.error.hint },
+      }
+  }
+}
+
+export function planJson(plan: ReproPlan): unknown {
+  return {
+    add: plan.edited,
+    stages: plan.stages.map(({ stage, decision }) => ({ stage: stage.name, decision: decision.kind, ...decisionJson(decision) })),
+  }
+}
+
+function plannedLine({ stage, decision }: PlannedStage): string {
+  switch (decision.kind) {
+    case 'unchanged':
+    case 'frozen':
+      return line(decision.kind, stage.name)
+    case 'restore':
+      return line('restore', stage.name, `(${decision.outs.map((out) => out.path).join(', ')})`)
+    case 'run':
+      return line('would run', stage.name, `(${describeReasons(decision.reasons)})`)
+    case 'blocked':
+      return line('cannot run', stage.name, `(${decision.error.message})`)
+  }
+}
+
+/** A plan as text, a line for each stage. */
+export function renderPlan(plan: ReproPlan, verbose: boolean): string {
+  const idle = plan.stages.filter(({ decision }) => decision.kind === 'unchanged' || decision.kind === 'frozen')
+  const short = !verbose && idle.length > MOST_UNCHANGED
+  const shown = short ? plan.stages.filter((planned) => !idle.includes(planned)) : plan.stages
+  const lines = [...plan.edited.map((path) => line('would add', path, '(changed by hand)')), ...shown.map(plannedLine)]
+  if (short) lines.push(line('unchanged', plural(idle.length, 'stage')))
+  return lines.length === 0 ? 'There are no stages yet: add one with "mlv stage add".' : lines.join('\n')
+}
+
+/** The stages as a list: name, and what it says about itself or its command. */
+export function renderStageList(graph: StageGraph): string {
+  const width = Math.max(0, ...graph.order.map((name) => name.length))
+  return graph.order
+    .map((name) => {
+      const stage = graph.stages.get(name)!
+      return `${name.padEnd(width)}  ${stage.desc ?? stage.cmd[0]!.split('\n')[0]}`
+    })
+    .join('\n')
+}
+
+export function stageListJson(graph: StageGraph): unknown {
+  return graph.order.map((name) => {
+    const { cmd, wdir, deps, params, env, outs, desc, frozen, always } = graph.stages.get(name)!
+    return {
+      stage: name,
+      ...(desc === undefined ? {} : { desc }),
+      cmd,
+      wdir: wdir || '.',
+      deps: deps.map((dep) => dep.path),
+      params: params.map(({ file, key }) => ({ file, key })),
+      env,
+      outs: outs.map(({ path, role, git, persist }) => ({ path, role, git, persist })),
+      ...(frozen ? { frozen } : {}),
+      ...(always ? { always } : {}),
+      after: graph.upstream.get(name)!,
+    }
+  })
+}

@@ -1,0 +1,213 @@
+import { randomBytes } from 'node:crypto'
+import { cpSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { basename, dirname, join } from 'node:path'
+import { flushFolder, writeFileAtomic } from '../base/atomic.ts'
+import { fileError, MlvError, systemCode } from '../base/errors.ts'
+import type { RepoPath } from '../base/paths.ts'
+import type { Project } from '../workspace/project.ts'
+
+/** Earlier outs of a stage that runs wait in `.git/mlv/aside/WORKTREE/STAGE/`: `0`, `1`, … and `manifest.json`, which says who runs it and
+ *  which path each number is. The folder is also the claim: a stage runs once at a time. Removing the manifest is the success. */
+interface Manifest {
+  pid: number
+  host: string
+  /** ISO 8601 */
+  since: string
+  outs: { path: RepoPath /** something lay there before */; had: boolean }[]
+}
+
+export interface Aside {
+  /** whether anything lay there before */
+  readonly hadOuts: boolean
+  /** Notes the process group of the command that runs now. */
+  note(group: number): void
+  /** The stage has succeeded: what lay there before is dropped. */
+  drop(): void
+  /** Moves what the stage has written to failed/STAGE and puts back what lay there before. @returns where it went, absolute; undefined when nothing was written */
+  putBack(): string | undefined
+  /** Moves what the stage has written to failed/STAGE, before it is tried again. */
+  clear(): void
+}
+
+type Place = Pick<Project, 'root' | 'homeDir' | 'stateDir'>
+
+const MANIFEST = 'manifest.json'
+
+/** Holds the process group of the stage's command. */
+const COMMAND = 'command'
+
+function asideFolder(project: Place): string {
+  return join(project.homeDir, 'aside', basename(project.stateDir))
+}
+
+function exists(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined
+}
+
+/** Moves a file or folder; over the border of a file system it copies. */
+function move(from: string, to: string): void {
+  mkdirSync(dirname(to), { recursive: true })
+  try {
+    renameSync(from, to)
+  } catch (error) {
+    if (systemCode(error) !== 'EXDEV') throw fileError(error, 'writing', to)
+    cpSync(from, to, { recursive: true, verbatimSymlinks: true, preserveTimestamps: true })
+    rmSync(from, { recursive: true, force: true })
+  }
+}
+
+function isGone(manifest: Manifest): boolean {
+  if (manifest.host !== hostname()) return false
+  try {
+    process.kill(manifest.pid, 0)
+    return false
+  } catch (error) {
+    return systemCode(error) === 'ESRCH'
+  }
+}
+
+function readManifest(folder: string): Manifest | undefined {
+  try {
+    return JSON.parse(readFileSync(join(folder, MANIFEST), 'utf8')) as Manifest
+  } catch (error) {
+    if (error instanceof SyntaxError || systemCode(error) === 'ENOENT') return undefined
+    throw fileError(error, 'reading', folder)
+  }
+}
+
+function moveToFailed(project: Place, stage: string, paths: RepoPath[]): string | undefined {
+  const written = paths.filter((path) => exists(join(project.root, path)))
+  if (written.length === 0) return undefined
+  const folder = join(project.homeDir, 'failed', stage)
+  rmSync(folder, { recursive: true, force: true })
+  for (const path of written) move(join(project.root, path), join(folder, path))
+  return folder
+}
+
+function putBack(project: Place, stage: string, outs: Manifest['outs']): string | undefined {
+  const folder = join(asideFolder(project), stage)
+  // An out that was there and is not aside has not been moved: it is still the earlier one.
+  const touched = outs.filter((out, index) => !out.had || exists(join(folder, String(index))))
+  const failed = moveToFailed(
+    project,
+    stage,
+    touched.map((out) => out.path),
+  )
+  for (const [index, out] of outs.entries())
+    if (out.had && exists(join(folder, String(index)))) move(join(folder, String(index)), join(project.root, out.path))
+  rmSync(folder, { recursive: true, force: true })
+  return failed
+}
+
+export interface Recovered {
+  stage: string
+  /** where what it had written went, absolute */
+  failed: string | undefined
+}
+
+/** A killed mlv leaves its command running: what that still writes must not mix with the earlier outs. */
+function refuseOrphan(folder: string, stage: string): void {
+  const path = join(folder, COMMAND)
+  const group = exists(path) ? Number(readFileSync(path, 'utf8')) : 0
+  if (!(group > 1)) return
+  try {
+    process.kill(-group, 0)
+  } catch (error) {
+    if (systemCode(error) === 'ESRCH') return
+    if (systemCode(error) !== 'EPERM') throw error
+  }
+  throw new MlvError(
+    'LOCK_HELD',
+    `The command of stage "${stage}" still runs (process ${group}), though the mlv that started it is gone`,
+    {
+      hint: `Wait for it to end, or end it with "kill -- -${group}"; then run mlv again, which puts the earlier outs back.`,
+    },
+  )
+}
+
+/** Puts back the outs of stages whose mlv was killed. @throws LOCK_HELD when a command outlived it. @param force takes a claim of another machine for dead, too */
+export function recoverAside(project: Place, force: boolean): Recovered[] {
+  const folder = asideFolder(project)
+  let names: string[]
+  try {
+    names = readdirSync(folder)
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return []
+    throw fileError(error, 'reading', folder)
+  }
+  const recovered: Recovered[] = []
+  for (const name of names) {
+    const manifest = readManifest(join(folder, name))
+    if (name.startsWith('.')) {
+      // A claim being made takes a moment; an old one was left by a process that died making it.
+      const age = Date.now() - (lstatSync(join(folder, name), { throwIfNoEntry: false })?.mtimeMs ?? Date.now())
+      if (age > 60_000) rmSync(join(folder, name), { recursive: true, force: true })
+      continue
+    }
+    if (!manifest) {
+      // The stage had succeeded: what is left is being dropped.
+      rmSync(join(folder, name), { recursive: true, force: true })
+      continue
+    }
+    if (isGone(manifest) || (force && manifest.host !== hostname())) {
+      refuseOrphan(join(folder, name), name)
+      recovered.push({ stage: name, failed: putBack(project, name, manifest.outs) })
+    }
+  }
+  return recovered
+}
+
+function claim(folder: string, stage: string, manifest: Manifest): void {
+  const staged = join(dirname(folder), `.${stage}-${randomBytes(6).toString('hex')}`)
+  mkdirSync(staged, { recursive: true })
+  const text = `${JSON.stringify(manifest)}\n`
+  // With nothing to lose there is nothing to flush.
+  if (manifest.outs.some((out) => out.had)) writeFileAtomic(join(staged, MANIFEST), text)
+  else writeFileSync(join(staged, MANIFEST), text)
+  try {
+    renameSync(staged, folder)
+  } catch (error) {
+    rmSync(staged, { recursive: true, force: true })
+    if (!['ENOTEMPTY', 'EEXIST'].includes(systemCode(error) ?? '')) throw fileError(error, 'writing', folder)
+    const owner = readManifest(folder)
+    throw new MlvError(
+      'LOCK_HELD',
+      `Stage "${stage}" is being run by process ${owner?.pid ?? '?'} on ${owner?.host ?? 'this machine'} since ${owner?.since ?? 'a moment ago'}`,
+      {
+        hint:
+          owner && owner.host !== hostname()
+            ? `Wait for it to end; if that machine no longer runs it, "mlv repro --single-stage --force ${stage}".`
+            : 'Wait for it to end.',
+      },
+    )
+  }
+}
+
+/** Claims a stage and moves its earlier outs out of the way; `persist` outs are not given here.
+ *  @throws LOCK_HELD when it is running elsewhere, FILE_UNWRITABLE */
+export function setAside(project: Place, stage: string, paths: RepoPath[]): Aside {
+  const folder = join(asideFolder(project), stage)
+  const outs = paths.map((path) => ({ path, had: exists(join(project.root, path)) }))
+  claim(folder, stage, { pid: process.pid, host: hostname(), since: new Date().toISOString(), outs })
+  const hadOuts = outs.some((out) => out.had)
+  if (hadOuts) flushFolder(dirname(folder))
+  try {
+    for (const [index, out] of outs.entries()) if (out.had) move(join(project.root, out.path), join(folder, String(index)))
+  } catch (error) {
+    putBack(project, stage, outs)
+    throw error
+  }
+  return {
+    hadOuts,
+    note: (group) => writeFileSync(join(folder, COMMAND), String(group)),
+    drop() {
+      unlinkSync(join(folder, MANIFEST))
+      rmSync(folder, { recursive: true, force: true })
+    },
+    putBack: () => putBack(project, stage, outs),
+    clear: () => {
+      moveToFailed(project, stage, paths)
+    },
+  }
+}

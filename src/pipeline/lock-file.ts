@@ -1,0 +1,88 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { writeFileAtomic } from '../base/atomic.ts'
+import { fileError, systemCode } from '../base/errors.ts'
+import { acquireLock } from '../base/lock-file.ts'
+import type { Project } from '../workspace/project.ts'
+import { emptyLock, formatLock, type Lock, type LockedStage, parseLock } from './lock.ts'
+import { LOCK_FILE } from './stage.ts'
+
+function readText(project: Pick<Project, 'root'>): string | undefined {
+  try {
+    return readFileSync(join(project.root, LOCK_FILE), 'utf8')
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return undefined
+    throw fileError(error, 'reading', LOCK_FILE)
+  }
+}
+
+/** The workspace's mlv.lock; an empty lock without one. @throws LOCK_INVALID, PATH_INVALID, FILE_UNREADABLE */
+export async function readLock(project: Pick<Project, 'root'>): Promise<Lock> {
+  const text = readText(project)
+  return text === undefined ? emptyLock() : parseLock(text)
+}
+
+/** An interrupted command still records what it has done, and a project's own `locked` refuses to start then. */
+async function locked<T>(project: Project, work: () => Promise<T>): Promise<T> {
+  if (!project.surroundings.signal?.aborted) return project.locked(work)
+  const release = await acquireLock(join(project.homeDir, 'lock'), { timeout: 5, command: project.surroundings.command })
+  try {
+    return await work()
+  } finally {
+    release()
+  }
+}
+
+/** Reads mlv.lock, edits it and writes it back while holding the project's lock. @returns whether its text changed */
+export async function updateLock(project: Project, edit: (lock: Lock) => void): Promise<boolean> {
+  return locked(project, async () => {
+    const before = readText(project)
+    const lock = before === undefined ? emptyLock() : await parseLock(before)
+    edit(lock)
+    const after = formatLock(lock)
+    if (after === before || (before === undefined && lock.stages.size === 0)) return false
+    writeFileAtomic(join(project.root, LOCK_FILE), after)
+    return true
+  })
+}
+
+export interface LockRecorder {
+  /** Remembers what a stage ran with, and writes when a second has passed since the last write. */
+  record(name: string, stage: LockedStage): Promise<void>
+  /** Writes what is left; with `known`, drops the stages that are not among them from a lock that is written anyway. */
+  finish(known?: ReadonlySet<string>): Promise<void>
+  /** whether mlv.lock was changed */
+  readonly written: boolean
+}
+
+/** A long pipeline of quick stages would write a large mlv.lock again and again. */
+const WRITE_EVERY = 1000
+
+export function createLockRecorder(project: Project): LockRecorder {
+  const pending = new Map<string, LockedStage>()
+  let writtenAt = Number.NEGATIVE_INFINITY
+  let written = false
+
+  async function write(known?: ReadonlySet<string>): Promise<void> {
+    const changed = await updateLock(project, (lock) => {
+      for (const [name, stage] of pending) lock.stages.set(name, stage)
+      if (known) for (const name of [...lock.stages.keys()]) if (!known.has(name)) lock.stages.delete(name)
+    })
+    written ||= changed
+    pending.clear()
+    writtenAt = performance.now()
+  }
+
+  return {
+    async record(name, stage) {
+      pending.set(name, stage)
+      if (performance.now() - writtenAt >= WRITE_EVERY) await write()
+    },
+    async finish(known) {
+      if (pending.size > 0 || (written && known)) await write(known)
+    },
+    get written() {
+      return written
+    },
+  }
+}

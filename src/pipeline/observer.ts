@@ -1,0 +1,97 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileError, MlvError, systemCode } from '../base/errors.ts'
+import { parentOf, type RepoPath } from '../base/paths.ts'
+import type { WorkspaceData } from '../workspace/data.ts'
+import type { Entry } from '../workspace/entry.ts'
+import type { Project } from '../workspace/project.ts'
+import { type ParamRef, placeText } from './stage.ts'
+
+/** Looks at the workspace, once per path until told to forget. */
+export interface Observer {
+  /** what lies there; a folder without what git ignores, unless `all` */
+  entry(path: RepoPath, options?: { all?: boolean }): Promise<Entry | undefined>
+  /** what its pointer says, for paths that have one */
+  tracked(path: RepoPath): Promise<Entry | undefined>
+  /** @throws PATH_MISSING without the file, PARAMS_INVALID without the key, YAML_INVALID */
+  param(ref: ParamRef): Promise<unknown>
+  /** to be called when a command may have changed anything */
+  forget(): void
+}
+
+/** JSON has no word for them; these are YAML's. */
+function lockable(value: unknown): unknown {
+  if (typeof value === 'number' && !Number.isFinite(value)) return Number.isNaN(value) ? '.nan' : value > 0 ? '.inf' : '-.inf'
+  if (Array.isArray(value)) return value.map(lockable)
+  if (typeof value === 'object' && value !== null)
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, lockable(item)]))
+  return value ?? null
+}
+
+function missingFile(ref: ParamRef): MlvError {
+  return new MlvError('PATH_MISSING', `${placeText(ref.at)}: there is no params file ${ref.file}`, {
+    hint: `Create ${ref.file}, or take it out of mlv.yaml.`,
+  })
+}
+
+export function createObserver(project: Pick<Project, 'root'>, data: WorkspaceData): Observer {
+  const entries = new Map<string, Promise<Entry | undefined>>()
+  const pointers = new Map<RepoPath, Promise<Entry | undefined>>()
+  const beside = new Map<RepoPath, boolean>()
+  const files = new Map<RepoPath, Promise<unknown>>()
+
+  async function readValues(ref: ParamRef): Promise<unknown> {
+    const { readParamFile } = await import('../measure/params.ts')
+    let bytes: Buffer
+    try {
+      bytes = readFileSync(join(project.root, ref.file))
+    } catch (error) {
+      if (['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '')) throw missingFile(ref)
+      throw fileError(error, 'reading', ref.file)
+    }
+    return lockable(readParamFile(bytes, ref.file))
+  }
+
+  // Most paths of a pipeline have no pointer, and a failing read costs ten times a stat.
+  function mayBeTracked(path: RepoPath): boolean {
+    for (let at = path; at !== ''; at = parentOf(at)) {
+      let known = beside.get(at)
+      if (known === undefined) {
+        known = existsSync(join(project.root, `${at}.mlv`))
+        beside.set(at, known)
+      }
+      if (known) return true
+    }
+    return false
+  }
+
+  function once<K, V>(memory: Map<K, Promise<V>>, key: K, work: () => Promise<V>): Promise<V> {
+    const known = memory.get(key)
+    if (known) return known
+    const made = work()
+    memory.set(key, made)
+    return made
+  }
+
+  return {
+    entry: (path, options) => once(entries, options?.all ? `${path}\0` : path, () => data.hash(path, options)),
+    tracked: (path) => once(pointers, path, async () => (mayBeTracked(path) ? data.tracked(path) : undefined)),
+    async param(ref) {
+      const value = await once(files, ref.file, () => readValues(ref))
+      if (ref.key === '') return value
+      const { pick } = await import('../measure/values.ts')
+      const found = pick(value, ref.key)
+      if (found === undefined)
+        throw new MlvError('PARAMS_INVALID', `${placeText(ref.at)}: ${ref.file} has no key "${ref.key}"`, {
+          hint: `Add it to ${ref.file}, or take it out of mlv.yaml.`,
+        })
+      return found
+    },
+    forget() {
+      entries.clear()
+      pointers.clear()
+      beside.clear()
+      files.clear()
+    },
+  }
+}

@@ -1,0 +1,66 @@
+import { hasCode, MlvError } from '../base/errors.ts'
+import { oidOfBytes } from '../base/oid.ts'
+import { quotePath, type RepoPath } from '../base/paths.ts'
+import type { WorkspaceData } from '../workspace/data.ts'
+import { type Entry, sameEntry } from '../workspace/entry.ts'
+import type { Project } from '../workspace/project.ts'
+import type { LockedOut, LockedStage } from './lock.ts'
+import type { Observer } from './observer.ts'
+import type { Out, Stage } from './stage.ts'
+
+/** How an out stands against what mlv.lock says. */
+export interface OutState {
+  out: Out
+  locked: LockedOut | undefined
+  now: Entry | undefined
+  state: 'same' | 'missing' | 'changed'
+}
+
+export async function readOuts(stage: Stage, locked: LockedStage | undefined, observer: Observer): Promise<OutState[]> {
+  const states: OutState[] = []
+  for (const out of stage.outs) {
+    const before = locked?.outs.find((one) => one.path === out.path)
+    const now = await observer.entry(out.path, { all: true })
+    const state = now === undefined ? 'missing' : before && sameEntry(before.entry, now) ? 'same' : 'changed'
+    states.push({ out, locked: before, now, state })
+  }
+  return states
+}
+
+const CONFLICT = /^<<<<<<< /m
+
+/** Whether git can bring back what lies at a path that git keeps: HEAD holds the same bytes, or it is a merge's two sides. */
+async function isInGit(project: Project, path: RepoPath, entry: Entry): Promise<boolean> {
+  try {
+    const [workspace, head] = await Promise.all([project.revision(undefined), project.revision('HEAD')])
+    const files = entry.kind === 'tree' ? await workspace.list(path) : [path]
+    for (const file of files) {
+      const [now, then] = await Promise.all([workspace.read(file), head.read(file)])
+      if (!now || (then && oidOfBytes(now) === oidOfBytes(then))) continue
+      if (then === undefined || !CONFLICT.test(Buffer.from(now).toString('latin1'))) return false
+    }
+    return true
+  } catch (error) {
+    if (hasCode(error, 'REVISION_UNKNOWN')) return false
+    throw error
+  }
+}
+
+/** The outs a run would destroy: they are in no cache, and not in git. `persist` outs are not removed. */
+export async function findUnsaved(states: OutState[], project: Project, data: WorkspaceData): Promise<RepoPath[]> {
+  const unsaved: RepoPath[] = []
+  for (const { out, now, state } of states) {
+    if (state !== 'changed' || out.persist || !now) continue
+    const saved = (await data.isCached(now)) || (out.git && (await isInGit(project, out.path, now)))
+    if (!saved) unsaved.push(out.path)
+  }
+  return unsaved
+}
+
+export function unsavedError(stage: Stage, unsaved: RepoPath[], locked: LockedStage | undefined): MlvError {
+  const names = unsaved.slice(0, 3).map(quotePath).join(', ') + (unsaved.length > 3 ? ` and ${unsaved.length - 3} more` : '')
+  const what = locked ? 'changed by hand' : 'was there before it ever ran'
+  return new MlvError('WORK_UNSAVED', `Stage "${stage.name}" would replace ${names}, which ${what} and is saved nowhere`, {
+    hint: `Keep it with "mlv accept ${stage.name}", or replace it with "mlv repro --single-stage --force ${stage.name}".`,
+  })
+}

@@ -1,0 +1,117 @@
+import { MlvError } from '../base/errors.ts'
+import type { RepoPath } from '../base/paths.ts'
+import type { WorkspaceData } from '../workspace/data.ts'
+import type { Project } from '../workspace/project.ts'
+import { type Decision, type DecisionView, decideStage } from './decide.ts'
+import { reach, type StageGraph } from './graph.ts'
+import type { Lock } from './lock.ts'
+import { createObserver, type Observer } from './observer.ts'
+import { placeText, type Stage } from './stage.ts'
+
+export interface ReproOptions {
+  /** names; all when empty */
+  stages: string[]
+  force?: boolean
+  /** only the named ones */
+  singleStage?: boolean
+  /** the named ones and all that come after, instead of before */
+  downstream?: boolean
+  /** data that is not in the workspace counts as what lock and pointer say */
+  allowMissing?: boolean
+}
+
+export interface PlannedStage {
+  stage: Stage
+  decision: Decision
+}
+
+export interface ReproPlan {
+  /** in the order they run */
+  stages: PlannedStage[]
+  /** data with a pointer that changed by hand: recorded before anything runs */
+  edited: RepoPath[]
+  /** whether all stages of mlv.yaml were looked at */
+  whole: boolean
+  view: DecisionView
+}
+
+/** Where a pipeline is looked at: the workspace, its stages and their lock. */
+export interface PipelineScene {
+  project: Project
+  data: WorkspaceData
+  graph: StageGraph
+  lock: Lock
+}
+
+/** @throws STAGE_UNKNOWN, USAGE */
+export function selectStages(graph: StageGraph, options: ReproOptions): string[] {
+  const { stages, singleStage, downstream } = options
+  if (stages.length > 0) return reach(graph, stages, singleStage ? undefined : downstream ? graph.downstream : graph.upstream)
+  if (!singleStage && !downstream) return graph.order
+  throw new MlvError('USAGE', `${singleStage ? '--single-stage' : '--downstream'} needs the name of a stage`, {
+    hint: 'For example: mlv repro --single-stage train. "mlv stage list" names them.',
+  })
+}
+
+/** @throws PATH_TRACKED when a pointer stands for an out, too */
+export async function checkPointers(graph: StageGraph, view: { observer: Pick<Observer, 'tracked'> }): Promise<void> {
+  for (const [path, { stage, out }] of graph.makers) {
+    if ((await view.observer.tracked(path)) === undefined) continue
+    throw new MlvError(
+      'PATH_TRACKED',
+      `${placeText(out.at)}: "${path}" is an out of stage "${stage.name}" and tracked by a pointer`,
+      {
+        hint: `Let the stage own it with "mlv remove ${path}", or take it out of mlv.yaml.`,
+      },
+    )
+  }
+}
+
+export function createView(scene: PipelineScene, options: Pick<ReproOptions, 'force' | 'allowMissing'>): DecisionView {
+  return {
+    ...scene,
+    observer: createObserver(scene.project, scene.data),
+    force: options.force ?? false,
+    allowMissing: options.allowMissing ?? false,
+    willRun: new Set(),
+    expected: new Map(),
+  }
+}
+
+/** Remembers what a decision means for the stages that follow. */
+function look(view: DecisionView, stage: Stage, decision: Decision): void {
+  switch (decision.kind) {
+    case 'run':
+    case 'blocked':
+      view.willRun.add(stage.name)
+      return
+    case 'restore':
+      for (const out of decision.outs) view.expected.set(out.path, out.entry)
+      return
+    case 'unchanged':
+    case 'frozen':
+  }
+}
+
+/** Decides for each stage whether it runs, and why. Only reads.
+ *  @throws STAGE_UNKNOWN, PATH_TRACKED, FILE_UNREADABLE; what forbids a stage to run is in its decision */
+export async function planRepro(scene: PipelineScene, options: ReproOptions): Promise<ReproPlan> {
+  const names = selectStages(scene.graph, options)
+  const view = createView(scene, options)
+  await checkPointers(scene.graph, view)
+  const stages: PlannedStage[] = []
+  const edited = new Set<RepoPath>()
+  for (const name of names) {
+    const stage = scene.graph.stages.get(name)!
+    const decided = await decideStage(stage, view)
+    for (const path of decided.edited) edited.add(path)
+    look(view, stage, decided.decision)
+    stages.push({ stage, decision: decided.decision })
+  }
+  return { stages, edited: [...edited], whole: names.length === scene.graph.order.length, view }
+}
+
+/** Whether the plan would run a command. */
+export function wouldRun(plan: ReproPlan): boolean {
+  return plan.stages.some(({ decision }) => decision.kind === 'run' || decision.kind === 'blocked')
+}

@@ -1,0 +1,72 @@
+import { lstatSync } from 'node:fs'
+import { join } from 'node:path'
+import { MlvError } from '../base/errors.ts'
+import type { Project } from '../workspace/project.ts'
+import type { Aside } from './aside.ts'
+import type { CommandEnd, Executor } from './executor/executor.ts'
+import { placeText, type Stage } from './stage.ts'
+
+const LONGEST_COMMAND = 80
+
+function describeEnd(end: Exclude<CommandEnd, { kind: 'done' }>, stage: Stage): string {
+  switch (end.kind) {
+    case 'failed':
+      return `exit status ${end.status}`
+    case 'killed':
+      return `ended by ${end.signal}`
+    case 'timed out':
+      return `stopped after its timeout of ${stage.timeout} s`
+    case 'interrupted':
+      return 'interrupted'
+  }
+}
+
+function endHint(end: CommandEnd): string {
+  if (end.kind === 'failed' && end.status === 127)
+    return 'The shell did not find the command: install it, or check PATH and the spelling. '
+  if (end.kind === 'failed' && end.status === 126) return 'The shell may not execute it: check its mode with "ls -l". '
+  if (end.kind === 'killed' && end.signal === 'SIGKILL') return 'The system kills processes when memory runs out. '
+  return ''
+}
+
+/** The error of a command that did not succeed. @param failed the folder, as the user types it, that holds what it had written */
+export function commandError(stage: Stage, line: string, end: Exclude<CommandEnd, { kind: 'done' }>): MlvError {
+  const short = line.split('\n')[0]!
+  const command = short.length > LONGEST_COMMAND ? `${short.slice(0, LONGEST_COMMAND - 1)}…` : short
+  if (end.kind === 'interrupted')
+    return new MlvError('INTERRUPTED', `Interrupted stage "${stage.name}"`, { hint: 'Run the same command again.' })
+  return new MlvError(
+    'STAGE_FAILED',
+    `Stage "${stage.name}" failed: ${describeEnd(end, stage)} (${placeText(stage.cmdAt)}: ${command})`,
+    {
+      hint: `${endHint(end)}`,
+    },
+  )
+}
+
+/** Runs the commands of a stage one after another, all of them again up to `retry` times. @throws STAGE_FAILED, INTERRUPTED, PATH_MISSING */
+export async function runCommands(stage: Stage, project: Project, ports: { executor: Executor; aside: Aside }): Promise<void> {
+  const cwd = join(project.root, stage.wdir)
+  if (!lstatSync(cwd, { throwIfNoEntry: false })?.isDirectory())
+    throw new MlvError(
+      'PATH_MISSING',
+      `Stage "${stage.name}" runs in ${stage.wdir}, which is no folder (${placeText(stage.at)})`,
+      {
+        hint: `Create it with "mkdir -p ${stage.wdir}", or correct wdir.`,
+      },
+    )
+  const { env, signal, warn } = project.surroundings
+  for (let attempt = 0; ; attempt++) {
+    let failure: MlvError | undefined
+    for (const command of stage.cmd) {
+      const end = await ports.executor.run({ command, cwd, env, signal, timeout: stage.timeout, onStart: ports.aside.note })
+      if (end.kind === 'done') continue
+      failure = commandError(stage, command, end)
+      break
+    }
+    if (!failure) return
+    if (failure.code === 'INTERRUPTED' || attempt >= stage.retry) throw failure
+    warn(`${failure.message}; trying again (${attempt + 1} of ${stage.retry})`)
+    ports.aside.clear()
+  }
+}

@@ -1,0 +1,29 @@
+import { join } from 'node:path'
+import { writeFileAtomic } from '../base/atomic.ts'
+import type { RepoPath } from '../base/paths.ts'
+import type { Project } from '../workspace/project.ts'
+import { findTracked } from '../workspace/tracked.ts'
+import { buildGraph } from './graph.ts'
+import { readPipelineFile } from './open-pipeline.ts'
+import { checkPointers } from './plan.ts'
+import { parsePipeline } from './schema.ts'
+import { PIPELINE_FILE } from './stage.ts'
+
+/** Writes mlv.yaml as `edit` makes it from its text, once the whole result is a valid pipeline.
+ *  @returns files to commit   @throws PIPELINE_INVALID, YAML_INVALID, PATH_INVALID, PATH_TRACKED, what `edit` throws; then nothing is written */
+export async function writeStage(project: Project, name: string, edit: (text: string) => string): Promise<RepoPath[]> {
+  return project.locked(async () => {
+    const bytes = readPipelineFile(project)
+    const text = edit(bytes ? new TextDecoder().decode(bytes) : '')
+    const pipeline = await parsePipeline(text)
+    const mine = `stage "${name}"`
+    for (const warning of pipeline.warnings) if (warning.includes(mine)) project.surroundings.warn(warning)
+    const tracked = async (path: RepoPath) => (await findTracked(project.root, path))?.pointer.entry
+    await checkPointers(buildGraph(pipeline), { observer: { tracked } })
+    writeFileAtomic(join(project.root, PIPELINE_FILE), text)
+    const files = [PIPELINE_FILE as RepoPath]
+    if (!project.config.get('core.autostage')) return files
+    await (await project.git()).stage(files.map((file) => project.gitPath(file)))
+    return files
+  })
+}
