@@ -159,7 +159,10 @@ export async function run(args: string[]): Promise<number> {
         output,
         surroundings,
         project: async () => {
-          project ??= await (await import('../workspace/open-project.ts')).openProject(surroundings)
+          if (!project) {
+            const [{ openProject }, { lockOuts }] = await Promise.all([import('../workspace/open-project.ts'), import('./lock-outs.ts')])
+            project = await openProject(surroundings, lockOuts)
+          }
           return project
         },
       }

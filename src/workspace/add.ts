@@ -1,13 +1,12 @@
 import { lstatSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
 import { writeFilesAtomic } from '../base/atomic.ts'
-import { loadFingerprint } from '../base/fingerprint.ts'
 import { MlvError } from '../base/errors.ts'
 import { isWithin, nameOf, parentOf, quotePath, type RepoPath } from '../base/paths.ts'
-import { ignoreLines } from '../git/install.ts'
+import { ignoreLines } from '../git/gitignore.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { TreeEntry } from '../store/tree.ts'
-import { editPaths } from '../store/tree-walk.ts'
+import { editEntry } from './edit-entry.ts'
 import { type Entry, sameEntry } from './entry.ts'
 import type { Saving } from './hash-files.ts'
 import { formatPointer, type Pointer, pointerPathOf, readPointer } from './pointer.ts'
@@ -111,23 +110,6 @@ async function resolveEntry(snapshot: Snapshot, pointer: Pointer | undefined, sa
   const absent = await absentFiles(snapshot, pointer.entry, pageReader(saving.store))
   if (absent.size === 0) return entry
   return editEntry(entry, new Map([...absent].map(([path, file]) => [path, { ...file, name: nameOf(path) }])), saving)
-}
-
-/** Sets or deletes paths below a tree, storing the new pages. */
-async function editEntry(entry: Entry & { kind: 'tree' }, changes: Map<string, TreeEntry | undefined>, saving: Saving): Promise<Entry> {
-  await loadFingerprint()
-  const made = new Map<string, Buffer>()
-  const root = await editPaths(entry.oid, changes, {
-    read: async (oid) => made.get(oid) ?? saving.store.read(oid),
-    sink: (oid, bytes) => {
-      made.set(oid, bytes)
-    },
-  })
-  for (const [oid, bytes] of made) {
-    const id = oid as Entry['oid']
-    if (!saving.store.has(id) && !saving.writer.has(id)) await saving.writer.add(id, bytes)
-  }
-  return { kind: 'tree', ...root }
 }
 
 interface Work {

@@ -49,7 +49,9 @@ export interface CheckoutPlan {
 
 export interface PlanOptions {
   force?: boolean
-  /** limit to this part below the path */
+  /** write also what is right already, with the link types set now */
+  relink?: boolean
+  /** limit to this part below the path; '' or undefined: all */
   part?: string
 }
 
@@ -124,7 +126,7 @@ export async function planCheckout(worktree: Worktree, path: RepoPath, target: E
   const snapshot = await worktree.snapshot(path)
   const plan: CheckoutPlan = { path, target, place: [], folders: new Map(), remove: [], removeFolders: [], kept: [], missing: [], unsaved: [], extra: 0, whole: !options.part, upToDate: false, snapshot }
   // Equal roots: the rows have just said that every file is as the pointer wants it.
-  if (target && snapshot.entry?.oid === target.oid && snapshot.entry.kind === target.kind) return { ...plan, upToDate: true }
+  if (target && !options.relink && snapshot.entry?.oid === target.oid && snapshot.entry.kind === target.kind) return { ...plan, upToDate: true }
   const wanted = target ? await targetFiles(worktree, path, target, store, options.part) : { files: new Map<string, PlacedFile['entry']>(), folders: new Map<string, TreeRoot | undefined>() }
   const here = new Map<string, { oid: Oid; kind: string; size: number }>()
   const { scan } = snapshot
@@ -134,7 +136,7 @@ export async function planCheckout(worktree: Worktree, path: RepoPath, target: E
   const isSaved = (oid: Oid) => store.has(oid)
   for (const [below, entry] of wanted.files) {
     const now = here.get(below)
-    if (now && now.oid === entry.oid && now.kind === entry.kind) {
+    if (now && now.oid === entry.oid && now.kind === entry.kind && !(options.relink && store.has(entry.oid))) {
       plan.kept.push({ path: below, entry, replaces: true })
       continue
     }
@@ -161,7 +163,7 @@ export async function planCheckout(worktree: Worktree, path: RepoPath, target: E
   }
   if (scan.kind === 'folder') {
     for (const folder of scannedFolders(scan.folder))
-      if (!folders.has(folder.path) && (folder.path !== '' || target?.kind !== 'tree') && within(folder.path, options.part) && options.part === undefined) plan.removeFolders.push(folder.path)
+      if (!folders.has(folder.path) && (folder.path !== '' || target?.kind !== 'tree') && plan.whole) plan.removeFolders.push(folder.path)
     plan.removeFolders.reverse()
   }
   // Looked at last, and again before each write: a link here would lead elsewhere.

@@ -1,11 +1,11 @@
-import { MlvError } from '../base/errors.ts'
-import { isWithin, type RepoPath } from '../base/paths.ts'
+import { hasCode, MlvError } from '../base/errors.ts'
+import type { RepoPath } from '../base/paths.ts'
 import { applyCheckout, type CheckedOut } from './checkout-apply.ts'
 import { type CheckoutPlan, planCheckout } from './checkout-plan.ts'
-import { readPointer } from './pointer.ts'
 import type { Project } from './project.ts'
-import { notTracked, selectPointers } from './tracked.ts'
-import { openWorktree, type Worktree } from './worktree.ts'
+import { readTargets, selectTargets } from './target.ts'
+import { notTracked } from './tracked.ts'
+import { openWorktree } from './worktree.ts'
 
 export interface CheckoutOptions {
   force?: boolean
@@ -25,21 +25,6 @@ export interface CheckoutResult extends CheckedOut {
   skipped: { path: RepoPath; error: MlvError }[]
 }
 
-/** Tracked paths that `paths` (none: all) select, each with the part below it that is wanted. @throws PATH_MISSING for a path nothing tracks */
-export function selectTracked(worktree: Worktree, paths: readonly RepoPath[]): Map<RepoPath, string[]> {
-  const all = worktree.tracked()
-  const selected = new Map<RepoPath, string[]>()
-  for (const path of paths.length === 0 ? (['' as RepoPath] as const) : paths) {
-    const found = selectPointers(all, path)
-    if (found.length === 0 && path !== '') throw notTracked(path)
-    for (const tracked of found) {
-      if (isWithin(tracked, path)) selected.set(tracked, [])
-      else if (selected.get(tracked)?.length !== 0) selected.set(tracked, [...(selected.get(tracked) ?? []), path.slice(tracked.length + 1)])
-    }
-  }
-  return selected
-}
-
 /** Makes the workspace hold what the pointers say, from the cache.
  *  @throws WORK_UNSAVED, OBJECT_MISSING (both before anything is changed), PATH_INVALID, LOCK_HELD */
 export async function checkout(project: Project, paths: readonly RepoPath[], options: CheckoutOptions = {}): Promise<CheckoutResult> {
@@ -47,17 +32,14 @@ export async function checkout(project: Project, paths: readonly RepoPath[], opt
     const worktree = openWorktree(project)
     const result: CheckoutResult = { placed: 0, removed: 0, bytes: 0, paths: [], missing: [], skipped: [] }
     const plans: CheckoutPlan[] = []
-    for (const [path, parts] of selectTracked(worktree, paths)) {
-      const pointer = await readPointer(project.root, path)
-      if (!pointer) continue
-      if (options.relink) worktree.cache.folder(path).rows.clear()
-      for (const part of parts.length === 0 ? [undefined] : parts) {
-        try {
-          plans.push(await planCheckout(worktree, path, pointer.entry, { force: options.force, part }))
-        } catch (error) {
-          if (!(options.allowMissing && error instanceof MlvError && error.code === 'OBJECT_MISSING')) throw error
-          result.missing.push({ path, size: pointer.entry.size })
-        }
+    const targets = await readTargets(project, await project.revision(undefined))
+    for (const path of paths) if (selectTargets(targets, [path]).length === 0) throw notTracked(path)
+    for (const { target, part } of selectTargets(targets, paths)) {
+      try {
+        plans.push(await planCheckout(worktree, target.path, target.entry, { force: options.force, relink: options.relink, part }))
+      } catch (error) {
+        if (!(options.allowMissing && hasCode(error, 'OBJECT_MISSING'))) throw error
+        result.missing.push({ path: target.path, size: target.entry.size })
       }
     }
     refuseBefore(plans, options)

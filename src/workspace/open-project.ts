@@ -68,7 +68,7 @@ function once<T>(open: () => Promise<T>): () => Promise<T> {
 
 /** Finds the project around the current folder and reads its settings; stores and git are opened on first use.
  *  @throws GIT_MISSING, PROJECT_MISSING, YAML_INVALID, CONFIG_INVALID, SECRET_REFUSED */
-export async function openProject(surroundings: Surroundings): Promise<Project> {
+export async function openProject(surroundings: Surroundings, lockOuts?: Project['lockOuts']): Promise<Project> {
   const { cwd, env, warn } = surroundings
   const git = requireGit(cwd)
   const root = findRoot(cwd, git.workTree)
@@ -78,7 +78,7 @@ export async function openProject(surroundings: Surroundings): Promise<Project> 
     })
   const where = placeProject(root, git)
   const config = await openConfig({ root, workTree: git.workTree, homeDir: where.homeDir, env, warn: saidOnce(warn) })
-  return createProject(where, config, surroundings)
+  return createProject(where, config, surroundings, lockOuts)
 }
 
 /** Says each line once. */
@@ -137,7 +137,12 @@ async function orInterrupted(waiting: Promise<() => void>, signal: AbortSignal):
   }
 }
 
-function createProject(where: ProjectPlace, config: Config, surroundings: Surroundings): Project {
+function createProject(
+  where: ProjectPlace,
+  config: Config,
+  surroundings: Surroundings,
+  lockOuts: Project['lockOuts'],
+): Project {
   const { root, prefix, homeDir, stateDir, place } = where
   const { env, signal, warn } = surroundings
   const closers: (() => void | Promise<void>)[] = []
@@ -191,6 +196,7 @@ function createProject(where: ProjectPlace, config: Config, surroundings: Surrou
     surroundings,
     stateDir,
     homeDir,
+    lockOuts,
     git,
     cache: (purpose = 'write') => {
       if (!caches.has(purpose)) caches.set(purpose, openCache(purpose))

@@ -3,6 +3,7 @@ import type { Progress } from '../base/progress.ts'
 import type { Git, GitPlace } from '../git/git.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { Config } from './config.ts'
+import type { Entry } from './entry.ts'
 import type { Revision } from './revision.ts'
 
 /** What the process hands in; nothing below reads globals. */
@@ -44,6 +45,8 @@ export interface Project {
   gitPath(path: RepoPath): string
   /** runs `work` while holding the project's lock @throws LOCK_HELD */
   locked<T>(work: () => Promise<T>): Promise<T>
+  /** the data outs that a lock's text names; handed in, because the lock is the pipeline's */
+  lockOuts?: (text: string) => Promise<{ path: RepoPath; entry: Entry }[]>
   /** gives back handles, flushes state */
   close(): Promise<void>
 }

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { loadFingerprint } from '../base/fingerprint.ts'
+import type { Oid } from '../base/oid.ts'
 import type { RepoPath } from '../base/paths.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { PageReader } from '../store/tree.ts'
@@ -20,6 +21,8 @@ export interface Snapshot {
   table: StatTable
   /** nothing differs from what the rows said before */
   unchanged: boolean
+  /** pages of the tree that were made just now and are in no store */
+  pages?: Map<Oid, Buffer>
 }
 
 export interface SnapshotOptions {
@@ -95,21 +98,23 @@ async function snapshotFolder(path: RepoPath, scan: Scan & { kind: 'folder' }, t
     store ??= await options.store()
     return store.read(oid)
   }
-  const pages: Promise<void>[] = []
+  const stored: Promise<void>[] = []
+  const pages = new Map<Oid, Buffer>()
   const root = await buildTree(scan.folder, {
     table,
     previous: computed?.oid,
     changed,
     read,
     sink: (oid, bytes) => {
-      if (needsSaving(saving, oid)) pages.push(saving!.writer.add(oid, bytes))
+      if (!saving) pages.set(oid, bytes)
+      else if (needsSaving(saving, oid)) stored.push(saving.writer.add(oid, bytes))
     },
   })
-  await Promise.all(pages)
+  await Promise.all(stored)
   const entry: Entry = { kind: 'tree', ...root }
   if (table.computed?.oid !== entry.oid) table.dirty = true
   table.computed = entry
-  return { path, entry, scan, table, unchanged: false }
+  return { path, entry, scan, table, unchanged: false, pages: saving ? undefined : pages }
 }
 
 /** Files whose oid a row knows, but which were never stored, e.g. because only `status` has read them. */

@@ -1,7 +1,7 @@
 import { lstatSync } from 'node:fs'
 import { join } from 'node:path'
 import { MlvError } from '../base/errors.ts'
-import { isWithin, parentOf, quotePath, type RepoPath } from '../base/paths.ts'
+import { parentOf, quotePath, type RepoPath } from '../base/paths.ts'
 import type { Entry } from './entry.ts'
 import { type Pointer, readPointer } from './pointer.ts'
 
@@ -31,11 +31,6 @@ export function checkParents(root: string, path: RepoPath): void {
     const what = stats.isSymbolicLink() ? 'a symbolic link' : 'not a folder'
     throw new MlvError('PATH_INVALID', `${path} lies below ${at}, which is ${what}`, { hint: 'Name the path by its real folders.' })
   }
-}
-
-/** Tracked paths at or below a path, or the one above it. @param pointers all pointer files of the project */
-export function selectPointers(all: readonly RepoPath[], path: RepoPath): RepoPath[] {
-  return all.filter((data) => isWithin(data, path) || isWithin(path, data))
 }
 
 export function describeEntry(entry: Entry): string {

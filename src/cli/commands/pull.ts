@@ -1,0 +1,24 @@
+import { type Configure, example } from '../command.ts'
+import { addSyncOptions, answerOf, failOnMissing, type SyncFlags, syncOptions } from '../sync-command.ts'
+
+export const configure: Configure = (command, act) => {
+  addSyncOptions(command)
+  command.option('-f, --force', 'overwrite and remove also what is in no cache')
+  example(command, 'mlv pull', 'mlv pull data/train')
+  command.action(
+    act(async (context, typed: string[], flags: SyncFlags & { force?: boolean }) => {
+      const project = await context.project()
+      const [{ pull }, { renderCheckout, renderMissing, renderSync }] = await Promise.all([import('../../workspace/sync.ts'), import('../render/changes.ts')])
+      const result = await pull(project, { ...syncOptions(project, typed, flags), force: flags.force })
+      const words = { done: 'fetched', would: 'would fetch', nothing: '' }
+      context.output.answer({ ...(answerOf(result) as object), checkedOut: result.checkedOut }, () => {
+        if (context.output.quiet) return ''
+        const dryRun = flags.dryRun ?? false
+        const parts = [renderSync(result, words, dryRun), renderCheckout(result.checkedOut, dryRun)]
+        if (result.missing.length > 0) parts.push(`not on ${result.remote}:\n${renderMissing(result.missing)}`)
+        return parts.filter(Boolean).join('\n')
+      })
+      failOnMissing(result, `on ${result.remote}`, 'Push it from a clone that has it, then pull again.')
+    }),
+  )
+}

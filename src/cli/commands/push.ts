@@ -1,0 +1,17 @@
+import { type Configure, example } from '../command.ts'
+import { addSyncOptions, answerOf, failOnMissing, type SyncFlags, syncOptions } from '../sync-command.ts'
+
+export const configure: Configure = (command, act) => {
+  addSyncOptions(command)
+  example(command, 'mlv push', 'mlv push -r backup --all-commits')
+  command.action(
+    act(async (context, typed: string[], flags: SyncFlags) => {
+      const project = await context.project()
+      const [{ push }, { renderSync }] = await Promise.all([import('../../workspace/sync.ts'), import('../render/changes.ts')])
+      const result = await push(project, syncOptions(project, typed, flags))
+      const words = { done: 'sent', would: 'would send', nothing: `everything is on ${result.remote} already` }
+      context.output.answer(answerOf(result), () => (context.output.quiet || (result.objects === 0 && result.missing.length > 0) ? '' : renderSync(result, words, flags.dryRun ?? false)))
+      failOnMissing(result, `in the cache, so it could not be sent`, 'Run "mlv fetch" from a remote that has it, or push from a clone that does.')
+    }),
+  )
+}

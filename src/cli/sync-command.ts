@@ -1,0 +1,54 @@
+import type { Command } from 'commander'
+import { MlvError } from '../base/errors.ts'
+import type { Project } from '../workspace/project.ts'
+import type { SyncOptions, SyncResult } from '../workspace/sync.ts'
+import { collect, parseJobs, typedPaths } from './typed-paths.ts'
+
+export interface SyncFlags {
+  remote?: string
+  jobs?: number
+  allBranches?: boolean
+  allTags?: boolean
+  allCommits?: boolean
+  rev?: string[]
+  dryRun?: boolean
+}
+
+/** The arguments and options that push, pull and fetch share. */
+export function addSyncOptions(command: Command): void {
+  command
+    .argument('[paths...]', 'only these')
+    .option('-r, --remote <name>', 'another remote than the default one')
+    .option('-j, --jobs <count>', 'transfers at once', parseJobs)
+    .option('-a, --all-branches', 'the tips of all branches')
+    .option('-T, --all-tags', 'all tags')
+    .option('--all-commits', 'every commit of every branch and tag')
+    .option('--rev <revision>', 'this revision; may be given more than once', collect)
+    .option('--dry-run', 'say what would be done')
+}
+
+export function syncOptions(project: Project, typed: readonly string[], flags: SyncFlags): SyncOptions {
+  return {
+    paths: typedPaths(project, typed),
+    remote: flags.remote,
+    jobs: flags.jobs,
+    allBranches: flags.allBranches,
+    allTags: flags.allTags,
+    allCommits: flags.allCommits,
+    revisions: flags.rev,
+    dryRun: flags.dryRun,
+  }
+}
+
+/** What a transfer could not have is an error at its end, after all else is done. @throws OBJECT_MISSING */
+export function failOnMissing(result: SyncResult, where: string, hint: string): void {
+  if (result.missing.length === 0) return
+  const first = result.missing[0]!
+  const more = result.missing.length > 1 ? ` (and ${result.missing.length - 1} more)` : ''
+  throw new MlvError('OBJECT_MISSING', `${first.path}${first.revision === 'workspace' ? '' : ` of ${first.revision}`}${more} is not whole ${where}`, { hint })
+}
+
+export function answerOf(result: SyncResult): unknown {
+  const { remote, objects, bytes, written, saved, missing } = result
+  return { remote, objects, bytes, written, saved, missing, failed: result.failed.map(({ oid, error }) => ({ oid, message: error.message })) }
+}

@@ -1,0 +1,22 @@
+import { loadFingerprint } from '../base/fingerprint.ts'
+import type { TreeEntry } from '../store/tree.ts'
+import { editPaths } from '../store/tree-walk.ts'
+import type { Entry } from './entry.ts'
+import type { Saving } from './hash-files.ts'
+
+/** Sets or deletes paths below a tree, storing the new pages. */
+export async function editEntry(entry: Entry & { kind: 'tree' }, changes: Map<string, TreeEntry | undefined>, saving: Saving): Promise<Entry> {
+  await loadFingerprint()
+  const made = new Map<string, Buffer>()
+  const root = await editPaths(entry.oid, changes, {
+    read: async (oid) => made.get(oid) ?? saving.store.read(oid),
+    sink: (oid, bytes) => {
+      made.set(oid, bytes)
+    },
+  })
+  for (const [oid, bytes] of made) {
+    const id = oid as Entry['oid']
+    if (!saving.store.has(id) && !saving.writer.has(id)) await saving.writer.add(id, bytes)
+  }
+  return { kind: 'tree', ...root }
+}

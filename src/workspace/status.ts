@@ -1,0 +1,112 @@
+import { hasCode } from '../base/errors.ts'
+import type { RepoPath } from '../base/paths.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import { walkTree } from '../store/tree-walk.ts'
+import { diffEntries, type FileChange, pairRenames } from './diff.ts'
+import { type Entry, sameEntry } from './entry.ts'
+import type { Project } from './project.ts'
+import { scannedFiles } from './scan.ts'
+import type { Snapshot } from './snapshot.ts'
+import { readTargets, selectTargets, type Target } from './target.ts'
+import { insidePath, openWorktree, pageReader, type Worktree } from './worktree.ts'
+
+/** How a tracked path stands to its pointer.
+ *  unchanged · modified: the user changed files · deleted: mlv had put it here and it is gone · absent: it was never put here
+ *  outdated: it is what mlv last placed, and the pointer has moved on · diverged: modified, and the pointer has moved on as well */
+export type PathState = 'unchanged' | 'modified' | 'deleted' | 'absent' | 'outdated' | 'diverged'
+
+export interface PathStatus {
+  path: RepoPath
+  origin: Target['origin']
+  state: PathState
+  /** files that differ; undefined when the tree is in no cache */
+  changes: FileChange[] | undefined
+  /** the version the pointer names is not, or not whole, in the cache */
+  uncached: boolean
+}
+
+/** Compares each tracked path with its pointer. Reads no file whose size, time and inode are known.
+ *  @throws PATH_MISSING, POINTER_INVALID, POINTER_CONFLICT, FILE_UNREADABLE */
+export async function readStatus(project: Project, paths: readonly RepoPath[]): Promise<PathStatus[]> {
+  const worktree = openWorktree(project, 'read')
+  const selected = selectTargets(await readTargets(project, await project.revision(undefined)), paths)
+  const statuses: PathStatus[] = []
+  try {
+    for (const target of new Set(selected.map((item) => item.target))) statuses.push(await statusOf(worktree, target))
+  } finally {
+    worktree.flush()
+  }
+  return statuses
+}
+
+async function statusOf(worktree: Worktree, target: Target): Promise<PathStatus> {
+  const { path, entry } = target
+  const snapshot = await worktree.snapshot(path)
+  const status = (state: PathState, changes: FileChange[] | undefined, uncached: boolean): PathStatus => ({ path, origin: target.origin, state, changes, uncached })
+  if (sameEntry(snapshot.entry, entry)) return status('unchanged', [], false)
+  const store = await worktree.project.cache('read')
+  const uncached = !store.has(entry.oid)
+  const recorded = recordedEntry(worktree, path)
+  if (!snapshot.entry) {
+    const state: PathState = recorded && wasPlaced(worktree, path) ? 'deleted' : 'absent'
+    return status(state, [{ kind: state === 'deleted' ? 'deleted' : 'absent', path, before: entry.size }], uncached)
+  }
+  const moved = recorded !== undefined && !sameEntry(recorded, entry)
+  const changes = await changesOf(snapshot, entry, store)
+  if (moved && sameEntry(snapshot.entry, recorded)) return status('outdated', changes, uncached)
+  if (!moved && changes && changes.length > 0 && changes.every((change) => change.kind === 'absent')) return status('absent', changes, uncached)
+  return status(moved ? 'diverged' : 'modified', changes, uncached)
+}
+
+function recordedEntry(worktree: Worktree, path: RepoPath): Entry | undefined {
+  return worktree.cache.folder(path).recorded.get('') ?? worktree.cache.files().recorded.get(path)
+}
+
+/** Whether mlv placed or recorded anything of the path here. */
+function wasPlaced(worktree: Worktree, path: RepoPath): boolean {
+  for (const row of worktree.cache.folder(path).rows.values()) if (row.recorded) return true
+  const row = worktree.cache.files().rows.get(path)
+  return row?.recorded ?? worktree.cache.files().recorded.has(path)
+}
+
+/** Files that differ between the pointer's version and the workspace; undefined when the pointer's tree cannot be read. */
+async function changesOf(snapshot: Snapshot, entry: Entry, store: ObjectStore): Promise<FileChange[] | undefined> {
+  const read = pageReader(store)
+  const absent = (path: string) => !snapshot.table.rows.get(path)?.recorded
+  const name = (changes: FileChange[] | undefined) =>
+    changes?.map((change) => {
+      const below = change.path.slice(snapshot.path.length + 1)
+      return change.kind === 'deleted' && snapshot.scan.kind === 'folder' && absent(below) ? { ...change, kind: 'absent' as const } : change
+    })
+  if (entry.kind !== 'tree' || snapshot.entry?.kind !== 'tree') return name((await diffEntries(snapshot.path, entry, snapshot.entry, read)).changes)
+  if (snapshot.pages) {
+    const { pages } = snapshot
+    const diff = await diffEntries(snapshot.path, entry, snapshot.entry, async (oid) => pages.get(oid) ?? read(oid))
+    if (diff.changes) return name(diff.changes)
+  }
+  try {
+    return name(await compareFlat(snapshot, entry, store))
+  } catch (error) {
+    if (hasCode(error, 'OBJECT_MISSING', 'OBJECT_CORRUPT', 'BLOB_MISSING')) return undefined
+    throw error
+  }
+}
+
+/** File by file: for a workspace whose own tree has no pages anywhere. */
+async function compareFlat(snapshot: Snapshot, entry: Entry, store: ObjectStore): Promise<FileChange[]> {
+  const here = new Map<string, Entry>()
+  if (snapshot.scan.kind === 'folder')
+    for (const file of scannedFiles(snapshot.scan.folder)) here.set(file.path, { kind: file.kind, oid: file.oid!, size: file.size })
+  const changes: (FileChange & { oid?: string })[] = []
+  for await (const { path, entry: old } of walkTree(entry.oid, pageReader(store))) {
+    if (old.kind === 'tree') continue
+    const now = here.get(path)
+    here.delete(path)
+    if (now && now.oid === old.oid && now.kind === old.kind) continue
+    const full = insidePath(snapshot.path, path)
+    if (now) changes.push({ kind: 'modified', path: full, before: old.size, after: now.size })
+    else changes.push({ kind: 'deleted', path: full, before: old.size, oid: old.oid })
+  }
+  for (const [path, now] of here) changes.push({ kind: 'added', path: insidePath(snapshot.path, path), after: now.size, oid: now.oid })
+  return pairRenames(changes)
+}

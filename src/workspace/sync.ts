@@ -1,0 +1,147 @@
+import { MlvError } from '../base/errors.ts'
+import type { Oid } from '../base/oid.ts'
+import type { RepoPath } from '../base/paths.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import { applyTransfer, planTransfer, type Transferred, type Wanted } from '../store/transfer.ts'
+import { type CheckoutResult, checkout } from './checkout.ts'
+import { gatherObjects } from './gather.ts'
+import type { Project } from './project.ts'
+import { type SelectedTarget, type Selection, selectRevisions } from './selection.ts'
+import { selectTargets } from './target.ts'
+import { notTracked } from './tracked.ts'
+
+export interface SyncOptions extends Selection {
+  paths?: readonly RepoPath[]
+  remote?: string
+  /** transfers at once */
+  jobs?: number
+  dryRun?: boolean
+}
+
+export interface SyncResult extends Transferred {
+  remote: string
+  /** versions of paths whose data could not be had */
+  missing: { path: RepoPath; revision: string; oid: Oid; size: number }[]
+}
+
+interface Wants {
+  target: SelectedTarget
+  part: string
+}
+
+async function selectWants(project: Project, options: SyncOptions): Promise<Wants[]> {
+  const targets = await selectRevisions(project, options)
+  const wants = selectTargets(targets, options.paths ?? []) as Wants[]
+  for (const path of options.paths ?? []) if (selectTargets(targets, [path]).length === 0) throw notTracked(path)
+  return wants
+}
+
+/** Groups by the remote that holds each: the one asked for, the pointer's own, or the default. */
+function byRemote(wants: Wants[], asked: string | undefined): Map<string | undefined, Wants[]> {
+  const groups = new Map<string | undefined, Wants[]>()
+  for (const want of wants) {
+    const name = asked ?? want.target.remote
+    groups.set(name, [...(groups.get(name) ?? []), want])
+  }
+  if (groups.size === 0) groups.set(asked, [])
+  return groups
+}
+
+/** Which of the wanted versions lack an object. */
+async function nameMissing(wants: Wants[], lost: Set<Oid>, stores: ObjectStore[], signal?: AbortSignal): Promise<SyncResult['missing']> {
+  const missing: SyncResult['missing'] = []
+  if (lost.size === 0) return missing
+  const said = new Set<string>()
+  for (const { target, part } of wants) {
+    const key = `${target.path} ${target.entry.oid}`
+    if (said.has(key)) continue
+    const { objects, unreadable } = await gatherObjects([{ entry: target.entry, part }], stores, signal)
+    if (!unreadable.some((page) => lost.has(page.oid)) && ![...objects.keys()].some((oid) => lost.has(oid))) continue
+    said.add(key)
+    missing.push({ path: target.path, revision: target.revision, oid: target.entry.oid, size: target.entry.size })
+  }
+  return missing
+}
+
+async function transfer(project: Project, wants: Wants[], stores: { from: ObjectStore; to: ObjectStore; remote: string; task: string }, options: SyncOptions): Promise<SyncResult> {
+  const { signal, progress } = project.surroundings
+  const { from, to } = stores
+  const order = from === to ? [from] : [from, to]
+  const roots = wants.map(({ target, part }) => ({ entry: target.entry, part }))
+  const { objects, unreadable } = await gatherObjects(roots, order, signal)
+  const plan = planTransfer(from, to, objects.values())
+  const lost = new Set<Oid>([...unreadable.map((page) => page.oid), ...plan.missing.map((item: Wanted) => item.oid)])
+  const base = { remote: stores.remote, objects: 0, bytes: 0, written: 0, saved: 0, failed: [] }
+  if (options.dryRun)
+    return { ...base, objects: plan.small.length + plan.large.length, bytes: plan.bytes, missing: await nameMissing(wants, lost, order, signal) }
+  if (plan.small.length + plan.large.length === 0) return { ...base, missing: await nameMissing(wants, lost, order, signal) }
+  const task = progress.start(stores.task, plan.bytes)
+  try {
+    const done = await applyTransfer(plan, from, to, {
+      concurrency: options.jobs ?? project.config.get('core.jobs'),
+      signal,
+      onBytes: (count) => task.advance(count),
+    })
+    for (const { oid } of done.failed) {
+      lost.add(oid)
+      await setAsideIfCorrupt(stores, done, oid)
+    }
+    return { remote: stores.remote, ...done, missing: await nameMissing(wants, lost, order, signal) }
+  } finally {
+    task.finish()
+  }
+}
+
+/** A corrupt object in the cache must not hide that it is missing. */
+async function setAsideIfCorrupt(stores: { from: ObjectStore }, done: Transferred, oid: Oid): Promise<void> {
+  const failed = done.failed.find((item) => item.oid === oid)
+  if (failed?.error instanceof MlvError && failed.error.code === 'OBJECT_CORRUPT' && stores.from.loose) await stores.from.setAside(oid)
+}
+
+function add(results: SyncResult[]): SyncResult {
+  const [first, ...rest] = results
+  for (const next of rest) {
+    first!.objects += next.objects
+    first!.bytes += next.bytes
+    first!.written += next.written
+    first!.saved += next.saved
+    first!.failed.push(...next.failed)
+    first!.missing.push(...next.missing)
+  }
+  return first!
+}
+
+/** Sends what the remote lacks. @throws REMOTE_MISSING, REMOTE_UNKNOWN, REMOTE_DENIED, REMOTE_UNREACHABLE, REMOTE_FAILED */
+export async function push(project: Project, options: SyncOptions = {}): Promise<SyncResult> {
+  const wants = await selectWants(project, { unpushed: true, ...options })
+  const from = await project.cache('read')
+  const results: SyncResult[] = []
+  for (const [name, group] of byRemote(wants, options.remote)) {
+    const remote = await project.remote(name, options.dryRun ? 'read' : 'write')
+    results.push(await transfer(project, group, { from, to: remote.store, remote: remote.name, task: 'pushing' }, options))
+  }
+  return add(results)
+}
+
+/** Gets into the cache what it lacks. @throws as push */
+export async function fetchData(project: Project, options: SyncOptions = {}): Promise<SyncResult> {
+  const wants = await selectWants(project, options)
+  const to = await project.cache('write')
+  const results: SyncResult[] = []
+  for (const [name, group] of byRemote(wants, options.remote)) {
+    const remote = await project.remote(name, 'read')
+    results.push(await transfer(project, group, { from: remote.store, to, remote: remote.name, task: 'fetching' }, options))
+  }
+  return add(results)
+}
+
+export interface PullResult extends SyncResult {
+  checkedOut: CheckoutResult
+}
+
+/** Fetches, then places what the cache has. The caller tells of `missing` and fails at the end. @throws WORK_UNSAVED, and as push */
+export async function pull(project: Project, options: SyncOptions & { force?: boolean } = {}): Promise<PullResult> {
+  const fetched = await fetchData(project, options)
+  const checkedOut = await checkout(project, options.paths ?? [], { allowMissing: true, force: options.force, dryRun: options.dryRun })
+  return { ...fetched, checkedOut }
+}

@@ -1,0 +1,47 @@
+import { mapBounded } from '../base/concurrency.ts'
+import { compareUtf8, isWithin, type RepoPath } from '../base/paths.ts'
+import type { Entry } from './entry.ts'
+import { findPointers } from './find-pointers.ts'
+import { dataPathOf, POINTER_SUFFIX, parsePointer } from './pointer.ts'
+import type { Project } from './project.ts'
+import type { Revision } from './revision.ts'
+
+/** A path whose data mlv keeps, at one revision: named by a pointer, or by the lock as a stage's out. */
+export interface Target {
+  path: RepoPath
+  entry: Entry
+  origin: 'pointer' | 'stage'
+  /** the remote its pointer names */
+  remote?: string
+}
+
+const LOCK_FILE = 'mlv.lock' as RepoPath
+
+/** All targets of a revision, sorted by path. @throws POINTER_INVALID, POINTER_CONFLICT, LOCK_INVALID */
+export async function readTargets(project: Project, revision: Revision): Promise<Target[]> {
+  const pointers =
+    revision.commit === undefined ? findPointers(project) : (await revision.list()).filter((path) => path.endsWith(POINTER_SUFFIX))
+  const read = await mapBounded(pointers, 16, async (path): Promise<Target | undefined> => {
+    const bytes = await revision.read(path)
+    if (!bytes) return undefined
+    const pointer = await parsePointer(Buffer.from(bytes).toString('utf8'), revision.commit ? `${revision.name}:${path}` : path)
+    return { path: dataPathOf(path), entry: pointer.entry, origin: 'pointer', remote: pointer.remote }
+  })
+  const targets = read.filter((target): target is Target => target !== undefined)
+  const known = new Set(targets.map((target) => target.path))
+  const lock = await revision.read(LOCK_FILE)
+  if (lock && project.lockOuts)
+    for (const out of await project.lockOuts(Buffer.from(lock).toString('utf8'))) if (!known.has(out.path)) targets.push({ ...out, origin: 'stage' })
+  return targets.sort((a, b) => compareUtf8(a.path, b.path))
+}
+
+/** Targets at, above or below the paths asked for; all when none are. Each with the part below it that is wanted ('' for the whole). */
+export function selectTargets(targets: readonly Target[], paths: readonly RepoPath[]): { target: Target; part: string }[] {
+  if (paths.length === 0) return targets.map((target) => ({ target, part: '' }))
+  const selected: { target: Target; part: string }[] = []
+  for (const target of targets) {
+    if (paths.some((path) => isWithin(target.path, path))) selected.push({ target, part: '' })
+    else for (const path of paths) if (isWithin(path, target.path)) selected.push({ target, part: path.slice(target.path.length + 1) })
+  }
+  return selected
+}
