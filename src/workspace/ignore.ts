@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from 'node:fs'
+import { readFileSync, type Stats, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileError, MlvError, systemCode } from '../base/errors.ts'
 import { type IgnorePatterns, parseIgnorePatterns } from './ignore-patterns.ts'
@@ -14,9 +14,19 @@ export interface Ignore {
   ignores(path: string, isFolder: boolean): boolean
 }
 
+function statIgnoreFile(path: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false })
+  } catch (error) {
+    // What is tracked may be a file: nothing lies below it.
+    if (systemCode(error) === 'ENOTDIR') return undefined
+    throw fileError(error, 'reading', path)
+  }
+}
+
 /** Reads one ignore file. @returns undefined when there is none   @throws FILE_UNREADABLE, CONFIG_INVALID when it is huge */
 export function readIgnoreFile(path: string): IgnorePatterns | undefined {
-  const stats = statSync(path, { throwIfNoEntry: false })
+  const stats = statIgnoreFile(path)
   if (!stats?.isFile()) return undefined
   if (stats.size > MAX_BYTES)
     throw new MlvError('CONFIG_INVALID', `${path} is larger than 4 MiB`, {
