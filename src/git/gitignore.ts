@@ -1,43 +1,53 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { writeFileAtomic } from '../base/atomic.ts'
 import { fileError, systemCode } from '../base/errors.ts'
 
-/** A name as a gitignore pattern that matches it alone, in this folder alone. */
+/** A name as a gitignore pattern that matches it, in this folder alone. The slash in front keeps `#` and `!` plain.
+ *  No pattern can hold a line end; `?` stands for it. */
 export function ignorePattern(name: string): string {
-  return `/${name.replace(/[\\*?[]/g, '\\$&').replace(/ +$/, (spaces) => '\\ '.repeat(spaces.length))}`
+  const escaped = name.replace(/[\\*?[]/g, '\\$&').replace(/[\n\r]/g, '?')
+  return `/${escaped.replace(/ +$/, (spaces) => '\\ '.repeat(spaces.length))}`
 }
 
-function readLines(path: string): { text: string; end: string } {
+/** The file as one character per byte, so that lines which are not UTF-8 come back as they were. */
+function readBytes(path: string): { text: string; mode?: number } {
   try {
-    const text = readFileSync(path, 'utf8')
-    return { text, end: text.includes('\r\n') ? '\r\n' : '\n' }
+    return { text: readFileSync(path, 'latin1'), mode: statSync(path).mode & 0o777 }
   } catch (error) {
-    if (systemCode(error) === 'ENOENT') return { text: '', end: '\n' }
+    if (systemCode(error) === 'ENOENT') return { text: '' }
     throw fileError(error, 'reading', path)
   }
 }
 
-/** Adds `/name` lines to the .gitignore of `folder` (absolute); everything else in it stays. @returns whether the file was written */
+function patternsOf(names: readonly string[]): Set<string> {
+  return new Set(names.map((name) => Buffer.from(ignorePattern(name)).toString('latin1')))
+}
+
+/** Adds `/name` lines to the .gitignore of `folder` (absolute), with its line ends; everything else in it stays.
+ *  @returns whether the file was written   @throws FILE_UNREADABLE, FILE_UNWRITABLE, DISK_FULL */
 export function ignoreLines(folder: string, names: readonly string[]): boolean {
   const path = join(folder, '.gitignore')
-  const { text, end } = readLines(path)
+  const { text, mode } = readBytes(path)
   const present = new Set(text.split(/\r?\n/))
-  const fresh = names.map(ignorePattern).filter((line) => !present.has(line))
+  const fresh = [...patternsOf(names)].filter((line) => !present.has(line))
   if (fresh.length === 0) return false
+  const end = text.includes('\r\n') ? '\r\n' : '\n'
   const start = text === '' || text.endsWith('\n') ? text : text + end
-  writeFileAtomic(path, start + fresh.map((line) => line + end).join(''))
+  writeFileAtomic(path, Buffer.from(start + fresh.map((line) => line + end).join(''), 'latin1'), { mode })
   return true
 }
 
 /** Takes the lines that ignoreLines added out again. @returns whether the file was written; an empty one stays, because git may track it */
 export function unignoreLines(folder: string, names: readonly string[]): boolean {
   const path = join(folder, '.gitignore')
-  const { text } = readLines(path)
-  const gone = new Set(names.map(ignorePattern))
-  const kept = text.split(/(?<=\n)/).filter((line) => !gone.has(line.replace(/\r?\n$/, '')))
-  const next = kept.join('')
+  const { text, mode } = readBytes(path)
+  const gone = patternsOf(names)
+  const next = text
+    .split(/(?<=\n)/)
+    .filter((line) => !gone.has(line.replace(/\r?\n$/, '')))
+    .join('')
   if (next === text) return false
-  writeFileAtomic(path, next)
+  writeFileAtomic(path, Buffer.from(next, 'latin1'), { mode })
   return true
 }
