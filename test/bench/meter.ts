@@ -1,7 +1,7 @@
 import { Agent, createServer, type IncomingMessage, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
-/** A proxy in front of an HTTP server that counts what passes. It changes nothing, so signatures of requests stay valid. */
+/** A proxy in front of an HTTP server that counts what passes. It changes nothing that is signed. */
 export interface Meter {
   endpoint: string
   /** forgets what has been counted so far */
@@ -23,7 +23,7 @@ export async function startMeter(target: string): Promise<Meter> {
       bytesSent += bytes.length
     })
     const { method, url: path, rawHeaders } = incoming
-    const forward = request({ hostname, port, method, path, headers: pairs(rawHeaders), agent })
+    const forward = request({ hostname, port, method, path, headers: joined(rawHeaders), agent })
     forward.on('response', (answer: IncomingMessage) => {
       answer.on('data', (bytes: Buffer) => {
         bytesReceived += bytes.length
@@ -31,13 +31,12 @@ export async function startMeter(target: string): Promise<Meter> {
       outgoing.writeHead(answer.statusCode ?? 502, answer.statusMessage, answer.rawHeaders)
       answer.pipe(outgoing)
     })
-    forward.on('continue', () => outgoing.writeContinue())
     forward.on('error', () => outgoing.destroy())
-    outgoing.on('close', () => forward.destroy())
+    outgoing.on('close', () => {
+      if (!outgoing.writableFinished) forward.destroy()
+    })
     incoming.pipe(forward)
   })
-  // With a listener of its own the server leaves "100 Continue" to the one behind it.
-  server.on('checkContinue', (incoming, outgoing) => server.emit('request', incoming, outgoing))
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   return {
     endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
@@ -55,11 +54,15 @@ export async function startMeter(target: string): Promise<Meter> {
   }
 }
 
-function pairs(raw: string[]): Record<string, string[]> {
-  const headers: Record<string, string[]> = {}
+/** Headers as an object, which `request` takes; those that stand twice keep both values. */
+function joined(raw: string[]): Record<string, string | string[]> {
+  const headers: Record<string, string | string[]> = {}
   for (let i = 0; i < raw.length; i += 2) {
     const name = raw[i]!.toLowerCase()
-    headers[name] = [...(headers[name] ?? []), raw[i + 1]!]
+    const value = raw[i + 1]!
+    // Node's server has answered it already, and a body behind it would come too early. No signature covers it.
+    if (name === 'expect') continue
+    headers[name] = headers[name] === undefined ? value : [headers[name], value].flat()
   }
   return headers
 }
