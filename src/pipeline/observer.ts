@@ -5,12 +5,15 @@ import { parentOf, type RepoPath } from '../base/paths.ts'
 import type { WorkspaceData } from '../workspace/data.ts'
 import type { Entry } from '../workspace/entry.ts'
 import type { Project } from '../workspace/project.ts'
+import type { StageGraph } from './graph.ts'
 import { type ParamRef, placeText } from './stage.ts'
 
 /** Looks at the workspace, once per path until told to forget. */
 export interface Observer {
-  /** what lies there; a folder without what git ignores, unless `all` */
-  entry(path: RepoPath, options?: { all?: boolean }): Promise<Entry | undefined>
+  /** what lies at an out */
+  out(path: RepoPath): Promise<Entry | undefined>
+  /** what a stage reads there: a folder without what git ignores, but with the outs of stages */
+  dep(path: RepoPath): Promise<Entry | undefined>
   /** what its pointer says, for paths that have one */
   tracked(path: RepoPath): Promise<Entry | undefined>
   /** @throws PATH_MISSING without the file, PARAMS_INVALID without the key, YAML_INVALID */
@@ -34,8 +37,9 @@ function missingFile(ref: ParamRef): MlvError {
   })
 }
 
-export function createObserver(project: Pick<Project, 'root'>, data: WorkspaceData): Observer {
-  const entries = new Map<string, Promise<Entry | undefined>>()
+export function createObserver(project: Pick<Project, 'root'>, data: WorkspaceData, makers: StageGraph['makers']): Observer {
+  const outs = new Map<RepoPath, Promise<Entry | undefined>>()
+  const deps = new Map<RepoPath, Promise<Entry | undefined>>()
   const pointers = new Map<RepoPath, Promise<Entry | undefined>>()
   const beside = new Map<RepoPath, boolean>()
   const files = new Map<RepoPath, Promise<unknown>>()
@@ -50,6 +54,22 @@ export function createObserver(project: Pick<Project, 'root'>, data: WorkspaceDa
       throw fileError(error, 'reading', ref.file)
     }
     return lockable(readParamFile(bytes, ref.file))
+  }
+
+  const stored = [...makers].filter(([, { out }]) => !out.git).map(([path]) => path)
+  const inFolders = new Map<RepoPath, RepoPath[]>()
+  for (const path of stored)
+    for (let at = parentOf(path); at !== ''; at = parentOf(at)) {
+      const inside = inFolders.get(at)
+      if (inside) inside.push(path)
+      else inFolders.set(at, [path])
+    }
+  const storedBelow = (path: RepoPath) => inFolders.get(path) ?? []
+
+  /** .gitignore names the outs that mlv stores. */
+  function isStored(path: RepoPath): boolean {
+    for (let at = path; at !== ''; at = parentOf(at)) if (makers.get(at)?.out.git === false) return true
+    return false
   }
 
   // Most paths of a pipeline have no pointer, and a failing read costs ten times a stat.
@@ -74,7 +94,11 @@ export function createObserver(project: Pick<Project, 'root'>, data: WorkspaceDa
   }
 
   return {
-    entry: (path, options) => once(entries, options?.all ? `${path}\0` : path, () => data.hash(path, options)),
+    out: (path) => once(outs, path, () => data.hash(path, { all: true })),
+    dep: (path) => {
+      if (isStored(path)) return once(outs, path, () => data.hash(path, { all: true }))
+      return once(deps, path, () => data.hash(path, { also: storedBelow(path) }))
+    },
     tracked: (path) => once(pointers, path, async () => (mayBeTracked(path) ? data.tracked(path) : undefined)),
     async param(ref) {
       const value = await once(files, ref.file, () => readValues(ref))
@@ -88,7 +112,8 @@ export function createObserver(project: Pick<Project, 'root'>, data: WorkspaceDa
       return found
     },
     forget() {
-      entries.clear()
+      outs.clear()
+      deps.clear()
       pointers.clear()
       beside.clear()
       files.clear()

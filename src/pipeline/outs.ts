@@ -20,7 +20,7 @@ export async function readOuts(stage: Stage, locked: LockedStage | undefined, ob
   const states: OutState[] = []
   for (const out of stage.outs) {
     const before = locked?.outs.find((one) => one.path === out.path)
-    const now = await observer.entry(out.path, { all: true })
+    const now = await observer.out(out.path)
     const state = now === undefined ? 'missing' : before && sameEntry(before.entry, now) ? 'same' : 'changed'
     states.push({ out, locked: before, now, state })
   }

@@ -70,7 +70,7 @@ export async function checkPointers(graph: StageGraph, view: { observer: Pick<Ob
 export function createView(scene: PipelineScene, options: Pick<ReproOptions, 'force' | 'allowMissing'>): DecisionView {
   return {
     ...scene,
-    observer: createObserver(scene.project, scene.data),
+    observer: createObserver(scene.project, scene.data, scene.graph.makers),
     force: options.force ?? false,
     allowMissing: options.allowMissing ?? false,
     willRun: new Set(),

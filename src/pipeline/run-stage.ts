@@ -69,7 +69,7 @@ export function lockedStage(
 async function changedDeps(inputs: StageInputs, { observer }: Scene): Promise<RepoPath[]> {
   observer.forget()
   const changed: RepoPath[] = []
-  for (const { path, entry } of inputs.deps) if (!sameEntry(entry, await observer.entry(path))) changed.push(path)
+  for (const { path, entry } of inputs.deps) if (!sameEntry(entry, await observer.dep(path))) changed.push(path)
   return changed
 }
 

@@ -4,9 +4,9 @@ import type { ChangeCounts, Entry } from './entry.ts'
 /** The workspace's data as pipelines need it. Hashing goes through the stat cache: an unchanged file is never read.
  *  Errors: FILE_UNREADABLE, FILE_CHANGED, PATH_UNSUPPORTED, PATH_INVALID, WORK_UNSAVED, OBJECT_MISSING, DISK_FULL. */
 export interface WorkspaceData {
-  /** What lies at `path` now, or undefined when nothing does. A folder skips what git ignores (but not what mlv tracks) unless `all`;
-   *  .mlvignore always counts. */
-  hash(path: RepoPath, options?: { all?: boolean }): Promise<Entry | undefined>
+  /** What lies at `path` now, or undefined when nothing does. A folder skips what git ignores (but not what mlv tracks, nor the paths `also`)
+   *  unless `all`; .mlvignore always counts. */
+  hash(path: RepoPath, options?: { all?: boolean; also?: readonly RepoPath[] }): Promise<Entry | undefined>
   /** Like hash with `all`, and every object is in the cache when it returns. One call for many paths costs one flush. */
   save(paths: RepoPath[]): Promise<Map<RepoPath, Entry>>
   /** Makes `path` hold `entry` (from the cache); undefined deletes it. Refuses to lose what no cache has, unless `force`. @throws WORK_UNSAVED, OBJECT_MISSING */

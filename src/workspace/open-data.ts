@@ -21,11 +21,11 @@ import { openSaving, recordSnapshot } from './saving.ts'
 export async function openWorkspaceData(project: Project): Promise<WorkspaceData> {
   let worktree = openWorktree(project)
 
-  async function hash(path: RepoPath, options: { all?: boolean } = {}): Promise<Entry | undefined> {
+  async function hash(path: RepoPath, options: { all?: boolean; also?: readonly RepoPath[] } = {}): Promise<Entry | undefined> {
     const direct = await worktree.quickFile(path)
     if (direct) return direct
     if (options.all || (await findTracked(project.root, path))) return (await worktree.snapshot(path)).entry
-    return hashVisible(worktree, path)
+    return hashVisible(worktree, path, options.also ?? [])
   }
 
   return {
@@ -103,14 +103,14 @@ export async function openWorkspaceData(project: Project): Promise<WorkspaceData
   }
 }
 
-/** A folder as git would keep it, plus what mlv tracks inside it. Rows of its files are those of single files. */
-async function hashVisible(worktree: Worktree, path: RepoPath): Promise<Entry | undefined> {
+/** A folder as git would keep it, plus what mlv tracks inside it and the paths `also`. Rows of its files are those of single files. */
+async function hashVisible(worktree: Worktree, path: RepoPath, also: readonly RepoPath[]): Promise<Entry | undefined> {
   const { project } = worktree
   const git = await project.git()
   const prefix = project.prefix === '' ? '' : `${project.prefix}/`
   const ignore = loadIgnore(project.root, path)
   const entries = new Map<string, TreeEntry>()
-  const inside = worktree.tracked().filter((tracked) => isWithin(tracked, path))
+  const inside = [...worktree.tracked().filter((tracked) => isWithin(tracked, path)), ...also]
   for (const gitPath of await git.visible(project.gitPath(path))) {
     const full = gitPath.slice(prefix.length) as RepoPath
     const below = path === '' ? full : full.slice(path.length + 1)
