@@ -17,7 +17,8 @@ import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { onTestFinished } from 'vitest'
 
-const BIN = fileURLToPath(new URL('../../bin/mlv.js', import.meta.url))
+/** Another build or an installed package can stand in for this one. */
+export const BIN = process.env.MLV_TEST_BIN || fileURLToPath(new URL('../../bin/mlv.js', import.meta.url))
 const NODE = process.env.MLV_TEST_NODE || process.execPath
 
 export interface CommandResult {
