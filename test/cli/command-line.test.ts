@@ -1,12 +1,10 @@
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { COMMANDS } from '../../src/cli/program.ts'
 import { readVocabulary } from '../../src/cli/vocabulary.ts'
-import { makeFolder, makeRepo, run } from '../helpers/repo.ts'
+import { BIN, makeFolder, makeRepo, run } from '../helpers/repo.ts'
 
-const BIN = fileURLToPath(new URL('../../bin/mlv.js', import.meta.url))
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
 
 describe('help', () => {
@@ -48,7 +46,7 @@ describe('help', () => {
 
 describe('wrong use', () => {
   it.each([
-    [['stats'], 'There is no command "stats"', 'mlv --help'],
+    [['zebra'], 'There is no command "zebra"', 'mlv --help'],
     [['confg', 'list'], 'There is no command "confg"', 'Did you mean "mlv config"?'],
     [['init', '--subdr'], "Unknown option '--subdr'", 'Did you mean "--subdir"?'],
     [['remote', 'ad', 'x'], "Unknown command 'ad'", 'Did you mean "add"?'],

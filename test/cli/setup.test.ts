@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { makeFolder, makeRepo, run } from '../helpers/repo.ts'
+import { BIN, makeFolder, makeRepo, run } from '../helpers/repo.ts'
 
 describe('mlv init', () => {
   it('says what to do next, and that it was done already', async () => {
@@ -57,8 +57,7 @@ describe('mlv config', () => {
   it('works for the user alone outside any repository', async () => {
     const repo = await makeRepo()
     const cwd = makeFolder().dir
-    const bin = new URL('../../bin/mlv.js', import.meta.url).pathname
-    const mlv = (...args: string[]) => run(process.execPath, [bin, ...args], { cwd, env: repo.env })
+    const mlv = (...args: string[]) => run(process.execPath, [BIN, ...args], { cwd, env: repo.env })
     expect((await mlv('config', 'set', 'core.jobs', '2', '--user')).exitCode).toBe(0)
     expect((await mlv('config', 'get', 'core.jobs')).stdout).toBe('2\n')
     expect((await mlv('config', 'set', 'core.jobs', '2')).exitCode).toBe(3)
