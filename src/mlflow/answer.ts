@@ -23,6 +23,9 @@ export function isTransient({ status, errorCode, message }: Refusal): boolean {
   return TRANSIENT.has(status) || (errorCode === 'BAD_REQUEST' && COLLISION.test(message))
 }
 
+/** What a network does at times, by Node's codes. */
+const MAY_PASS = /^(ECONNRESET|ECONNABORTED|EPIPE|ETIMEDOUT|UND_ERR_\w+|HPE_\w+)$/
+
 /** The innermost error code of a failed fetch: ECONNREFUSED, ENOTFOUND, ECONNRESET, a TLS code, … */
 function reason(error: unknown): string {
   for (let depth = 0, at: unknown = error; at && depth < 5; depth++) {
@@ -49,6 +52,7 @@ export function unreachable(error: unknown, url: string): Answer {
     )
   if (/CERT|SELF_SIGNED|TLS|SSL|ALTNAME/.test(code))
     throw fault(`its certificate is not trusted (${code})`, 'Name the certificate of its authority in NODE_EXTRA_CA_CERTS.')
+  if (!MAY_PASS.test(code)) throw fault(code, 'Check --tracking-uri or "mlv config get mlflow.tracking_uri".')
   return { kind: 'lost', error: fault(code, 'Run the command again; it goes on where it stopped.') }
 }
 

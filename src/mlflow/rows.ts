@@ -149,7 +149,8 @@ export async function readExportRows(project: Project, choice: RowChoice): Promi
   for (const row of selected)
     for (const problem of row.problems) notes.push(`${row.commit?.id.slice(0, 7)}: ${problem.message}; its values stay out`)
   return {
-    rows: rows.flatMap(({ commit, params, metrics }): ExportRow[] => {
+    // The history has parents behind their children; of commits in one second this alone tells the order.
+    rows: rows.reverse().flatMap(({ commit, params, metrics }): ExportRow[] => {
       if (!commit) return []
       const { id, author, subject } = commit
       return [

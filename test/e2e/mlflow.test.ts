@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { dirname, join } from 'node:path'
@@ -26,6 +27,7 @@ async function makeHistory(): Promise<Repo> {
   )
   repo.write('data.csv', 'x\n1\n')
   await repo.mlv('add', 'data.csv')
+  await repo.mlv('repro')
   await repo.commit('First result')
   repo.write('README.md', 'words\n')
   await repo.commit('Words only')
@@ -47,7 +49,7 @@ describe('mlv mlflow export without a server', () => {
     expect(plan.exitCode).toBe(0)
     expect(plan.stdout).toMatch(/create +[0-9a-f]{7} +Better features +1 param +2 metrics/)
     expect(plan.stdout).toMatch(/create +[0-9a-f]{7} +exp\/fast/)
-    expect(plan.stdout).toMatch(/would export to experiment "repo" at http:\S+: 2 create$/m)
+    expect(plan.stdout).toMatch(/would export to experiment "repo" at http:\S+: 2 to create$/m)
     expect(plan.stderr).toMatch(/nothing listens there; every run counts as new/)
     const json = await repo.mlv('mlflow', 'export', '--tracking-uri', uri, '--dry-run', '--json', 'main', '--experiment', 'x')
     expect(JSON.parse(json.stdout)).toMatchObject({
@@ -63,6 +65,7 @@ describe('mlv mlflow export without a server', () => {
     [['one', 'commit'], ['HEAD~2'], ['First result']],
   ])('takes %s', async (_what, args, names) => {
     const repo = await makeHistory()
+    // A port that no client may connect to: it fails without a try.
     const plan = await repo.mlv('mlflow', 'export', '--tracking-uri', 'http://127.0.0.1:1', '--dry-run', '--json', ...args)
     expect(JSON.parse(plan.stdout).runs.map((run: { name: string }) => run.name)).toEqual(names)
   })
@@ -155,13 +158,15 @@ from mlflow import MlflowClient
 client = MlflowClient(sys.argv[1])
 experiment = client.get_experiment_by_name(sys.argv[2])
 runs = client.search_runs([experiment.experiment_id], filter_string="tags.\`mlflow.source.git.branch\` = 'exp/fast'")
-print(json.dumps([[r.info.run_name, r.info.status, r.info.start_time, r.data.params, str(r.data.metrics['accuracy']), r.data.metrics['f1 _macro_'], r.data.tags['mlflow.note.content']] for r in runs]))
+print(json.dumps([[r.info.run_name, r.info.status, r.info.start_time, r.data.params, str(r.data.metrics['accuracy']), r.data.metrics['f1 _macro_'], r.data.tags['mlflow.note.content'], [[i.dataset.name, i.dataset.digest] for i in r.inputs.dataset_inputs]] for r in runs]))
 `
     const python = join(dirname(found.program), 'python')
     const { stdout } = await promisify(execFile)(python, ['-c', script, server.uri, experiment], {
       env: { ...process.env, MLFLOW_DISABLE_TELEMETRY: 'true', DO_NOT_TRACK: 'true' },
     })
     const time = Number(await repo.git('log', '-1', '--format=%at', 'exp/fast')) * 1000
-    expect(JSON.parse(stdout)).toEqual([['exp/fast', 'FINISHED', time, { 'train.lr': '0.2' }, 'nan', 0.5, 'Learn twice as fast']])
+    const digest = createHash('sha256').update('x\n1\n').digest('hex').slice(0, 36)
+    const values = [{ 'train.lr': '0.2' }, 'nan', 0.5, 'Learn twice as fast', [['data.csv', digest]]]
+    expect(JSON.parse(stdout)).toEqual([['exp/fast', 'FINISHED', time, ...values]])
   })
 })

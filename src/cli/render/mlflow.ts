@@ -3,7 +3,7 @@ import { printable } from '../output.ts'
 import { plural } from './amount.ts'
 import { renderTable } from './table.ts'
 
-const PLANNED = { create: 'create', complete: 'complete', unchanged: 'unchanged', deleted: 'deleted in MLflow' } as const
+const PLANNED = { create: 'to create', complete: 'to complete', unchanged: 'unchanged', deleted: 'deleted in MLflow' } as const
 const DONE = { created: 'created', completed: 'completed', unchanged: 'unchanged', deleted: 'deleted in MLflow' } as const
 
 /** What --json answers for a plan. */
@@ -37,14 +37,17 @@ export function renderExportPlan(plan: ExportPlan, url: string): string {
   const rows = plan.steps
     .filter((step) => step.kind === 'create' || step.kind === 'complete')
     .map(({ kind, run }) => [
-      PLANNED[kind],
+      kind,
       run.commit.slice(0, 7),
       run.name,
       plural(run.params.length, 'param'),
       plural(run.metrics.length, 'metric'),
       run.datasets.length > 0 ? plural(run.datasets.length, 'dataset') : '',
     ])
-  const counts = countKinds(plan.steps.map((step) => PLANNED[step.kind]))
+  const counts = countKinds(
+    PLANNED,
+    plan.steps.map((step) => step.kind),
+  )
   const place = `experiment "${printable(name)}" at ${url}${id === undefined && plan.unseen === undefined ? ', which would be created' : ''}`
   return [renderTable(rows), `would export to ${place}: ${counts}`].filter(Boolean).join('\n')
 }
@@ -60,12 +63,18 @@ export function renderExport({ experiment, runs }: ExportResult, url: string): s
       run.name,
       `${url}/#/experiments/${experiment.id}/runs/${run.runId}`,
     ])
-  const counts = countKinds(runs.map((run) => DONE[run.outcome]))
+  const counts = countKinds(
+    DONE,
+    runs.map((run) => run.outcome),
+  )
   return [renderTable(rows), `experiment "${printable(experiment.name)}" at ${url}: ${counts}`].filter(Boolean).join('\n')
 }
 
-function countKinds(kinds: string[]): string {
-  const counts = new Map<string, number>()
-  for (const kind of kinds) counts.set(kind, (counts.get(kind) ?? 0) + 1)
-  return counts.size === 0 ? 'no runs' : [...counts].map(([kind, count]) => `${count} ${kind}`).join(', ')
+/** Counts in the order of `kinds`, those that are none left out. */
+function countKinds(kinds: Record<string, string>, found: string[]): string {
+  const counts = Object.entries(kinds).flatMap(([kind, words]) => {
+    const count = found.filter((one) => one === kind).length
+    return count === 0 ? [] : [`${count} ${words}`]
+  })
+  return counts.join(', ') || 'no runs'
 }
