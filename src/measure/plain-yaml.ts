@@ -6,7 +6,9 @@ const SKIPPED = /^ *(?:#.*)?$/
 const LONE_RETURN = /\r(?!\n)/
 const INTEGER = /^[-+]?[0-9]{1,15}$/
 const FLOAT = /^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$/
-const WORD = /^[A-Za-z_/][A-Za-z0-9_./ -]*$/
+const WORD = /^[A-Za-z0-9_/][A-Za-z0-9_./@%+=: -]*$/
+/** What ends a plain word or is a number in another base. */
+const NO_WORD = /: |:$|^0[xXoObB]|^[0-9]+$/
 const QUOTED = /^(?:"([^"\\]*)"|'([^']*)')$/
 const LIST = /^\[([^[\]{}"'#]*)\]$/
 const RESERVED = new Map<string, Value>([
@@ -19,7 +21,7 @@ function readBare(text: string): Value | undefined {
   const reserved = RESERVED.get(text)
   if (reserved !== undefined) return reserved
   if (INTEGER.test(text) || (FLOAT.test(text) && !/^[-+]?[0-9]+$/.test(text))) return Number(text)
-  return WORD.test(text) ? text : undefined
+  return WORD.test(text) && !NO_WORD.test(text) ? text : undefined
 }
 
 function readList(text: string): Value[] | undefined {

@@ -159,6 +159,12 @@ describe('the reader of plain YAML', () => {
   const words = (text: string) => fc.constantFrom(...text.split('¦'))
   const scalar = fc.oneof(
     {
+      weight: 6,
+      arbitrary: words(
+        '3x3¦2024-01-01¦1.2.3¦0x1F¦0o17¦0b1¦1_000¦12:30¦1e5x¦s3://b/k¦a@b.c¦x=1¦50%¦a:¦a: b¦[a:b, c]¦[a:]¦1e400¦00x1¦a :b¦[s3://b, 1]¦[a: b]¦[12:30]',
+      ),
+    },
+    {
       weight: 8,
       arbitrary: words('1¦-3¦+5¦0.1¦1e-3¦.5¦5.¦010¦1.5E+3¦-0¦true¦False¦NULL¦~¦adam¦a b¦/tmp/x¦y¦no¦¦[1, two, 3.5]¦[]¦[a,b]'),
     },

@@ -1,5 +1,6 @@
 import { type Column, cellValue, isBroken } from '../../experiment/columns.ts'
 import type { ExperimentRow, ValuesByFile } from '../../experiment/history.ts'
+import { printable } from '../output.ts'
 import { formatValue, type MeasureRenderOptions } from './measures.ts'
 import { type Align, renderTable } from './table.ts'
 
@@ -14,7 +15,7 @@ function localTime(time: number): string {
 }
 
 function label(row: ExperimentRow): string {
-  return row.names.join(', ') || (row.isHead ? 'HEAD' : '')
+  return printable(row.names.join(', ')) || (row.isHead ? 'HEAD' : '')
 }
 
 function cell(row: ExperimentRow, column: Column, options: MeasureRenderOptions): string {
@@ -36,11 +37,11 @@ function isNumeric(rows: ExperimentRow[], column: Column): boolean {
 /** The experiment table; CSV has every commit's author, full id and ISO time besides. */
 export function renderExperiments(rows: ExperimentRow[], columns: Column[], options: MeasureRenderOptions): string {
   const { format } = options
-  const labels = columns.map((column) => column.label)
+  const labels = columns.map((column) => printable(column.label))
   if (format === 'csv') {
     const cells = rows.map((row) => [
       ...[label(row), row.commit?.id ?? '', row.commit ? new Date(row.commit.author.time).toISOString() : ''],
-      ...[row.commit?.author.name ?? '', row.commit?.subject ?? ''],
+      ...[printable(row.commit?.author.name ?? ''), printable(row.commit?.subject ?? '')],
       ...columns.map((column) => cell(row, column, options)),
     ])
     return renderTable(cells, { header: ['revision', 'commit', 'time', 'author', 'subject', ...labels], format })
@@ -48,7 +49,7 @@ export function renderExperiments(rows: ExperimentRow[], columns: Column[], opti
   const cells = rows.map((row) => [
     ...[label(row), row.commit?.id.slice(0, 8) ?? '', row.commit ? localTime(row.commit.author.time) : ''],
     ...columns.map((column) => cell(row, column, options)),
-    shorten(row.commit?.subject ?? ''),
+    shorten(printable(row.commit?.subject ?? '')),
   ])
   const align: Align[] = ['left', 'left', 'left', ...columns.map((column): Align => (isNumeric(rows, column) ? 'right' : 'left'))]
   const table = renderTable(cells, { header: ['Revision', 'Commit', 'Time', ...labels, 'Subject'], align, format })

@@ -1,6 +1,7 @@
 import type { MeasureChange } from '../../measure/compare.ts'
 import type { Measures } from '../../measure/read.ts'
 import type { Value } from '../../measure/values.ts'
+import { printable } from '../output.ts'
 import { type Align, renderTable, type TableFormat } from './table.ts'
 
 export interface MeasureRenderOptions {
@@ -21,9 +22,11 @@ export function formatNumber(value: number, precision: number): string {
   return String(Number(value.toPrecision(Math.min(17, Math.max(precision, whole)))))
 }
 
-/** One value on one line; lists and maps as JSON. */
+/** One value on one line, control characters made visible; lists and maps as JSON. */
 export function formatValue(value: Value | undefined, precision: number): string {
   switch (typeof value) {
+    case 'string':
+      return printable(value)
     case 'undefined':
       return ''
     case 'number':
@@ -63,8 +66,9 @@ export function formatPercent(percent: number | undefined): string {
   return `${signed(size >= 100 ? percent.toFixed(0) : size >= 10 ? percent.toFixed(1) : String(Number(percent.toPrecision(3))))}%`
 }
 
-/** Markdown code where nothing in the text would break out of it. */
-function code(text: string, format: TableFormat): string {
+/** A name of the user's, control characters made visible; in Markdown as code where nothing in it would break out. */
+function code(name: string, format: TableFormat): string {
+  const text = printable(name)
   return format === 'md' && text !== '' && !/[`<\\]/.test(text) ? `\`${text}\`` : text
 }
 
