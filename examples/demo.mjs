@@ -49,11 +49,11 @@ run('mlv', 'push')
 
 tell('Did it help?')
 run('mlv', 'metrics', 'diff', 'main')
-run('mlv', 'exp', 'show')
+run('mlv', 'exp', 'show', '--all-branches')
 
 tell(trackingUri ? 'The same history as MLflow runs' : 'The same history as MLflow runs: what would be sent')
-if (trackingUri) run('mlv', 'mlflow', 'export', '--tracking-uri', trackingUri)
-else run('mlv', 'mlflow', 'export', '--tracking-uri', 'http://127.0.0.1:5000', '--dry-run')
+if (trackingUri) run('mlv', 'mlflow', 'export', '--all-branches', '--tracking-uri', trackingUri)
+else run('mlv', 'mlflow', 'export', '--all-branches', '--dry-run', '--tracking-uri', 'http://127.0.0.1:5000')
 
 tell('A colleague clones the repository, pulls the data, and has nothing to compute')
 cwd = folder
