@@ -28,6 +28,17 @@ export const COMMANDS: Record<string, CommandEntry> = {
     load: () => import('./commands/remote.ts'),
   },
   config: { group: 'Set-up', summary: 'read and change settings', load: () => import('./commands/config.ts') },
+  hooks: {
+    group: 'Set-up',
+    summary: 'let git place data after a switch, and push data before commits',
+    load: () => import('./commands/hooks.ts'),
+  },
+  hook: {
+    group: 'Set-up',
+    summary: 'what the hooks that "mlv hooks install" writes call',
+    hidden: true,
+    load: () => import('./commands/hook.ts'),
+  },
   doctor: {
     group: 'Set-up',
     summary: 'check what mlv stands on: Node, git, links, remotes',

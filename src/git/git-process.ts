@@ -60,6 +60,8 @@ export function gitEnvironment(place: GitPlace, env: Environment): Environment {
     GIT_TERMINAL_PROMPT: '0',
     GIT_PAGER: 'cat',
     GIT_LITERAL_PATHSPECS: '1',
+    // A hook would call mlv again, and wait for the lock that this mlv holds.
+    MLV_SKIP_HOOKS: '1',
     LC_ALL: 'C',
     LANGUAGE: undefined,
   }

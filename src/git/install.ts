@@ -1,4 +1,4 @@
-import { lstatSync, readFileSync, rmSync } from 'node:fs'
+import { lstatSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { isAbsolute, join, relative, resolve } from 'node:path'
 import { type PendingFile, writeFilesAtomic } from '../base/atomic.ts'
 import { fileError, MlvError, systemCode } from '../base/errors.ts'
@@ -103,6 +103,11 @@ function checkHook(path: string, text: string, name: HookName): void {
 
 /** What installing changes; hooks that are as they should be are left out. Every hook is looked at before any is changed. @throws HOOK_FOREIGN */
 export function planInstall(hooks: HooksFolder, program: MlvProgram, names: readonly HookName[] = HOOK_NAMES): HookEdit[] {
+  const place = statSync(hooks.folder, { throwIfNoEntry: false })
+  if (place && !place.isDirectory())
+    throw new MlvError('HOOK_FOREIGN', `core.hooksPath is ${hooks.folder}, which is no folder: git runs no hooks`, {
+      hint: 'Run "git config --unset core.hooksPath", then install again.',
+    })
   return names.flatMap((name): HookEdit[] => {
     const path = join(hooks.folder, name)
     const text = readHook(path)

@@ -16,6 +16,8 @@ export interface Selection {
   revisions?: string[]
   /** commits not yet upstream, as push takes them unless told otherwise */
   unpushed?: boolean
+  /** commits reachable from `from` and not from `not`, by what they changed */
+  range?: { from: string[]; not: string[] }
 }
 
 /** A target with the commits' names it was found at, for messages. */
@@ -30,7 +32,7 @@ function isTargetFile(path: string): boolean {
 /** Reads the targets of the selected revisions: the workspace when no revision is named, or beside unpushed commits.
  *  A broken pointer in an old commit is told and passed over. @throws REVISION_UNKNOWN */
 export async function selectRevisions(project: Project, selection: Selection): Promise<SelectedTarget[]> {
-  const named = selection.allBranches || selection.allTags || selection.allCommits || (selection.revisions?.length ?? 0) > 0
+  const named = selection.allBranches || selection.allTags || selection.allCommits || (selection.revisions?.length ?? 0) > 0 || selection.range !== undefined
   const found: SelectedTarget[] = []
   if (!named) for (const target of await readTargets(project, await project.revision(undefined))) found.push({ ...target, revision: 'workspace' })
   if (!named && !selection.unpushed) return found
@@ -51,6 +53,9 @@ export async function selectRevisions(project: Project, selection: Selection): P
     const head = await git.resolve('HEAD')
     const from = [...new Set([...refs.map((ref) => ref.commit), ...(head ? [head] : [])])]
     for (const commit of await git.logChanges(from)) for (const change of commit.changed) keep(change.path, change.blob, commit.id.slice(0, 8))
+  } else if (selection.range) {
+    const { from, not } = selection.range
+    for (const commit of await git.logChanges(from, { not })) for (const change of commit.changed) keep(change.path, change.blob, commit.id.slice(0, 8))
   } else if (selection.unpushed && !named) {
     const head = await git.resolve('HEAD')
     if (head) {
