@@ -33,12 +33,8 @@ export async function findConfigPlace(surroundings: Surroundings): Promise<Confi
 /** Runs a change of settings: alone, where there is a project to lock. */
 export async function editSettings<T>(surroundings: Surroundings, place: ConfigPlace, edit: () => Promise<T>): Promise<T> {
   if (place.homeDir === undefined || place.root === undefined) return edit()
-  const { acquireLock } = await import('../base/lock-file.ts')
-  const release = await acquireLock(join(place.homeDir, 'lock'), {
-    timeout: surroundings.lockTimeout ?? 30,
-    command: surroundings.command,
-    onWait: (owner) => surroundings.warn(`waiting for ${owner}`),
-  })
+  const { takeLock } = await import('../workspace/take-lock.ts')
+  const release = await takeLock(join(place.homeDir, 'lock'), surroundings.lockTimeout ?? 30, surroundings)
   try {
     return await edit()
   } finally {

@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto'
 import { statSync } from 'node:fs'
 import { dirname, join, relative, sep } from 'node:path'
 import { MlvError } from '../base/errors.ts'
-import { acquireLock } from '../base/lock-file.ts'
 import type { RepoPath } from '../base/paths.ts'
 import type { Git, GitPlace } from '../git/git.ts'
 import { findGit } from '../git/place.ts'
@@ -10,6 +9,7 @@ import type { ObjectStore } from '../store/object-store.ts'
 import type { Config, RemoteConfig } from './config.ts'
 import { openConfig } from './open-config.ts'
 import type { Project, Surroundings } from './project.ts'
+import { takeLock } from './take-lock.ts'
 
 /** Objects of this many bytes and more lie whole in a cache that can link them into the workspace; from 1 MiB where they must be copied. */
 const LOOSE_FROM_WHEN_LINKED = 64 << 10
@@ -120,31 +120,9 @@ function withCredentials(env: Surroundings['env'], settings: RemoteConfig): Surr
   }
 }
 
-/** Gives up waiting when the user interrupts; a lock that comes later is given back. */
-async function orInterrupted(waiting: Promise<() => void>, signal: AbortSignal): Promise<() => void> {
-  const interrupted = new Promise<never>((_, fail) => {
-    if (signal.aborted) fail(signal.reason)
-    signal.addEventListener('abort', () => fail(signal.reason), { once: true })
-  })
-  try {
-    return await Promise.race([waiting, interrupted])
-  } catch (error) {
-    waiting.then(
-      (release) => release(),
-      () => {},
-    )
-    throw error
-  }
-}
-
-function createProject(
-  where: ProjectPlace,
-  config: Config,
-  surroundings: Surroundings,
-  lockOuts: Project['lockOuts'],
-): Project {
+function createProject(where: ProjectPlace, config: Config, surroundings: Surroundings, lockOuts: Project['lockOuts']): Project {
   const { root, prefix, homeDir, stateDir, place } = where
-  const { env, signal, warn } = surroundings
+  const { env } = surroundings
   const closers: (() => void | Promise<void>)[] = []
   const remotes = new Map<string, () => Promise<{ name: string; store: ObjectStore }>>()
 
@@ -218,12 +196,8 @@ function createProject(
       // Work that already holds the lock may call work that takes it.
       if (inside.getStore()) return work()
       const turn = queue.then(async () => {
-        const waiting = acquireLock(join(homeDir, 'lock'), {
-          timeout: surroundings.lockTimeout ?? config.get('core.lock_timeout'),
-          command: surroundings.command,
-          onWait: (owner) => warn(`waiting for ${owner}`),
-        })
-        const release = await (signal ? orInterrupted(waiting, signal) : waiting)
+        const seconds = surroundings.lockTimeout ?? config.get('core.lock_timeout')
+        const release = await takeLock(join(homeDir, 'lock'), seconds, surroundings)
         try {
           return await inside.run(true, work)
         } finally {
