@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { writeFileAtomic } from '../base/atomic.ts'
-import { fileError, systemCode } from '../base/errors.ts'
+import { fileError, hasCode, systemCode } from '../base/errors.ts'
 import { acquireLock } from '../base/lock-file.ts'
+import { type Oid, oidOfBytes } from '../base/oid.ts'
 import type { Project } from '../workspace/project.ts'
 import { emptyLock, formatLock, type Lock, type LockedStage, parseLock } from './lock.ts'
 import { LOCK_FILE } from './stage.ts'
@@ -16,10 +17,40 @@ function readText(project: Pick<Project, 'root'>): string | undefined {
   }
 }
 
+type Place = Pick<Project, 'root' | 'stateDir'>
+
+/** Where the SHA-256 of the last text is kept that mlv wrote or checked: checking one takes as long as reading it. */
+function ownTextPath(project: Place): string {
+  return join(project.stateDir, 'lock-text')
+}
+
+function isOwnText(project: Place, oid: Oid): boolean {
+  try {
+    return readFileSync(ownTextPath(project), 'utf8') === oid
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return false
+    throw fileError(error, 'reading', ownTextPath(project))
+  }
+}
+
+function rememberOwnText(project: Place, oid: Oid): void {
+  try {
+    writeFileAtomic(ownTextPath(project), oid, { flush: false })
+  } catch (error) {
+    // It only saves time; a project may be read by someone who may not write to it.
+    if (!hasCode(error, 'FILE_UNWRITABLE', 'DISK_FULL')) throw error
+  }
+}
+
 /** The workspace's mlv.lock; an empty lock without one. @throws LOCK_INVALID, PATH_INVALID, FILE_UNREADABLE */
-export async function readLock(project: Pick<Project, 'root'>): Promise<Lock> {
+export async function readLock(project: Place): Promise<Lock> {
   const text = readText(project)
-  return text === undefined ? emptyLock() : parseLock(text)
+  if (text === undefined) return emptyLock()
+  const oid = oidOfBytes(text)
+  if (isOwnText(project, oid)) return parseLock(text, true)
+  const lock = await parseLock(text)
+  rememberOwnText(project, oid)
+  return lock
 }
 
 /** An interrupted command still records what it has done, and a project's own `locked` refuses to start then. */
@@ -37,11 +68,12 @@ async function locked<T>(project: Project, work: () => Promise<T>): Promise<T> {
 export async function updateLock(project: Project, edit: (lock: Lock) => void): Promise<boolean> {
   return locked(project, async () => {
     const before = readText(project)
-    const lock = before === undefined ? emptyLock() : await parseLock(before)
+    const lock = await readLock(project)
     edit(lock)
     const after = formatLock(lock)
     if (after === before || (before === undefined && lock.stages.size === 0)) return false
     writeFileAtomic(join(project.root, LOCK_FILE), after)
+    rememberOwnText(project, oidOfBytes(after))
     return true
   })
 }
