@@ -21,6 +21,8 @@ export interface LockOptions {
   command: string
   /** told once when waiting begins */
   onWait?: (owner: string) => void
+  /** ends the waiting with its reason */
+  signal?: AbortSignal
 }
 
 function readOwner(path: string): LockOwner | undefined {
@@ -102,11 +104,18 @@ export async function acquireLock(path: string, options: LockOptions): Promise<(
       const who = owner ? `"${owner.command}" (process ${owner.pid} on ${owner.host}, since ${owner.since})` : 'another mlv'
       if (Date.now() >= deadline)
         throw new MlvError('LOCK_HELD', `The project is locked by ${who}`, {
-          hint: owner && owner.host !== hostname() ? `If that machine no longer runs it, delete ${path}.` : 'Wait for it to end, or give a longer --lock-timeout.',
+          hint:
+            owner && owner.host !== hostname()
+              ? `If that machine no longer runs it, delete ${path}.`
+              : 'Wait for it to end, or give a longer --lock-timeout.',
         })
       if (!told) options.onWait?.(who)
       told = true
-      await sleep(pause)
+      try {
+        await sleep(pause, undefined, { signal: options.signal })
+      } catch (error) {
+        throw options.signal?.aborted ? options.signal.reason : error
+      }
     }
   } finally {
     try {

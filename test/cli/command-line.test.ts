@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { COMMANDS } from '../../src/cli/program.ts'
 import { readVocabulary } from '../../src/cli/vocabulary.ts'
@@ -164,8 +164,11 @@ describe('the streams', () => {
     const waiting = new Promise<void>((done) => child.stderr.on('data', (chunk) => done(void err.push(String(chunk)))))
     const ended = new Promise<number | null>((done) => child.on('close', (code) => done(code)))
     await waiting
+    const interrupted = Date.now()
     child.kill('SIGINT')
     expect(await ended).toBe(130)
+    expect(Date.now() - interrupted).toBeLessThan(5000)
+    expect(readdirSync(repo.path('.git/mlv')).filter((name) => name.startsWith('lock.'))).toEqual([])
     expect(err.join('')).toContain('waiting for "mlv add"')
     expect(err.join('')).toContain('error: Interrupted')
     expect(repo.read('.mlv/config')).not.toContain('jobs')
