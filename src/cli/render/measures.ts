@@ -55,7 +55,7 @@ function tellingPrecision(a: Value | undefined, b: Value | undefined, precision:
 }
 
 function signed(text: string): string {
-  return /^[-0]$|^-/.test(text) ? text : `+${text}`
+  return text === '0' || text.startsWith('-') ? text : `+${text}`
 }
 
 /** `+2.22%`; three digits or so, as more say nothing. */
