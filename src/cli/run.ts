@@ -160,7 +160,10 @@ export async function run(args: string[]): Promise<number> {
         surroundings,
         project: async () => {
           if (!project) {
-            const [{ openProject }, { lockOuts }] = await Promise.all([import('../workspace/open-project.ts'), import('./lock-outs.ts')])
+            const [{ openProject }, { lockOuts }] = await Promise.all([
+              import('../workspace/open-project.ts'),
+              import('./lock-outs.ts'),
+            ])
             project = await openProject(surroundings, lockOuts)
           }
           return project
