@@ -223,7 +223,7 @@ export async function run(args: string[]): Promise<number> {
     await project?.close().catch(() => {})
     const thrown = error instanceof CommanderError ? usageError(error, command, name) : error
     if (thrown === undefined) return streamStatus()
-    const failure = interrupt.signal.aborted && !hasCode(thrown, 'STAGE_FAILED') ? interrupt.signal.reason : thrown
+    const failure = interrupt.signal.aborted && !hasCode(thrown, 'STAGE_FAILED', 'INTERRUPTED') ? interrupt.signal.reason : thrown
     if (failure instanceof MlvError || output.json) output.error(failure)
     else printBug(failure)
     return interrupt.signal.aborted ? 130 : exitStatus(failure)

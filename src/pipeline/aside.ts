@@ -61,7 +61,7 @@ function isGone(manifest: Manifest): boolean {
   if (manifest.host !== hostname()) return false
   try {
     process.kill(manifest.pid, 0)
-    return false
+    return isZombie(manifest.pid)
   } catch (error) {
     return systemCode(error) === 'ESRCH'
   }
@@ -100,17 +100,46 @@ function putBack(project: Place, stage: string, outs: Manifest['outs']): string 
   return failed
 }
 
+/** The stages whose mlv was killed and whose earlier outs wait to be put back. Only reads. */
+export function findAside(project: Place): string[] {
+  return listAside(project).filter((name) => {
+    const manifest = name.startsWith('.') ? undefined : readManifest(join(asideFolder(project), name))
+    return manifest !== undefined && isGone(manifest)
+  })
+}
+
+function listAside(project: Place): string[] {
+  const folder = asideFolder(project)
+  try {
+    return readdirSync(folder)
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return []
+    throw fileError(error, 'reading', folder)
+  }
+}
+
 export interface Recovered {
   stage: string
   /** where what it had written went, absolute */
   failed: string | undefined
 }
 
+/** Where nobody collects them, as in a container without an init, ended processes keep their number. */
+function isZombie(pid: number): boolean {
+  try {
+    return /^\d+ \(.*\) [ZX]/s.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))
+  } catch (error) {
+    // Gone, or a system without /proc.
+    if (['ENOENT', 'ESRCH', 'ENOTDIR'].includes(systemCode(error) ?? '')) return false
+    throw error
+  }
+}
+
 /** A killed mlv leaves its command running: what that still writes must not mix with the earlier outs. */
 function refuseOrphan(folder: string, stage: string): void {
   const path = join(folder, COMMAND)
   const group = exists(path) ? Number(readFileSync(path, 'utf8')) : 0
-  if (!(group > 1)) return
+  if (!(group > 1) || isZombie(group)) return
   try {
     process.kill(-group, 0)
   } catch (error) {
@@ -129,15 +158,8 @@ function refuseOrphan(folder: string, stage: string): void {
 /** Puts back the outs of stages whose mlv was killed. @throws LOCK_HELD when a command outlived it. @param force takes a claim of another machine for dead, too */
 export function recoverAside(project: Place, force: boolean): Recovered[] {
   const folder = asideFolder(project)
-  let names: string[]
-  try {
-    names = readdirSync(folder)
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return []
-    throw fileError(error, 'reading', folder)
-  }
   const recovered: Recovered[] = []
-  for (const name of names) {
+  for (const name of listAside(project)) {
     const manifest = readManifest(join(folder, name))
     if (name.startsWith('.')) {
       // A claim being made takes a moment; an old one was left by a process that died making it.

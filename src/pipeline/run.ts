@@ -3,7 +3,6 @@ import { join } from 'node:path'
 import { type ErrorCode, MlvError } from '../base/errors.ts'
 import { parentOf, quotePath, type RepoPath } from '../base/paths.ts'
 import type { Project } from '../workspace/project.ts'
-import { type Recovered, recoverAside } from './aside.ts'
 import { type Decision, type DecisionView, decideStage } from './decide.ts'
 import type { Executor } from './executor/executor.ts'
 import { createLockRecorder, type LockRecorder } from './lock-file.ts'
@@ -36,11 +35,6 @@ export interface ApplyPorts {
   executor: Executor
   /** goes on with stages that do not wait for a failed one */
   keepGoing: boolean
-}
-
-/** Puts back the outs of stages that were running when mlv was killed. @returns those stages   @throws LOCK_HELD */
-export function recoverStages(project: Project, force: boolean): Recovered[] {
-  return recoverAside(project, force)
 }
 
 /** The pointer file that stands for a path, or for a folder above it. */

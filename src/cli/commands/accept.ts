@@ -9,12 +9,12 @@ export const configure: Configure = (command, act) => {
   command.action(
     act(async ({ output, project: open }, stages: string[], options: { inputs?: boolean }) => {
       const project = await open()
-      const [{ openScene }, { applyAccept, planAccept }, { recoverStages }] = await Promise.all([
+      const [{ openScene }, { applyAccept, planAccept }, { recoverAside }] = await Promise.all([
         import('../../pipeline/open-scene.ts'),
         import('../../pipeline/accept.ts'),
-        import('../../pipeline/run.ts'),
+        import('../../pipeline/aside.ts'),
       ])
-      recoverStages(project, false)
+      recoverAside(project, false)
       const scene = await openScene(project)
       try {
         const plan = await planAccept(scene, { stages, inputs: options.inputs })

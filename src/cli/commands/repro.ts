@@ -17,19 +17,39 @@ interface Options {
   exitCode?: boolean
 }
 
+/** Outs of a stage that ran when mlv was killed come back; a dry run only tells. */
+async function putBackKilled({ output }: Context, project: Project, options: Options): Promise<void> {
+  const { findAside, recoverAside } = await import('../../pipeline/aside.ts')
+  if (options.dryRun)
+    for (const stage of findAside(project))
+      output.warn(`stage ${stage} was running when mlv was killed; "mlv repro" first puts its earlier outs back`)
+  else
+    for (const { stage, failed } of recoverAside(project, options.force ?? false)) {
+      const where = failed ? `; what it had written is in ${failed}` : ''
+      output.warn(`stage ${stage} was running when mlv was killed; its earlier outs are back${where}`)
+    }
+}
+
+/** A stage that runs only because the workspace lacks its outs may have them on the remote. */
+function tellOfPull({ output }: Context, plan: ReproPlan, options: Options): void {
+  if (options.pull || plan.view.project.config.remotes().length === 0) return
+  const lost = plan.stages.filter(
+    ({ decision }) =>
+      decision.kind === 'run' && decision.reasons.every((reason) => reason.kind === 'out' && reason.change === 'missing'),
+  )
+  if (lost.length > 0)
+    output.warn(
+      `${lost.map(({ stage }) => stage.name).join(', ')}: nothing changed, but the outs are not here; "mlv repro --pull" looks for them on the remote`,
+    )
+}
+
 async function makePlan(context: Context, project: Project, given: { stages: string[]; options: Options }): Promise<ReproPlan> {
   const [{ openScene }, { planRepro }] = await Promise.all([
     import('../../pipeline/open-scene.ts'),
     import('../../pipeline/plan.ts'),
   ])
   const { options, stages } = given
-  if (!options.dryRun) {
-    const { recoverStages } = await import('../../pipeline/run.ts')
-    for (const { stage, failed } of recoverStages(project, options.force ?? false))
-      context.output.warn(
-        `stage ${stage} was running when mlv was killed; its earlier outs are back${failed ? `, what it had written is in ${failed}` : ''}`,
-      )
-  }
+  await putBackKilled(context, project, options)
   const wanted = {
     stages,
     force: options.force,
@@ -92,6 +112,7 @@ async function repro(context: Context, stages: string[], options: Options): Prom
   const project = await context.project()
   const plan = await makePlan(context, project, { stages, options })
   try {
+    tellOfPull(context, plan, options)
     if (options.dryRun) return await showPlan(context, plan, options.exitCode ?? false)
     const ran = await apply(context, project, { plan, keepGoing: options.keepGoing ?? false })
     return options.exitCode && ran ? 1 : 0
