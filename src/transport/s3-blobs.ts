@@ -40,6 +40,8 @@ export interface S3Options {
 /** Sockets kept open at most, and so requests at once. */
 const MAX_SOCKETS = 64
 const CONNECT_TIMEOUT_MS = 10_000
+/** From this size on, a question costs less than sending what is there already. */
+const ASK_FIRST_BYTES = 1 << 20
 /** without a byte in either direction */
 const IDLE_TIMEOUT_MS = 30_000
 
@@ -132,25 +134,28 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
     oid: Oid,
     signal: AbortSignal | undefined,
   ): Promise<'written' | 'present'> {
-    if (knowsConditions) {
-      try {
-        await upload({ ...input, IfNoneMatch: '*' }, oid, signal)
-        return 'written'
-      } catch (error) {
-        const status = statusOf(error)
-        if (status === 412) return 'present'
-        // 409: another writer of this key came in between; it may have failed.
-        const isRefusal = status === 501 || (status === 400 && !REFUSED_BYTES.includes((error as Error).name))
-        if (!isRefusal && status !== 409) throw error
-        if (await find(key, signal)) return 'present'
-        await upload(input, oid, signal)
-        knowsConditions = !isRefusal
-        return 'written'
-      }
+    const isLarge = (input.ContentLength ?? 0) >= ASK_FIRST_BYTES
+    if ((isLarge || !knowsConditions) && (await find(key, signal))) return 'present'
+    if (!knowsConditions) {
+      await upload(input, oid, signal)
+      return 'written'
     }
-    if (await find(key, signal)) return 'present'
-    await upload(input, oid, signal)
-    return 'written'
+    try {
+      await upload({ ...input, IfNoneMatch: '*' }, oid, signal)
+      return 'written'
+    } catch (error) {
+      const status = statusOf(error)
+      if (status === 412) return 'present'
+      // 409: another writer of this key came in between; it may have failed.
+      const isRefusal = status === 501 || (status === 400 && !REFUSED_BYTES.includes((error as Error).name))
+      // No status: a server that refuses before it has read the body hangs up, and its answer may be lost with the line.
+      const isUnsure = isRefusal || status === 409 || (status === undefined && !(error instanceof MlvError))
+      if (isUnsure && (await find(key, signal))) return 'present'
+      if (!isRefusal && status !== 409) throw error
+      await upload(input, oid, signal)
+      knowsConditions = !isRefusal
+      return 'written'
+    }
   }
 
   return {

@@ -152,9 +152,28 @@ describe.skipIf(!s3)('on a real S3 server', () => {
       const blobs = await open({ bucket: await s3!.bucket('lost'), endpoint: line.url })
       line.breakAfter(0, 2, true)
       expect(await blobs.put('a', bytes)).toBe('written')
-      line.breakAfter(0, 1, true)
-      expect(['written', 'present']).toContain(await blobs.put('b', bytes, { ifAbsent: true }))
-      expect(bytes.equals(await blobs.get('b'))).toBe(true)
+      for (const [key, body] of [
+        ['large', bytes],
+        ['small', bytes.subarray(0, 1000)],
+        ['middle', bytes.subarray(0, 900_000)],
+      ] as const) {
+        line.breakAfter(0, 1, true)
+        expect(['written', 'present']).toContain(await blobs.put(key, body, { ifAbsent: true }))
+        expect(body.equals(await blobs.get(key))).toBe(true)
+      }
+      await line.stop()
+    })
+
+    test('a server that hangs up on an upload it does not want has the blob', async () => {
+      const line = await openFaultyLine(s3!.endpoint)
+      const blobs = await open({ bucket: await s3!.bucket('hang-up'), endpoint: line.url })
+      const body = bytes.subarray(0, 900_000)
+      await blobs.put('a', body)
+      // All tries of the upload lose their answer; the question after them does not.
+      line.breakAfter(0, 7, true)
+      expect(await blobs.put('a', body, { ifAbsent: true })).toBe('present')
+      line.breakAfter(0, 7, true)
+      await expect(blobs.put('b', body)).rejects.toMatchObject({ code: 'REMOTE_UNREACHABLE' })
       await line.stop()
     })
 
