@@ -9,11 +9,20 @@ export interface GitObject {
   bytes: Uint8Array
 }
 
+export type BatchMode = '--batch' | '--batch-check'
+
 /** Asks one running `git cat-file` for many objects; it starts with the first question. */
 export interface Batch {
   /** `name` is anything git resolves to an object without dying of it: no `@{…}`, no newline. @returns undefined when there is none */
   ask(name: string): Promise<GitObject | undefined>
+  /** answers in the order of the names */
+  askAll(names: readonly string[]): Promise<(GitObject | undefined)[]>
   close(): void
+}
+
+/** Questions are lines. */
+function isName(name: string): boolean {
+  return name !== '' && !/[\n\0]/.test(name)
 }
 
 interface Question {
@@ -59,10 +68,23 @@ export function createBatchParser(content: boolean, onObject: (object: GitObject
   }
 }
 
+/** From here on a process of its own is faster than a flush of git's output per answer: 3,000 small blobs take 20 ms, not 40. */
+const MANY = 200
+
+async function askMany(git: GitProcess, mode: BatchMode, names: readonly string[]): Promise<(GitObject | undefined)[]> {
+  const asked = names.filter(isName)
+  const found: (GitObject | undefined)[] = []
+  const parse = createBatchParser(mode === '--batch', (object) => found.push(object))
+  await git.run(['cat-file', mode, '--buffer'], { input: `${asked.join('\n')}\n`, onOutput: parse })
+  let next = 0
+  return names.map((name) => (isName(name) ? found[next++] : undefined))
+}
+
 /** @param mode `--batch` gives bytes, `--batch-check` only ids and types */
-export function openBatch(git: GitProcess, mode: '--batch' | '--batch-check'): Batch {
+export function openBatch(git: GitProcess, mode: BatchMode): Batch {
   let child: ChildProcessWithoutNullStreams | undefined
   const waiting: Question[] = []
+  let outgoing: string[] = []
   let next = 0
 
   /** An idle process does not keep ours alive. */
@@ -104,15 +126,26 @@ export function openBatch(git: GitProcess, mode: '--batch' | '--batch-check'): B
     return started
   }
 
+  /** Questions asked at once go out in one write: thousands of small ones took longer than git's answers. */
+  const send = () => {
+    const names = outgoing
+    outgoing = []
+    child?.stdin.write(`${names.join('\n')}\n`)
+  }
+
+  const ask = (name: string) =>
+    new Promise<GitObject | undefined>((answer, fail) => {
+      if (!isName(name)) return answer(undefined)
+      child ??= start()
+      if (waiting.length === 0) hold(true)
+      waiting.push({ answer, fail })
+      outgoing.push(name)
+      if (outgoing.length === 1) queueMicrotask(send)
+    })
+
   return {
-    ask: (name) =>
-      new Promise((answer, fail) => {
-        if (name === '' || /[\n\0]/.test(name)) return answer(undefined)
-        child ??= start()
-        if (waiting.length === 0) hold(true)
-        waiting.push({ answer, fail })
-        child.stdin.write(`${name}\n`)
-      }),
+    ask,
+    askAll: (names) => (names.length < MANY ? Promise.all(names.map(ask)) : askMany(git, mode, names)),
     close: () => {
       const ending = child
       child = undefined

@@ -135,14 +135,19 @@ export function openBinaryGit(program: string, place: GitPlace, env: Environment
     },
     readBlobs: async (blobs) => {
       const ids = [...new Set(blobs)]
-      const found = await Promise.all(ids.map((id) => objects.blob(id)))
-      return new Map(ids.flatMap((id, i) => (found[i] ? [[id, found[i]] as const] : [])))
+      const found = await batch.askAll(ids)
+      return new Map(ids.flatMap((id, i) => (found[i]?.type === 'blob' ? [[id, found[i].bytes] as const] : [])))
     },
-    blobsAt: (requests) => Promise.all(requests.map(({ commit, path }) => objects.blobAt(commit, path))),
+    blobsAt: async (requests) => {
+      const found = await check.askAll(requests.map(({ commit, path }) => `${commit}:${path}`))
+      const strange = (path: string) => path.includes('\n')
+      const slow = requests.map(({ commit, path }) => (strange(path) ? objects.blobAt(commit, path) : undefined))
+      return Promise.all(requests.map((_request, i) => slow[i] ?? (found[i]?.type === 'blob' ? found[i].id : undefined)))
+    },
     commits: async (ids) => {
       const wanted = [...new Set(ids)]
       const shallow = readShallow(place)
-      const found = await Promise.all(wanted.map((id) => batch.ask(id)))
+      const found = await batch.askAll(wanted)
       return new Map(
         found.flatMap((object, i) =>
           object?.type === 'commit' ? [[wanted[i]!, parseCommit(object.id, object.bytes, shallow.has(object.id))] as const] : [],

@@ -173,6 +173,22 @@ export function describeGit(name: string, open: OpenGit): void {
       expect(await git.readBlobs([])).toEqual(new Map())
     })
 
+    it('answers thousands of requests in their order', async () => {
+      const kinds = [
+        { commit: ids.root, path: 'params.yaml' },
+        { commit: ids.root, path: 'nothing' },
+        { commit: ids.second, path: 'params.yaml' },
+        { commit: ids.root, path: 'new\nline' },
+        { commit: ids.last, path: '' },
+      ]
+      const few = await git.blobsAt(kinds)
+      const many = await git.blobsAt(Array.from({ length: 2000 }, (_, i) => kinds[i % 5]!))
+      expect(many).toEqual(Array.from({ length: 2000 }, (_, i) => few[i % 5]))
+      const missing = Array.from({ length: 1000 }, (_, i) => i.toString(16).padStart(40, '0'))
+      expect(await git.readBlobs([...missing, few[0]!])).toEqual(new Map([[few[0], Buffer.from('lr: 1\n')]]))
+      expect([...(await git.commits([...missing, few[0]!, ids.side, ids.root])).keys()]).toEqual([ids.side, ids.root])
+    })
+
     it('lists a commit, a folder of it, and a file of it', async () => {
       const all = (await git.list(ids.root)).map((file) => file.path)
       expect(all.sort()).toEqual(['params.yaml', 'sub/metrics.json', ...STRANGE].sort())
