@@ -2,7 +2,7 @@ import { cpSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Bench, type Section, timed } from './bench.ts'
-import { type Timed, timeInTurns, timeOnce } from './measure.ts'
+import { timeInTurns, timeOnce } from './measure.ts'
 import { peerRow, type Row, ratioRow } from './row.ts'
 import { initGit, prepare, remove, type TreeShape, treeShapes, writeTree } from './worlds.ts'
 
@@ -32,29 +32,45 @@ async function* measureTree(bench: Bench, shape: TreeShape, limit: number): Asyn
     timed(bench, repo, bench.mlv('add', 'data'), startAfresh),
   )
   yield ratioRow(`add ${shape.label}`, add!.seconds, { what: 'read, hash, append, flush', seconds: floor!.seconds }, limit)
-  for (const peer of peers(bench, join(repo, 'data')))
-    yield peerRow(`${peer.what} ${shape.label}`, (await timeOnce(peer.timed)).seconds, add!.seconds)
+  for (const peer of PEERS.filter(({ program }) => bench.has(program)))
+    yield peerRow(`${peer.what} ${shape.label}`, await timePeer(bench, peer, join(repo, 'data')), add!.seconds)
   remove(repo, target)
 }
 
-function peers(bench: Bench, data: string): { what: string; timed: Timed }[] {
-  /** A repository of its own with a copy of the data. */
-  const world = (name: string, ...setUp: string[][]): string => {
-    const repo = initGit(bench, name)
-    for (const command of setUp) prepare(bench, repo, command)
-    cpSync(data, join(repo, 'data'), { recursive: true, preserveTimestamps: true })
-    return repo
-  }
-  const found: { what: string; timed: Timed }[] = []
-  if (bench.has('dvc'))
-    found.push({ what: 'dvc add', timed: timed(bench, world('dvc', ['dvc', 'init', '-q']), ['dvc', 'add', '-q', 'data']) })
-  if (bench.has('git-lfs')) {
-    const repo = world('lfs', ['git', 'lfs', 'install', '--local'], ['git', 'lfs', 'track', 'data/**'])
-    found.push({ what: 'git add with git-lfs', timed: timed(bench, repo, ['git', 'add', 'data']) })
-  }
-  if (bench.has('git-annex')) {
-    const repo = world('annex', ['git', 'annex', 'init', '-q'])
-    found.push({ what: 'git annex add', timed: timed(bench, repo, ['git', 'annex', 'add', '-q', 'data']) })
-  }
-  return found
+interface Peer {
+  program: Parameters<Bench['has']>[0]
+  what: string
+  setUp: string[][]
+  command: string[]
+}
+
+const PEERS: Peer[] = [
+  { program: 'dvc', what: 'dvc add', setUp: [['dvc', 'init', '-q']], command: ['dvc', 'add', '-q', 'data'] },
+  {
+    program: 'git-lfs',
+    what: 'git add with git-lfs',
+    setUp: [
+      ['git', 'lfs', 'install', '--local'],
+      ['git', 'lfs', 'track', 'data/**'],
+    ],
+    command: ['git', 'add', 'data'],
+  },
+  {
+    program: 'git-annex',
+    what: 'git annex add',
+    setUp: [['git', 'annex', 'init', '-q']],
+    command: ['git', 'annex', 'add', '-q', 'data'],
+  },
+]
+
+/** In a repository of its own, with a copy of the data. */
+async function timePeer(bench: Bench, peer: Peer, data: string): Promise<number> {
+  const repo = initGit(bench, peer.program)
+  for (const command of peer.setUp) prepare(bench, repo, command)
+  cpSync(data, join(repo, 'data'), { recursive: true, preserveTimestamps: true })
+  const { seconds } = await timeOnce(timed(bench, repo, peer.command))
+  // git-annex takes the right to write from its folders.
+  prepare(bench, repo, ['chmod', '-R', 'u+w', '.'])
+  remove(repo)
+  return seconds
 }

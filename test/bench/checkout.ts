@@ -25,7 +25,7 @@ async function* measureTree(bench: Bench, shape: TreeShape): AsyncIterable<Row> 
   const [copied, checkout] = await timeInTurns(
     bench.runs,
     timed(bench, bench.dir, ['cp', '-r', join(original, 'data'), copy], () => remove(copy)),
-    timed(bench, repo, bench.mlv('checkout', '--force'), () => remove(join(repo, 'data'))),
+    timed(bench, repo, bench.mlv('checkout'), () => remove(join(repo, 'data'))),
   )
   yield ratioRow(`checkout ${shape.label}`, checkout!.seconds, { what: 'cp -r', seconds: copied!.seconds }, 1.2)
   if (bench.has('dvc')) {

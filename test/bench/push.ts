@@ -89,7 +89,7 @@ async function* measurePull(bench: Bench, bucket: Bucket, repo: string, shape: T
   const [pull, checkout] = await timeInTurns(
     Math.min(bench.runs, 3),
     { ...timed(bench, bench.dir, bench.mlv('-C', clone, 'pull'), cloneAgain), env: bucket.env },
-    timed(bench, bench.dir, bench.mlv('-C', clone, 'checkout', '--force'), () => remove(join(clone, 'data'))),
+    timed(bench, bench.dir, bench.mlv('-C', clone, 'checkout'), () => remove(join(clone, 'data'))),
   )
   yield ratioRow(`pull ${shape.label}`, pull!.seconds, { what: 'checkout', seconds: checkout!.seconds }, 1.3)
   remove(clone)
