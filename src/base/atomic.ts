@@ -75,6 +75,10 @@ export function writeFilesAtomic(files: PendingFile[], options: { flush?: boolea
   if (flush) for (const folder of new Set(files.map((file) => dirname(file.path)))) flushFolder(folder)
 }
 
-export function writeFileAtomic(path: string, bytes: Uint8Array | string, options: { mode?: number; flush?: boolean } = {}): void {
+export function writeFileAtomic(
+  path: string,
+  bytes: Uint8Array | string,
+  options: { mode?: number; flush?: boolean } = {},
+): void {
   writeFilesAtomic([{ path, bytes, mode: options.mode }], options)
 }

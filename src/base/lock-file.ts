@@ -118,10 +118,14 @@ export async function acquireLock(path: string, options: LockOptions): Promise<(
       }
     }
   } finally {
-    try {
-      unlinkSync(staged)
-    } catch (error) {
-      if (systemCode(error) !== 'ENOENT') throw fileError(error, 'writing', staged)
-    }
+    removeStaged(staged)
+  }
+}
+
+function removeStaged(path: string): void {
+  try {
+    unlinkSync(path)
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw fileError(error, 'writing', path)
   }
 }

@@ -6,6 +6,7 @@ export async function lockOuts(text: string): Promise<{ path: RepoPath; entry: E
   const { parseLock } = await import('../pipeline/lock.ts')
   const lock = await parseLock(text)
   const outs: { path: RepoPath; entry: Entry }[] = []
-  for (const stage of lock.stages.values()) for (const out of stage.outs) if (!out.git) outs.push({ path: out.path, entry: out.entry })
+  for (const stage of lock.stages.values())
+    for (const out of stage.outs) if (!out.git) outs.push({ path: out.path, entry: out.entry })
   return outs
 }

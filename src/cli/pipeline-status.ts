@@ -14,7 +14,10 @@ function renderStage(status: StageStatus): string {
 
 /** Which stages would run, and why, for `mlv status`. */
 export async function readPipelineStatus(project: Project): Promise<{ answer: StageStatus[]; text: string }> {
-  const [{ pipelineStatus }, { openWorkspaceData }] = await Promise.all([import('../pipeline/status.ts'), import('../workspace/open-data.ts')])
+  const [{ pipelineStatus }, { openWorkspaceData }] = await Promise.all([
+    import('../pipeline/status.ts'),
+    import('../workspace/open-data.ts'),
+  ])
   const data = await openWorkspaceData(project)
   const answer = await pipelineStatus(project, data)
   await data.close()

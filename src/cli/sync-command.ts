@@ -45,10 +45,22 @@ export function failOnMissing(result: SyncResult, where: string, hint: string): 
   if (result.missing.length === 0) return
   const first = result.missing[0]!
   const more = result.missing.length > 1 ? ` (and ${result.missing.length - 1} more)` : ''
-  throw new MlvError('OBJECT_MISSING', `${first.path}${first.revision === 'workspace' ? '' : ` of ${first.revision}`}${more} is not whole ${where}`, { hint })
+  throw new MlvError(
+    'OBJECT_MISSING',
+    `${first.path}${first.revision === 'workspace' ? '' : ` of ${first.revision}`}${more} is not whole ${where}`,
+    { hint },
+  )
 }
 
 export function answerOf(result: SyncResult): unknown {
   const { remote, objects, bytes, written, saved, missing } = result
-  return { remote, objects, bytes, written, saved, missing, failed: result.failed.map(({ oid, error }) => ({ oid, message: error.message })) }
+  return {
+    remote,
+    objects,
+    bytes,
+    written,
+    saved,
+    missing,
+    failed: result.failed.map(({ oid, error }) => ({ oid, message: error.message })),
+  }
 }

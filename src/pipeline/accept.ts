@@ -1,13 +1,14 @@
 import { MlvError } from '../base/errors.ts'
 import type { RepoPath } from '../base/paths.ts'
 import { reach } from './graph.ts'
+import { hideOuts } from './hide-outs.ts'
 import { readInputs, type StageInputs } from './inputs.ts'
 import type { LockedStage } from './lock.ts'
 import { createLockRecorder } from './lock-file.ts'
 import { readOuts } from './outs.ts'
 import { createView, type PipelineScene } from './plan.ts'
 import { lockedStage, recordOuts } from './run-stage.ts'
-import { LOCK_FILE, placeText, type Stage, storedOuts } from './stage.ts'
+import { LOCK_FILE, placeText, type Stage } from './stage.ts'
 
 export interface AcceptOptions {
   /** names; when empty, all whose outs changed */
@@ -62,12 +63,12 @@ export async function planAccept(scene: PipelineScene, options: AcceptOptions): 
 export async function applyAccept(plan: AcceptPlan): Promise<RepoPath[]> {
   const { project, data, lock } = plan.scene
   const view = createView(plan.scene, {})
-  const written = new Set<RepoPath>()
+  const stages = plan.stages.map(({ stage }) => stage)
+  const written = new Set<RepoPath>(await hideOuts(stages, plan.scene))
   for (const path of new Set(plan.edited)) await data.add(path)
   const recorder = createLockRecorder(project)
   try {
     for (const { stage, inputs } of plan.stages) {
-      for (const file of await data.ignore(storedOuts(stage).map((out) => out.path))) written.add(file)
       const outs = await recordOuts(stage, view)
       const before = lock.stages.get(stage.name)
       // Without what it reads, the old inputs stay: when they have changed since, it still runs.

@@ -231,14 +231,6 @@ export async function parseLock(text: string, own = false): Promise<Lock> {
   }
 }
 
-/** The outs a lock's text names that mlv stores. @throws LOCK_INVALID, PATH_INVALID */
-export async function storedOutsOf(text: string): Promise<{ path: RepoPath; entry: Entry }[]> {
-  const lock = await parseLock(text)
-  return [...lock.stages.values()].flatMap((stage) =>
-    stage.outs.filter((out) => !out.git).map(({ path, entry }) => ({ path, entry })),
-  )
-}
-
 function section(name: string, lines: string[]): string[] {
   return lines.length === 0 ? [] : [`      "${name}": [\n        ${lines.join(',\n        ')}\n      ]`]
 }

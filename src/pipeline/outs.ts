@@ -29,7 +29,7 @@ export async function readOuts(stage: Stage, locked: LockedStage | undefined, ob
 
 const CONFLICT = /^<<<<<<< /m
 
-/** Whether git can bring back what lies at a path that git keeps: HEAD holds the same bytes, or it is a merge's two sides. */
+/** Whether git can bring back what lies at a path: HEAD holds the same bytes, or it is a merge's two sides. */
 async function isInGit(project: Project, path: RepoPath, entry: Entry): Promise<boolean> {
   try {
     const [workspace, head] = await Promise.all([project.revision(undefined), project.revision('HEAD')])
@@ -51,7 +51,7 @@ export async function findUnsaved(states: OutState[], project: Project, data: Wo
   const unsaved: RepoPath[] = []
   for (const { out, now, state } of states) {
     if (state !== 'changed' || out.persist || !now) continue
-    const saved = (await data.isCached(now)) || (out.git && (await isInGit(project, out.path, now)))
+    const saved = (await data.isCached(now)) || (await isInGit(project, out.path, now))
     if (!saved) unsaved.push(out.path)
   }
   return unsaved

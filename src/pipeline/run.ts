@@ -1,15 +1,15 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { type ErrorCode, MlvError } from '../base/errors.ts'
-import { parentOf, quotePath, type RepoPath } from '../base/paths.ts'
-import type { Project } from '../workspace/project.ts'
+import { parentOf, type RepoPath } from '../base/paths.ts'
 import { type Decision, type DecisionView, decideStage } from './decide.ts'
 import type { Executor } from './executor/executor.ts'
+import { hideOuts } from './hide-outs.ts'
 import { createLockRecorder, type LockRecorder } from './lock-file.ts'
 import type { PlannedStage, ReproPlan } from './plan.ts'
 import type { Reason } from './reason.ts'
 import { runStage } from './run-stage.ts'
-import { LOCK_FILE, placeText, type Stage, storedOuts } from './stage.ts'
+import { LOCK_FILE, type Stage } from './stage.ts'
 
 /** What happens while a plan is carried out. */
 export type StageEvent =
@@ -54,24 +54,6 @@ async function addEdited(plan: ReproPlan, written: Set<RepoPath>): Promise<Stage
   }
   if (plan.edited.length > 0) observer.forget()
   return events
-}
-
-/** Outs that the store keeps leave git's sight before anything is written, so that a folder dep never counts them. */
-async function hideOuts(plan: ReproPlan, written: Set<RepoPath>): Promise<void> {
-  const { project, data, lock } = plan.view
-  const outs = plan.stages
-    .filter(({ decision }) => decision.kind === 'run')
-    .flatMap(({ stage }) => storedOuts(stage).map((out) => ({ stage, out })))
-  if (outs.length === 0) return
-  for (const { stage, out } of outs) {
-    if (lock.stages.get(stage.name)?.outs.some((before) => before.path === out.path && !before.git)) continue
-    const tracked = await (await project.git()).tracked(project.gitPath(out.path))
-    if (tracked.length > 0)
-      throw new MlvError('PATH_TRACKED', `${placeText(out.at)}: git tracks "${out.path}", an out that mlv is to store`, {
-        hint: `Run "git rm -r --cached ${quotePath(out.path)}", or let git keep it: {${out.path}: {git: true}}.`,
-      })
-  }
-  for (const file of await data.ignore(outs.map(({ out }) => out.path))) written.add(file)
 }
 
 interface Progress {
@@ -181,7 +163,8 @@ export async function* applyRepro(plan: ReproPlan, ports: ApplyPorts): AsyncGene
   let failure: { error: unknown } | undefined
   try {
     yield* await addEdited(plan, progress.written)
-    await hideOuts(plan, progress.written)
+    const running = plan.stages.filter(({ decision }) => decision.kind === 'run').map(({ stage }) => stage)
+    for (const file of await hideOuts(running, view)) progress.written.add(file)
     yield* applyStages(plan, { ports, recorder, progress })
   } catch (error) {
     failure = { error }

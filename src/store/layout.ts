@@ -51,18 +51,35 @@ export function parseDescription(bytes: Uint8Array, url: string, purpose: 'read'
   try {
     value = JSON.parse(Buffer.from(bytes).toString('utf8')) as Partial<StoreDescription>
   } catch (cause) {
-    throw new MlvError('STORE_INVALID', `${url}/mlv.json is not JSON`, { hint: 'Is this the place of an mlv store? Check the URL with "mlv remote list".', cause })
+    throw new MlvError('STORE_INVALID', `${url}/mlv.json is not JSON`, {
+      hint: 'Is this the place of an mlv store? Check the URL with "mlv remote list".',
+      cause,
+    })
   }
   const list = (item: unknown) => Array.isArray(item) && item.every((feature) => typeof feature === 'string')
-  if (typeof value !== 'object' || value === null || typeof value.format !== 'number' || typeof value.id !== 'string' || !/^[\w-]{1,64}$/.test(value.id))
-    throw new MlvError('STORE_INVALID', `${url}/mlv.json does not describe a store`, { hint: 'Check the URL with "mlv remote list".' })
+  if (
+    typeof value !== 'object' ||
+    value === null ||
+    typeof value.format !== 'number' ||
+    typeof value.id !== 'string' ||
+    !/^[\w-]{1,64}$/.test(value.id)
+  )
+    throw new MlvError('STORE_INVALID', `${url}/mlv.json does not describe a store`, {
+      hint: 'Check the URL with "mlv remote list".',
+    })
   if (!list(value.read_requires) || !list(value.write_requires))
-    throw new MlvError('STORE_INVALID', `${url}/mlv.json lacks read_requires or write_requires`, { hint: 'Check the URL with "mlv remote list".' })
+    throw new MlvError('STORE_INVALID', `${url}/mlv.json lacks read_requires or write_requires`, {
+      hint: 'Check the URL with "mlv remote list".',
+    })
   const needed = purpose === 'write' ? [...value.read_requires!, ...value.write_requires!] : value.read_requires!
   const unknown = needed.filter((feature) => !KNOWN.includes(feature))
   if (value.format > FORMAT || unknown.length > 0)
-    throw new MlvError('STORE_TOO_NEW', `The store at ${url} needs a newer mlv (${unknown.length > 0 ? unknown.join(', ') : `format ${value.format}`})`, {
-      hint: 'Update mlv, then run the command again.',
-    })
+    throw new MlvError(
+      'STORE_TOO_NEW',
+      `The store at ${url} needs a newer mlv (${unknown.length > 0 ? unknown.join(', ') : `format ${value.format}`})`,
+      {
+        hint: 'Update mlv, then run the command again.',
+      },
+    )
   return { ...(value as StoreDescription), records: list(value.records) ? value.records! : [] }
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, renameSync, unlinkSync } from 'node:fs'
+import { mkdirSync, readdirSync, renameSync, unlinkSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { flushFolder } from '../base/atomic.ts'
@@ -17,7 +17,10 @@ export interface LooseObjects {
   has(oid: Oid): boolean
   /** Copies a file in, hashing what is copied. Durable after flush().
    *  @param source opened for reading   @returns its oid and size */
-  storeFile(source: FileHandle, options?: { signal?: AbortSignal; onBytes?: (count: number) => void }): Promise<{ oid: Oid; size: number }>
+  storeFile(
+    source: FileHandle,
+    options?: { signal?: AbortSignal; onBytes?: (count: number) => void },
+  ): Promise<{ oid: Oid; size: number }>
   /** Writes pieces that must hash to `oid`. Durable after flush(). @throws OBJECT_CORRUPT */
   storeStream(oid: Oid, pieces: AsyncIterable<Buffer>): Promise<number>
   /** Makes the names of all that was stored durable. */
@@ -28,6 +31,8 @@ export interface LooseObjects {
 
 export function createLooseObjects(root: string): LooseObjects {
   const folders = new Set<string>()
+  /** names per fan-out folder, listed on first use: a question per small object must not be a system call each */
+  const listed = new Map<string, Set<string>>()
   const path = (oid: Oid) => join(root, KEYS.object(oid))
 
   async function openTemporary(): Promise<{ file: FileHandle; name: string }> {
@@ -42,6 +47,7 @@ export function createLooseObjects(root: string): LooseObjects {
     mkdirSync(folder, { recursive: true })
     renameSync(temporary, final)
     folders.add(folder)
+    listed.get(oid.slice(0, 2))?.add(oid)
   }
 
   /** Writes pieces to a temporary file, each while the next one is made; a piece stays untouched until two more were taken. */
@@ -91,7 +97,15 @@ export function createLooseObjects(root: string): LooseObjects {
 
   return {
     path,
-    has: (oid) => existsSync(path(oid)),
+    has(oid) {
+      const fan = oid.slice(0, 2)
+      let names = listed.get(fan)
+      if (!names) {
+        names = listNames(dirname(path(oid)))
+        listed.set(fan, names)
+      }
+      return names.has(oid)
+    },
     async storeFile(source, options = {}) {
       const hash = createOidHash()
       let oid: Oid | undefined
@@ -130,11 +144,21 @@ export function createLooseObjects(root: string): LooseObjects {
     },
     setAside(oid) {
       const from = path(oid)
+      listed.get(oid.slice(0, 2))?.delete(oid)
       try {
         renameSync(from, `${from}.corrupt`)
       } catch (error) {
         if (systemCode(error) !== 'ENOENT') throw fileError(error, 'moving', from)
       }
     },
+  }
+}
+
+function listNames(folder: string): Set<string> {
+  try {
+    return new Set(readdirSync(folder))
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return new Set()
+    throw fileError(error, 'reading', folder)
   }
 }

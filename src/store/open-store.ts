@@ -37,7 +37,9 @@ async function describe(blobs: Blobs, purpose: 'read' | 'write'): Promise<StoreD
     const fresh = newDescription()
     for await (const { key } of blobs.list('')) {
       if (/^(packs|index)\//.test(key))
-        throw new MlvError('STORE_INVALID', `${blobs.url} holds packs but no mlv.json`, { hint: 'Restore mlv.json from a backup of the store, or give another prefix with "mlv remote modify".' })
+        throw new MlvError('STORE_INVALID', `${blobs.url} holds packs but no mlv.json`, {
+          hint: 'Restore mlv.json from a backup of the store, or give another prefix with "mlv remote modify".',
+        })
       break
     }
     if (purpose === 'read') return fresh
@@ -83,8 +85,12 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
 
   function missing(oid: Oid): MlvError {
     if (presence.isPurged(oid))
-      return new MlvError('OBJECT_PURGED', `The object ${oid} was purged from ${blobs.url}`, { hint: 'It was deleted on purpose and cannot be brought back; remove what refers to it.' })
-    return new MlvError('OBJECT_MISSING', `The object ${oid} is not in ${blobs.url}`, { hint: 'Run "mlv pull", or push it from a clone that has it.' })
+      return new MlvError('OBJECT_PURGED', `The object ${oid} was purged from ${blobs.url}`, {
+        hint: 'It was deleted on purpose and cannot be brought back; remove what refers to it.',
+      })
+    return new MlvError('OBJECT_MISSING', `The object ${oid} is not in ${blobs.url}`, {
+      hint: 'Run "mlv pull", or push it from a clone that has it.',
+    })
   }
 
   function place(oid: Oid): Location {
@@ -96,11 +102,17 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
   async function readRange(range: Range, signal?: AbortSignal): Promise<Buffer> {
     const bytes = asBuffer(await blobs.get(KEYS.pack(range.pack), { start: range.start, end: range.end, signal }))
     if (bytes.length !== range.end - range.start)
-      throw new MlvError('PACK_CORRUPT', `The pack ${range.pack} in ${blobs.url} is shorter than its index says`, { hint: 'Push it again from a clone that has the data.' })
+      throw new MlvError('PACK_CORRUPT', `The pack ${range.pack} in ${blobs.url} is shorter than its index says`, {
+        hint: 'Push it again from a clone that has the data.',
+      })
     return bytes
   }
 
-  async function readEach(oids: Iterable<Oid>, each: (oid: Oid, bytes: Buffer) => void | Promise<void>, read: ReadOptions = {}): Promise<void> {
+  async function readEach(
+    oids: Iterable<Oid>,
+    each: (oid: Oid, bytes: Buffer) => void | Promise<void>,
+    read: ReadOptions = {},
+  ): Promise<void> {
     const places: Location[] = []
     const wholes: Oid[] = []
     for (const oid of oids) {
@@ -130,7 +142,13 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
 
   async function read(oid: Oid, read: ReadOptions = {}): Promise<Buffer> {
     let result: Buffer | undefined
-    await readEach([oid], (_oid, bytes) => void (result = bytes), read)
+    await readEach(
+      [oid],
+      (_oid, bytes) => {
+        result = bytes
+      },
+      read,
+    )
     return result!
   }
 
@@ -142,12 +160,23 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
     for (const chunk of chunks) {
       const found = place(chunk.oid)
       if (found.type !== 'bytes' || found.length !== chunk.length)
-        throw new MlvError('OBJECT_CORRUPT', `The chunk ${chunk.oid} in ${blobs.url} is not what its recipe says`, { hint: 'Push the file again from a clone that has it.' })
+        throw new MlvError('OBJECT_CORRUPT', `The chunk ${chunk.oid} in ${blobs.url} is not what its recipe says`, {
+          hint: 'Push the file again from a clone that has it.',
+        })
       const last = groups.at(-1)
-      if (last && last.range.pack === found.pack && last.range.end === found.offset && found.offset + found.length - last.range.start <= RANGE_BYTES) {
+      if (
+        last &&
+        last.range.pack === found.pack &&
+        last.range.end === found.offset &&
+        found.offset + found.length - last.range.start <= RANGE_BYTES
+      ) {
         last.range.end += found.length
         last.chunks.push(chunk)
-      } else groups.push({ range: { pack: found.pack, start: found.offset, end: found.offset + found.length, places: [] }, chunks: [chunk] })
+      } else
+        groups.push({
+          range: { pack: found.pack, start: found.offset, end: found.offset + found.length, places: [] },
+          chunks: [chunk],
+        })
     }
     const ahead = Math.max(1, options.concurrency ?? 4)
     const flying: Promise<Buffer>[] = []
@@ -177,22 +206,32 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
     }
     if (!found) throw missing(oid)
     if (found.type === 'bytes') {
-      const bytes = await readRange({ pack: found.pack, start: found.offset, end: found.offset + found.length, places: [] }, options.signal)
+      const bytes = await readRange(
+        { pack: found.pack, start: found.offset, end: found.offset + found.length, places: [] },
+        options.signal,
+      )
       verifyObject(oid, bytes, blobs.url)
       yield bytes
       return
     }
-    const recipe = await readRange({ pack: found.pack, start: found.offset, end: found.offset + found.length, places: [] }, options.signal)
+    const recipe = await readRange(
+      { pack: found.pack, start: found.offset, end: found.offset + found.length, places: [] },
+      options.signal,
+    )
     yield* verified(oid, readChunks(parseRecipe(recipe, oid, found.size), options), blobs.url)
   }
 
   return {
     blobs,
     description,
-    policy: { looseFrom: loose ? (options.looseFrom ?? 1 << 20) : undefined, chunkFrom: options.role === 'remote' ? CHUNK_FROM : undefined },
+    policy: {
+      looseFrom: loose ? (options.looseFrom ?? 1 << 20) : undefined,
+      chunkFrom: options.role === 'remote' ? CHUNK_FROM : undefined,
+    },
     loose,
     refresh: () => presence.refresh(description),
-    has: (oid) => presence.has(oid) || (loose !== undefined && !presence.isPurged(oid) && !presence.isCondemned(oid) && loose.has(oid)),
+    has: (oid) =>
+      presence.has(oid) || (loose !== undefined && !presence.isPurged(oid) && !presence.isCondemned(oid) && loose.has(oid)),
     locate: presence.locate,
     read,
     readEach,
@@ -230,7 +269,9 @@ async function* verified(oid: Oid, pieces: AsyncIterable<Buffer>, url: string): 
     yield piece
   }
   if (hash.digest() !== oid)
-    throw new MlvError('OBJECT_CORRUPT', `The object ${oid} in ${url} does not hash to its name`, { hint: 'Run "mlv pull" to fetch it again, or push it again from a clone that has it.' })
+    throw new MlvError('OBJECT_CORRUPT', `The object ${oid} in ${url} does not hash to its name`, {
+      hint: 'Run "mlv pull" to fetch it again, or push it again from a clone that has it.',
+    })
 }
 
 async function* readFilePieces(path: string, signal?: AbortSignal): AsyncGenerator<Buffer> {

@@ -94,7 +94,9 @@ export function formatIndex(packs: readonly IndexedPack[], supersedes: readonly 
 /** Opens an index whose bytes hash to `oid`. @throws INDEX_CORRUPT */
 export function openIndex(bytes: Buffer, oid: Oid): PackIndex {
   const fail = (what: string): never => {
-    throw new MlvError('INDEX_CORRUPT', `The index ${oid} ${what}`, { hint: 'Fetch it again, or push again from a clone that has the data.' })
+    throw new MlvError('INDEX_CORRUPT', `The index ${oid} ${what}`, {
+      hint: 'Fetch it again, or push again from a clone that has the data.',
+    })
   }
   if (oidOfBytes(bytes) !== oid) fail('does not hash to its name')
   if (bytes.length < HEADER_BYTES || bytes.toString('latin1', 0, 8) !== MAGIC) fail('does not begin like an index')

@@ -101,7 +101,9 @@ export function createPackBuilder(capacity = PACK_BYTES): PackBuilder {
  *  @throws PACK_CORRUPT */
 export function parsePackTable(bytes: Buffer, oid: Oid): { table: Buffer; count: number } {
   const fail = (what: string): never => {
-    throw new MlvError('PACK_CORRUPT', `The pack ${oid} ${what}`, { hint: 'Fetch it again from a remote that has it, or push it again from a clone that has the data.' })
+    throw new MlvError('PACK_CORRUPT', `The pack ${oid} ${what}`, {
+      hint: 'Fetch it again from a remote that has it, or push it again from a clone that has the data.',
+    })
   }
   if (bytes.length < FOOTER_BYTES || bytes.toString('latin1', bytes.length - 8) !== MAGIC) return fail('does not end like a pack')
   const count = bytes.readUInt32LE(bytes.length - 16)

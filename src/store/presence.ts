@@ -114,7 +114,8 @@ export function createPresence(blobs: Blobs, copies: string | undefined): Presen
 
   function places(oid: Oid, among: Map<Oid, PackIndex>): Location[] {
     const found: Location[] = []
-    for (const index of among.values()) for (const place of index.find(oid)) if (!corrupt.get(oid)?.has(place.pack)) found.push(place)
+    for (const index of among.values())
+      for (const place of index.find(oid)) if (!corrupt.get(oid)?.has(place.pack)) found.push(place)
     return found
   }
 
@@ -159,7 +160,8 @@ export function createPresence(blobs: Blobs, copies: string | undefined): Presen
 
 /** Lists of oids in a record of collection or corruption. @throws STORE_INVALID */
 function parseRecord(bytes: Uint8Array, key: string): { packs: Oid[]; objects: Oid[] } {
-  const list = (value: unknown): Oid[] => (Array.isArray(value) ? value.filter((item): item is Oid => typeof item === 'string' && isOid(item)) : [])
+  const list = (value: unknown): Oid[] =>
+    Array.isArray(value) ? value.filter((item): item is Oid => typeof item === 'string' && isOid(item)) : []
   try {
     const value = JSON.parse(Buffer.from(bytes).toString('utf8')) as { packs?: unknown; objects?: unknown }
     return { packs: list(value.packs), objects: list(value.objects) }

@@ -17,7 +17,9 @@ export function formatRecipe(chunks: readonly Chunk[]): string {
 /** @throws OBJECT_CORRUPT when it is malformed or does not add up to `size` */
 export function parseRecipe(bytes: Uint8Array, oid: Oid, size: number): Chunk[] {
   const fail = (what: string): never => {
-    throw new MlvError('OBJECT_CORRUPT', `The recipe of object ${oid} ${what}`, { hint: 'Push the file again from a clone that has it.' })
+    throw new MlvError('OBJECT_CORRUPT', `The recipe of object ${oid} ${what}`, {
+      hint: 'Push the file again from a clone that has it.',
+    })
   }
   const lines = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1').split('\n')
   if (lines.pop() !== '' || lines[0] !== `mlv-recipe 1 ${size}`) fail('is malformed')

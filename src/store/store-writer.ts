@@ -1,4 +1,4 @@
-import { oidOfBytes, type Oid } from '../base/oid.ts'
+import { type Oid, oidOfBytes } from '../base/oid.ts'
 import type { Blobs } from './blobs.ts'
 import { KEYS } from './layout.ts'
 import { createPackBuilder, type EntryType, type PackBuilder, type SealedPack } from './pack.ts'

@@ -63,7 +63,12 @@ export function planTransfer(from: ObjectStore, to: ObjectStore, wanted: Iterabl
 }
 
 /** Cuts one large object into chunks and sends those that the store lacks. @returns bytes that need not be sent */
-async function sendChunked(item: { oid: Oid; size: number }, pieces: AsyncIterable<Buffer>, to: ObjectStore, writer: StoreWriter): Promise<number> {
+async function sendChunked(
+  item: { oid: Oid; size: number },
+  pieces: AsyncIterable<Buffer>,
+  to: ObjectStore,
+  writer: StoreWriter,
+): Promise<number> {
   await to.loadChunkIndexes()
   const cutter = createCutter()
   const chunks: Chunk[] = []
@@ -94,7 +99,12 @@ async function sendChunked(item: { oid: Oid; size: number }, pieces: AsyncIterab
 
 /** Carries a plan out. Every object is hashed on its way; nothing counts as stored before the end, but packs already indexed stay.
  *  Objects that prove missing or corrupt at the source are left out and named. @throws what the stores throw when the destination fails */
-export async function applyTransfer(plan: TransferPlan, from: ObjectStore, to: ObjectStore, options: TransferOptions = {}): Promise<Transferred> {
+export async function applyTransfer(
+  plan: TransferPlan,
+  from: ObjectStore,
+  to: ObjectStore,
+  options: TransferOptions = {},
+): Promise<Transferred> {
   const concurrency = options.concurrency ?? 4
   const writer = to.writer({ concurrency: Math.min(concurrency, 4), signal: options.signal })
   const result: Transferred = { objects: 0, bytes: 0, written: 0, saved: 0, failed: [] }
@@ -113,7 +123,11 @@ export async function applyTransfer(plan: TransferPlan, from: ObjectStore, to: O
     done(bytes.length)
   }
   try {
-    await from.readEach(plan.small.map((item) => item.oid), add, read)
+    await from.readEach(
+      plan.small.map((item) => item.oid),
+      add,
+      read,
+    )
   } catch (error) {
     if (!hasCode(error, 'OBJECT_CORRUPT', 'OBJECT_MISSING', 'OBJECT_PURGED', 'PACK_CORRUPT', 'BLOB_MISSING')) throw error
     // One bad object must not keep the others back: go on one by one and name it.

@@ -1,6 +1,18 @@
 import type { Oid } from '../base/oid.ts'
 import { compareUtf8, joinPath } from '../base/paths.ts'
-import { editTree, findEntry, type LeafRow, type PageReader, type PageSink, readLeaf, readLeafRow, readTree, type TreeEntry, type TreeRoot, writeTree } from './tree.ts'
+import {
+  editTree,
+  findEntry,
+  type LeafRow,
+  type PageReader,
+  type PageSink,
+  readLeaf,
+  readLeafRow,
+  readTree,
+  type TreeEntry,
+  type TreeRoot,
+  writeTree,
+} from './tree.ts'
 
 /** An entry with its path below the root that was walked. */
 export interface PathEntry {
@@ -100,7 +112,10 @@ export async function editPaths(
     }
     if (oid !== undefined) return editTree(oid, edits, io)
     const entries = [...edits.values()].filter((entry): entry is TreeEntry => entry !== undefined)
-    return writeTree(entries.sort((a, b) => compareUtf8(a.name, b.name)), io.sink)
+    return writeTree(
+      entries.sort((a, b) => compareUtf8(a.name, b.name)),
+      io.sink,
+    )
   }
   return apply(root, top)
 }
@@ -128,7 +143,12 @@ async function unsharedEntries(row: LeafRow, shared: Set<Oid>, read: PageReader)
 
 /** Files and links that differ between two trees (undefined: nothing there), reading only pages that differ. Folders themselves are listed
  *  only where a folder that holds nothing came or went. @throws TREE_INVALID, OBJECT_MISSING */
-export async function* diffTrees(before: Oid | undefined, after: Oid | undefined, read: PageReader, folder = ''): AsyncGenerator<TreeChange> {
+export async function* diffTrees(
+  before: Oid | undefined,
+  after: Oid | undefined,
+  read: PageReader,
+  folder = '',
+): AsyncGenerator<TreeChange> {
   if (before === after) return
   const none: LeafRow = { leaves: [], branches: [], rootEntries: undefined }
   const [a, b] = await Promise.all([before, after].map((oid) => (oid === undefined ? none : readLeafRow(oid, undefined, read))))

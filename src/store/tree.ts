@@ -23,7 +23,11 @@ function endsPage(name: string, level: number): boolean {
 }
 
 /** Cuts entries into pages. A branch page never ends before its second entry, so that each level is shorter than the one below. */
-function cut<T extends { name: string }>(entries: readonly T[], level: number, emit: (page: readonly T[], closed: boolean) => void): void {
+function cut<T extends { name: string }>(
+  entries: readonly T[],
+  level: number,
+  emit: (page: readonly T[], closed: boolean) => void,
+): void {
   let start = 0
   for (let i = 0; i < entries.length; i++) {
     const length = i - start + 1
@@ -92,7 +96,8 @@ export interface LeafRow {
 export async function readLeafRow(root: Oid, expected: Totals | undefined, read: PageReader): Promise<LeafRow> {
   const page = parsePage(await read(root), root)
   const totals = totalsOf(page.entries)
-  if (expected && (totals.size !== expected.size || totals.files !== expected.files)) throw mismatch(root, 'does not add up to what refers to it')
+  if (expected && (totals.size !== expected.size || totals.files !== expected.files))
+    throw mismatch(root, 'does not add up to what refers to it')
   if (page.level === 0) {
     const entries = page.entries as TreeEntry[]
     return { leaves: [{ name: entries[0]?.name ?? '', kind: 'page', oid: root, ...totals }], branches: [], rootEntries: entries }

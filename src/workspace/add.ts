@@ -44,7 +44,9 @@ export interface AddResult {
 async function checkPath(worktree: Worktree, path: RepoPath, tracked: readonly RepoPath[]): Promise<Tracked | undefined> {
   const { root } = worktree.project
   if (path === '')
-    throw new MlvError('PATH_INVALID', 'The project itself cannot be tracked', { hint: 'Name a file or folder in it, for example "mlv add data".' })
+    throw new MlvError('PATH_INVALID', 'The project itself cannot be tracked', {
+      hint: 'Name a file or folder in it, for example "mlv add data".',
+    })
   checkParents(root, path)
   const covering = await findTracked(root, path)
   const stats = lstatSync(join(root, path), { throwIfNoEntry: false })
@@ -53,11 +55,17 @@ async function checkPath(worktree: Worktree, path: RepoPath, tracked: readonly R
       hint: covering ? `If it should go, run "mlv remove ${quotePath(path)}".` : 'Check the path with "ls".',
     })
   if (!covering && path.endsWith('.mlv'))
-    throw new MlvError('PATH_INVALID', `${path} is a pointer itself`, { hint: `Name the data it stands for: "mlv add ${quotePath(path.slice(0, -4))}".` })
+    throw new MlvError('PATH_INVALID', `${path} is a pointer itself`, {
+      hint: `Name the data it stands for: "mlv add ${quotePath(path.slice(0, -4))}".`,
+    })
   if (stats.isSymbolicLink() && (!covering || covering.below === ''))
-    throw new MlvError('PATH_UNSUPPORTED', `${path} is a symbolic link`, { hint: 'Add the file or folder it leads to, or a folder that holds the link.' })
+    throw new MlvError('PATH_UNSUPPORTED', `${path} is a symbolic link`, {
+      hint: 'Add the file or folder it leads to, or a folder that holds the link.',
+    })
   if (!stats.isFile() && !stats.isDirectory() && !stats.isSymbolicLink())
-    throw new MlvError('PATH_UNSUPPORTED', `${path} is neither a file nor a folder`, { hint: 'Only files, folders and symbolic links can be tracked.' })
+    throw new MlvError('PATH_UNSUPPORTED', `${path} is neither a file nor a folder`, {
+      hint: 'Only files, folders and symbolic links can be tracked.',
+    })
   const below = tracked.find((other) => other !== path && isWithin(other, path))
   if (below && !covering)
     throw new MlvError('PATH_OVERLAP', `${path} holds ${below}, which is tracked already`, {
@@ -68,7 +76,8 @@ async function checkPath(worktree: Worktree, path: RepoPath, tracked: readonly R
 
 /** A name for a pointer, or an error where an entry cannot be one. */
 function pointerEntry(path: RepoPath, entry: Entry): Pointer['entry'] {
-  if (entry.kind === 'link') throw new MlvError('PATH_UNSUPPORTED', `${path} is a symbolic link`, { hint: 'Add the file or folder it leads to.' })
+  if (entry.kind === 'link')
+    throw new MlvError('PATH_UNSUPPORTED', `${path} is a symbolic link`, { hint: 'Add the file or folder it leads to.' })
   return entry as Pointer['entry']
 }
 
@@ -92,10 +101,17 @@ function checkSpace(worktree: Worktree, store: ObjectStore, bytes: number): void
   const disk = statfsSync(folder)
   const free = disk.bavail * disk.bsize
   if (bytes > free)
-    throw new MlvError('DISK_FULL', `The cache needs ${Math.ceil(bytes / 2 ** 20)} MiB, and its disk has ${Math.floor(free / 2 ** 20)} MiB free`, {
-      hint: 'Free some space, move the cache with "mlv config set cache.dir DIR --local", or share the bytes with the workspace: "mlv config set cache.link hardlink --local".',
-    })
-  if (bytes > 4 * 2 ** 30) worktree.project.surroundings.warn(`copying ${Math.ceil(bytes / 2 ** 30)} GiB into the cache; "mlv config set cache.link" can spare the second copy`)
+    throw new MlvError(
+      'DISK_FULL',
+      `The cache needs ${Math.ceil(bytes / 2 ** 20)} MiB, and its disk has ${Math.floor(free / 2 ** 20)} MiB free`,
+      {
+        hint: 'Free some space, move the cache with "mlv config set cache.dir DIR --local", or share the bytes with the workspace: "mlv config set cache.link hardlink --local".',
+      },
+    )
+  if (bytes > 4 * 2 ** 30)
+    worktree.project.surroundings.warn(
+      `copying ${Math.ceil(bytes / 2 ** 30)} GiB into the cache; "mlv config set cache.link" can spare the second copy`,
+    )
 }
 
 function sizeBelow(path: string): number {
@@ -127,7 +143,10 @@ async function scanPart(worktree: Worktree, tracked: Tracked, saving: Saving): P
   const snapshot = await worktree.snapshot(path, { saving })
   const name = nameOf(tracked.below)
   const entry = snapshot.entry
-  if (!entry) throw new MlvError('PATH_MISSING', `No such file or folder: ${path}`, { hint: `If it should go, run "mlv remove ${quotePath(path)}".` })
+  if (!entry)
+    throw new MlvError('PATH_MISSING', `No such file or folder: ${path}`, {
+      hint: `If it should go, run "mlv remove ${quotePath(path)}".`,
+    })
   const table = worktree.cache.folder(tracked.path)
   // The part's rows become rows of the tracked folder.
   const part = snapshot.table
@@ -137,7 +156,8 @@ async function scanPart(worktree: Worktree, tracked: Tracked, saving: Saving): P
     part.rows.delete(path)
     part.dirty = true
   } else if (snapshot.scan.kind === 'folder') {
-    for (const file of scannedFiles(snapshot.scan.folder)) table.rows.set(`${tracked.below}/${file.path}`, { ...part.rows.get(file.path)!, recorded: true })
+    for (const file of scannedFiles(snapshot.scan.folder))
+      table.rows.set(`${tracked.below}/${file.path}`, { ...part.rows.get(file.path)!, recorded: true })
   }
   table.computed = undefined
   table.dirty = true
@@ -146,17 +166,26 @@ async function scanPart(worktree: Worktree, tracked: Tracked, saving: Saving): P
 
 /** Records files and folders: objects into the cache, then pointers, then .gitignore lines. Nothing is written before all paths were checked.
  *  @throws as checkPath; WORKSPACE_OUTDATED, FILE_CHANGED, DISK_FULL, LOCK_HELD */
-export async function addPaths(project: Worktree['project'], paths: readonly RepoPath[], options: AddOptions = {}): Promise<AddResult> {
+export async function addPaths(
+  project: Worktree['project'],
+  paths: readonly RepoPath[],
+  options: AddOptions = {},
+): Promise<AddResult> {
   const worktree = openWorktree(project)
   const all = worktree.tracked()
   const targets: { path: RepoPath; covering: Tracked | undefined }[] = []
   for (const path of new Set(paths)) targets.push({ path, covering: await checkPath(worktree, path, all) })
   for (const { path } of targets) {
     const above = targets.find((other) => other.path !== path && isWithin(path, other.path) && !other.covering)
-    if (above) throw new MlvError('PATH_OVERLAP', `${path} lies in ${above.path}, which is added as well`, { hint: 'Name one of them.' })
+    if (above)
+      throw new MlvError('PATH_OVERLAP', `${path} lies in ${above.path}, which is added as well`, { hint: 'Name one of them.' })
   }
   const saving = await openSaving(project)
-  checkSpace(worktree, saving.store, targets.reduce((sum, target) => sum + sizeBelow(join(project.root, target.path)), 0))
+  checkSpace(
+    worktree,
+    saving.store,
+    targets.reduce((sum, target) => sum + sizeBelow(join(project.root, target.path)), 0),
+  )
   const task = project.surroundings.progress.start('adding')
   const works = new Map<RepoPath, Work>()
   try {
@@ -170,7 +199,13 @@ export async function addPaths(project: Worktree['project'], paths: readonly Rep
         continue
       }
       const part = await scanPart(worktree, covering, saving)
-      const work: Work = works.get(covering.path) ?? { tracked: covering.path, pointer: covering.pointer, parts: new Map(), entry: covering.pointer.entry, snapshot: undefined }
+      const work: Work = works.get(covering.path) ?? {
+        tracked: covering.path,
+        pointer: covering.pointer,
+        parts: new Map(),
+        entry: covering.pointer.entry,
+        snapshot: undefined,
+      }
       work.parts?.set(covering.below, part)
       works.set(covering.path, work)
     }
@@ -192,13 +227,18 @@ async function record(worktree: Worktree, works: Work[], options: AddOptions): P
     let entry = work.entry
     if (work.parts) {
       if (now?.entry.kind !== 'tree')
-        throw new MlvError('PATH_OVERLAP', `${work.tracked} is tracked as a file`, { hint: `Run "mlv add ${quotePath(work.tracked)}" to track it as the folder it is now.` })
+        throw new MlvError('PATH_OVERLAP', `${work.tracked} is tracked as a file`, {
+          hint: `Run "mlv add ${quotePath(work.tracked)}" to track it as the folder it is now.`,
+        })
       entry = await editEntry(now.entry, work.parts, saving)
     } else if (!sameEntry(now?.entry, work.pointer?.entry) && !options.force)
-      throw new MlvError('WORKSPACE_OUTDATED', `The pointer of ${work.tracked} changed while it was being added`, { hint: 'Run the same command again.' })
+      throw new MlvError('WORKSPACE_OUTDATED', `The pointer of ${work.tracked} changed while it was being added`, {
+        hint: 'Run the same command again.',
+      })
     const next: Pointer = { ...now, entry: pointerEntry(work.tracked, entry) }
     if (options.desc !== undefined) next.desc = options.desc
-    if (options.labels !== undefined && options.labels.length > 0) next.labels = [...new Set([...(now?.labels ?? []), ...options.labels])]
+    if (options.labels !== undefined && options.labels.length > 0)
+      next.labels = [...new Set([...(now?.labels ?? []), ...options.labels])]
     const text = await formatPointer(next)
     const changed = now === undefined || text !== (await formatPointer(now))
     if (changed) {
@@ -225,7 +265,7 @@ async function record(worktree: Worktree, works: Work[], options: AddOptions): P
 
 /** What is recorded now is what mlv knows to lie here. */
 function noteRecorded(worktree: Worktree, work: Work, entry: Entry): void {
-  if (work.snapshot) recordSnapshot(worktree, work.snapshot, entry)
+  if (work.snapshot) recordSnapshot(work.snapshot, entry)
   else {
     const table = worktree.cache.folder(work.tracked)
     table.recorded.set('', entry)

@@ -37,7 +37,12 @@ export async function buildTree(top: ScannedFolder, options: BuildOptions): Prom
     const previous = folder.path === '' ? options.previous : row?.kind === 'tree' ? row.oid : undefined
     const names = changedFolders.get(folder.path)
     if (row?.kind === 'tree' && names === undefined) return { oid: row.oid, size: row.size, files: row.files }
-    const entries: TreeEntry[] = folder.files.map((file) => ({ name: file.name, kind: file.kind, oid: file.oid!, size: file.size }))
+    const entries: TreeEntry[] = folder.files.map((file) => ({
+      name: file.name,
+      kind: file.kind,
+      oid: file.oid!,
+      size: file.size,
+    }))
     for (const below of folder.folders) entries.push({ name: below.name, kind: 'tree', ...(await build(below)) })
     entries.sort((a, b) => compareUtf8(a.name, b.name))
     const root = (previous !== undefined && names && (await edit(previous, entries, names))) || writeTree(entries, options.sink)

@@ -1,4 +1,18 @@
-import { closeSync, constants, fstatSync, futimesSync, lstatSync, mkdirSync, openSync, renameSync, rmdirSync, type Stats, symlinkSync, unlinkSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  futimesSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmdirSync,
+  type Stats,
+  symlinkSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { temporaryName } from '../base/atomic.ts'
 import { fileError, hasCode, MlvError, systemCode } from '../base/errors.ts'
@@ -57,7 +71,17 @@ function writeSmall(path: string, bytes: Buffer, options: { mode: number; replac
 }
 
 function rowOf(entry: PlacedFile['entry'], stats: Stats): StatRow {
-  return { kind: entry.kind, oid: entry.oid, size: entry.kind === 'link' ? stats.size : entry.size, files: 0, mtime: stats.mtimeMs, inode: stats.ino, recorded: true, racy: false, unsettled: true }
+  return {
+    kind: entry.kind,
+    oid: entry.oid,
+    size: entry.kind === 'link' ? stats.size : entry.size,
+    files: 0,
+    mtime: stats.mtimeMs,
+    inode: stats.ino,
+    recorded: true,
+    racy: false,
+    unsettled: true,
+  }
 }
 
 /** Makes a folder's parts one by one; a link or file on the way is never followed. @throws PATH_INVALID */
@@ -67,7 +91,9 @@ function makeFolder(path: string, shown: string): void {
   } catch (error) {
     if (systemCode(error) !== 'EEXIST') throw fileError(error, 'making', shown)
     if (!lstatSync(path).isDirectory())
-      throw new MlvError('PATH_INVALID', `${shown} is no folder, where one belongs`, { hint: `Move it away, then run "mlv checkout" again.` })
+      throw new MlvError('PATH_INVALID', `${shown} is no folder, where one belongs`, {
+        hint: `Move it away, then run "mlv checkout" again.`,
+      })
   }
 }
 
@@ -80,7 +106,11 @@ function placeLink(path: string, target: Buffer, replaces: boolean): Stats {
 
 /** Carries a plan out: deletes what no longer belongs, makes folders, writes files, notes rows.
  *  Files are not flushed; an interrupted checkout can be repeated. @throws WORK_UNSAVED before anything is changed; DISK_FULL, OBJECT_CORRUPT */
-export async function applyCheckout(worktree: Worktree, plan: CheckoutPlan, onBytes?: (count: number) => void): Promise<CheckedOut> {
+export async function applyCheckout(
+  worktree: Worktree,
+  plan: CheckoutPlan,
+  onBytes?: (count: number) => void,
+): Promise<CheckedOut> {
   refuseUnsaved(plan)
   const { project } = worktree
   const { path, target } = plan
@@ -104,7 +134,8 @@ export async function applyCheckout(worktree: Worktree, plan: CheckoutPlan, onBy
       rmdirSync(absolute(below))
       worktree.cache.folder(path).rows.delete(below)
     } catch (error) {
-      if (systemCode(error) !== 'ENOTEMPTY' && systemCode(error) !== 'ENOENT' && systemCode(error) !== 'EEXIST') throw fileError(error, 'deleting', insidePath(path, below))
+      if (systemCode(error) !== 'ENOTEMPTY' && systemCode(error) !== 'ENOENT' && systemCode(error) !== 'EEXIST')
+        throw fileError(error, 'deleting', insidePath(path, below))
     }
   }
   if (target) makeParents(project.root, path)
@@ -186,7 +217,12 @@ async function placeFiles(worktree: Worktree, plan: CheckoutPlan, placing: Placi
 }
 
 /** Reads packed objects in the order they lie in; a corrupt one is set aside, so that the next pull fetches it again. */
-async function readPacked(store: ObjectStore, packed: Map<Oid, PlacedFile[]>, write: (file: PlacedFile, bytes: Buffer) => void, signal: AbortSignal | undefined): Promise<void> {
+async function readPacked(
+  store: ObjectStore,
+  packed: Map<Oid, PlacedFile[]>,
+  write: (file: PlacedFile, bytes: Buffer) => void,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   try {
     await store.readEach(
       packed.keys(),
@@ -211,7 +247,11 @@ async function placeWhole(store: ObjectStore, file: PlacedFile, to: string, type
   const size = lstatSync(from, { throwIfNoEntry: false })?.size
   if (size !== file.entry.size) {
     if (size !== undefined) store.loose!.setAside(file.entry.oid)
-    throw new MlvError('OBJECT_CORRUPT', `The object ${file.entry.oid} in the cache has ${size ?? 'no'} bytes instead of ${file.entry.size}`, { hint: 'Run "mlv pull" to fetch it again.' })
+    throw new MlvError(
+      'OBJECT_CORRUPT',
+      `The object ${file.entry.oid} in the cache has ${size ?? 'no'} bytes instead of ${file.entry.size}`,
+      { hint: 'Run "mlv pull" to fetch it again.' },
+    )
   }
   const umask = process.umask()
   const mode = (file.entry.kind === 'exec' ? 0o777 : 0o666) & ~umask

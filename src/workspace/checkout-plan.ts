@@ -96,7 +96,10 @@ async function targetFiles(worktree: Worktree, path: RepoPath, target: Entry, st
       }
     } catch (error) {
       if (error instanceof MlvError && error.code === 'OBJECT_MISSING')
-        throw new MlvError('OBJECT_MISSING', `The list of files of ${path} is not in the cache`, { hint: `Run "mlv pull ${quotePath(path)}".`, cause: error })
+        throw new MlvError('OBJECT_MISSING', `The list of files of ${path} is not in the cache`, {
+          hint: `Run "mlv pull ${quotePath(path)}".`,
+          cause: error,
+        })
       throw error
     }
   if (worktree.foldsCase()) refuseJoined(path, [...files.keys(), ...folders.keys()])
@@ -119,18 +122,41 @@ function refuseJoined(path: RepoPath, names: string[]): void {
 
 /** Compares what lies at `path` with `target` and decides what to write and delete. Nothing is changed.
  *  @throws OBJECT_MISSING when the tree's pages are in no cache, PATH_INVALID, TREE_INVALID */
-export async function planCheckout(worktree: Worktree, path: RepoPath, target: Entry | undefined, options: PlanOptions = {}): Promise<CheckoutPlan> {
+export async function planCheckout(
+  worktree: Worktree,
+  path: RepoPath,
+  target: Entry | undefined,
+  options: PlanOptions = {},
+): Promise<CheckoutPlan> {
   const { project } = worktree
   checkParents(project.root, path)
   const store = await project.cache('write')
   const snapshot = await worktree.snapshot(path)
-  const plan: CheckoutPlan = { path, target, place: [], folders: new Map(), remove: [], removeFolders: [], kept: [], missing: [], unsaved: [], extra: 0, whole: !options.part, upToDate: false, snapshot }
+  const plan: CheckoutPlan = {
+    path,
+    target,
+    place: [],
+    folders: new Map(),
+    remove: [],
+    removeFolders: [],
+    kept: [],
+    missing: [],
+    unsaved: [],
+    extra: 0,
+    whole: !options.part,
+    upToDate: false,
+    snapshot,
+  }
   // Equal roots: the rows have just said that every file is as the pointer wants it.
-  if (target && !options.relink && snapshot.entry?.oid === target.oid && snapshot.entry.kind === target.kind) return { ...plan, upToDate: true }
-  const wanted = target ? await targetFiles(worktree, path, target, store, options.part) : { files: new Map<string, PlacedFile['entry']>(), folders: new Map<string, TreeRoot | undefined>() }
+  if (target && !options.relink && snapshot.entry?.oid === target.oid && snapshot.entry.kind === target.kind)
+    return { ...plan, upToDate: true }
+  const wanted = target
+    ? await targetFiles(worktree, path, target, store, options.part)
+    : { files: new Map<string, PlacedFile['entry']>(), folders: new Map<string, TreeRoot | undefined>() }
   const here = new Map<string, { oid: Oid; kind: string; size: number }>()
   const { scan } = snapshot
-  if (scan.kind === 'folder') for (const file of scannedFiles(scan.folder)) here.set(file.path, { oid: file.oid!, kind: file.kind, size: file.size })
+  if (scan.kind === 'folder')
+    for (const file of scannedFiles(scan.folder)) here.set(file.path, { oid: file.oid!, kind: file.kind, size: file.size })
   else if (scan.kind === 'file') here.set('', { oid: scan.file.oid!, kind: scan.file.kind, size: scan.file.size })
 
   const isSaved = (oid: Oid) => store.has(oid)
@@ -145,7 +171,13 @@ export async function planCheckout(worktree: Worktree, path: RepoPath, target: E
       plan.missing.push({ path: full, oid: entry.oid, size: entry.size })
       continue
     }
-    if (now && !options.force && !isSaved(now.oid) && !(now.kind !== 'link' && (await isBeginning(join(project.root, full), now.size, entry, store)))) plan.unsaved.push(full)
+    if (
+      now &&
+      !options.force &&
+      !isSaved(now.oid) &&
+      !(now.kind !== 'link' && (await isBeginning(join(project.root, full), now.size, entry, store)))
+    )
+      plan.unsaved.push(full)
     plan.place.push({ path: below, entry, replaces: now !== undefined })
   }
   // A tree names each folder before what it holds.
@@ -155,7 +187,12 @@ export async function planCheckout(worktree: Worktree, path: RepoPath, target: E
   for (const [below, now] of here) {
     if (wanted.files.has(below) || !within(below, options.part)) continue
     const row = below === '' ? snapshot.table.rows.get(path) : rows?.get(below)
-    const inTheWay = below === '' || folders.has(below) || [...ancestors(below)].some((above) => wanted.files.has(above)) || target === undefined || target.kind !== 'tree'
+    const inTheWay =
+      below === '' ||
+      folders.has(below) ||
+      [...ancestors(below)].some((above) => wanted.files.has(above)) ||
+      target === undefined ||
+      target.kind !== 'tree'
     if (isSaved(now.oid) && (row?.recorded || inTheWay || options.force)) plan.remove.push(below)
     else if (options.force) plan.remove.push(below)
     else if (inTheWay) plan.unsaved.push(insidePath(path, below))
@@ -163,12 +200,15 @@ export async function planCheckout(worktree: Worktree, path: RepoPath, target: E
   }
   if (scan.kind === 'folder') {
     for (const folder of scannedFolders(scan.folder))
-      if (!folders.has(folder.path) && (folder.path !== '' || target?.kind !== 'tree') && plan.whole) plan.removeFolders.push(folder.path)
+      if (!folders.has(folder.path) && (folder.path !== '' || target?.kind !== 'tree') && plan.whole)
+        plan.removeFolders.push(folder.path)
     plan.removeFolders.reverse()
   }
   // Looked at last, and again before each write: a link here would lead elsewhere.
   if (target?.kind === 'tree' && lstatSync(join(project.root, path), { throwIfNoEntry: false })?.isSymbolicLink())
-    throw new MlvError('PATH_INVALID', `${path} is a symbolic link, where a folder belongs`, { hint: `Remove the link with "rm ${quotePath(path)}", then run "mlv checkout ${quotePath(path)}".` })
+    throw new MlvError('PATH_INVALID', `${path} is a symbolic link, where a folder belongs`, {
+      hint: `Remove the link with "rm ${quotePath(path)}", then run "mlv checkout ${quotePath(path)}".`,
+    })
   return plan
 }
 

@@ -27,7 +27,11 @@ export interface CheckoutResult extends CheckedOut {
 
 /** Makes the workspace hold what the pointers say, from the cache.
  *  @throws WORK_UNSAVED, OBJECT_MISSING (both before anything is changed), PATH_INVALID, LOCK_HELD */
-export async function checkout(project: Project, paths: readonly RepoPath[], options: CheckoutOptions = {}): Promise<CheckoutResult> {
+export async function checkout(
+  project: Project,
+  paths: readonly RepoPath[],
+  options: CheckoutOptions = {},
+): Promise<CheckoutResult> {
   return project.locked(async () => {
     const worktree = openWorktree(project)
     const result: CheckoutResult = { placed: 0, removed: 0, bytes: 0, paths: [], missing: [], skipped: [] }
@@ -36,19 +40,30 @@ export async function checkout(project: Project, paths: readonly RepoPath[], opt
     for (const path of paths) if (selectTargets(targets, [path]).length === 0) throw notTracked(path)
     for (const { target, part } of selectTargets(targets, paths)) {
       try {
-        plans.push(await planCheckout(worktree, target.path, target.entry, { force: options.force, relink: options.relink, part }))
+        plans.push(
+          await planCheckout(worktree, target.path, target.entry, { force: options.force, relink: options.relink, part }),
+        )
       } catch (error) {
         if (!(options.allowMissing && hasCode(error, 'OBJECT_MISSING'))) throw error
         result.missing.push({ path: target.path, size: target.entry.size })
       }
     }
     refuseBefore(plans, options)
-    const task = project.surroundings.progress.start('checking out', plans.reduce((sum, plan) => sum + plan.place.reduce((bytes, file) => bytes + file.entry.size, 0), 0))
+    const task = project.surroundings.progress.start(
+      'checking out',
+      plans.reduce((sum, plan) => sum + plan.place.reduce((bytes, file) => bytes + file.entry.size, 0), 0),
+    )
     try {
       for (const plan of plans) {
         const bytes = plan.place.reduce((sum, file) => sum + file.entry.size, 0)
         if (plan.place.length + plan.remove.length + plan.missing.length > 0)
-          result.paths.push({ path: plan.path, placed: plan.place.length, removed: plan.remove.length, missing: plan.missing.length, bytes })
+          result.paths.push({
+            path: plan.path,
+            placed: plan.place.length,
+            removed: plan.remove.length,
+            missing: plan.missing.length,
+            bytes,
+          })
         result.missing.push(...plan.missing)
         if (options.dryRun) {
           result.placed += plan.place.length

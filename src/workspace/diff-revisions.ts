@@ -32,7 +32,12 @@ function readPages(project: Project): PageReader {
   }
 }
 
-async function entriesOf(project: Project, revision: Revision | undefined, paths: readonly RepoPath[], worktree: Worktree): Promise<Map<RepoPath, Entry>> {
+async function entriesOf(
+  project: Project,
+  revision: Revision | undefined,
+  paths: readonly RepoPath[],
+  worktree: Worktree,
+): Promise<Map<RepoPath, Entry>> {
   const entries = new Map<RepoPath, Entry>()
   if (!revision) return entries
   for (const { target } of selectTargets(await readTargets(project, revision), paths)) {
@@ -44,7 +49,11 @@ async function entriesOf(project: Project, revision: Revision | undefined, paths
 }
 
 /** Compares the data of two revisions. Fetches tree pages at most, never data. @returns paths that differ */
-export async function diffRevisions(project: Project, pair: { before: Revision | undefined; after: Revision }, paths: readonly RepoPath[]): Promise<EntryDiff[]> {
+export async function diffRevisions(
+  project: Project,
+  pair: { before: Revision | undefined; after: Revision },
+  paths: readonly RepoPath[],
+): Promise<EntryDiff[]> {
   const worktree = openWorktree(project, 'read')
   const pages = new Map<string, Uint8Array>()
   const before = await entriesOf(project, pair.before, paths, worktree)

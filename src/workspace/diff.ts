@@ -40,7 +40,11 @@ export function pairRenames(changes: (FileChange & { oid?: string })[]): FileCha
   return [...rest, ...paired].sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0))
 }
 
-function fileChange(path: RepoPath, before: TreeEntry | Entry | undefined, after: TreeEntry | Entry | undefined): FileChange & { oid?: string } {
+function fileChange(
+  path: RepoPath,
+  before: TreeEntry | Entry | undefined,
+  after: TreeEntry | Entry | undefined,
+): FileChange & { oid?: string } {
   return {
     kind: !before ? 'added' : !after ? 'deleted' : 'modified',
     path,
@@ -51,7 +55,12 @@ function fileChange(path: RepoPath, before: TreeEntry | Entry | undefined, after
 }
 
 /** Compares what a path was with what it is, down to files. Reads tree pages only, no data. */
-export async function diffEntries(path: RepoPath, before: Entry | undefined, after: Entry | undefined, read: PageReader): Promise<EntryDiff> {
+export async function diffEntries(
+  path: RepoPath,
+  before: Entry | undefined,
+  after: Entry | undefined,
+  read: PageReader,
+): Promise<EntryDiff> {
   if (sameEntry(before, after)) return { path, before, after, changes: [] }
   const oldTree = before?.kind === 'tree' ? before : undefined
   const newTree = after?.kind === 'tree' ? after : undefined
@@ -61,9 +70,21 @@ export async function diffEntries(path: RepoPath, before: Entry | undefined, aft
   if (oldFile || newFile) changes.push(fileChange(path, oldFile, newFile))
   if (oldTree || newTree)
     try {
-      for await (const change of diffTrees(oldTree?.oid, newTree?.oid, read)) changes.push(fileChange(insidePath(path, change.path), change.before, change.after))
+      for await (const change of diffTrees(oldTree?.oid, newTree?.oid, read))
+        changes.push(fileChange(insidePath(path, change.path), change.before, change.after))
     } catch (error) {
-      if (hasCode(error, 'OBJECT_MISSING', 'OBJECT_CORRUPT', 'BLOB_MISSING', 'REMOTE_MISSING', 'REMOTE_UNREACHABLE', 'REMOTE_DENIED', 'REMOTE_FAILED'))
+      if (
+        hasCode(
+          error,
+          'OBJECT_MISSING',
+          'OBJECT_CORRUPT',
+          'BLOB_MISSING',
+          'REMOTE_MISSING',
+          'REMOTE_UNREACHABLE',
+          'REMOTE_DENIED',
+          'REMOTE_FAILED',
+        )
+      )
         return { path, before, after, changes: undefined }
       throw error
     }

@@ -5,7 +5,11 @@ import type { Entry } from './entry.ts'
 import type { Saving } from './hash-files.ts'
 
 /** Sets or deletes paths below a tree, storing the new pages. */
-export async function editEntry(entry: Entry & { kind: 'tree' }, changes: Map<string, TreeEntry | undefined>, saving: Saving): Promise<Entry> {
+export async function editEntry(
+  entry: Entry & { kind: 'tree' },
+  changes: Map<string, TreeEntry | undefined>,
+  saving: Saving,
+): Promise<Entry> {
   await loadFingerprint()
   const made = new Map<string, Buffer>()
   const root = await editPaths(entry.oid, changes, {

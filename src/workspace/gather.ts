@@ -30,7 +30,11 @@ function leads(path: string, part: string): boolean {
 }
 
 /** Finds all objects of the roots by reading tree pages, whole levels at a time, from the first store that has them. */
-export async function gatherObjects(roots: readonly Root[], stores: readonly ObjectStore[], signal?: AbortSignal): Promise<Gathered> {
+export async function gatherObjects(
+  roots: readonly Root[],
+  stores: readonly ObjectStore[],
+  signal?: AbortSignal,
+): Promise<Gathered> {
   const objects = new Map<Oid, Wanted>()
   const unreadable: Gathered['unreadable'] = []
   const opened = new Set<string>()
@@ -57,7 +61,12 @@ export async function gatherObjects(roots: readonly Root[], stores: readonly Obj
       }
       const path = item.folder === '' ? entry.name : `${item.folder}/${entry.name}`
       if (!leads(path, item.part)) continue
-      if (entry.kind === 'tree') open({ oid: entry.oid, folder: path, part: path === item.part || item.part === '' ? '' : path.startsWith(`${item.part}/`) ? '' : item.part })
+      if (entry.kind === 'tree')
+        open({
+          oid: entry.oid,
+          folder: path,
+          part: path === item.part || item.part === '' ? '' : path.startsWith(`${item.part}/`) ? '' : item.part,
+        })
       else objects.set(entry.oid, { oid: entry.oid, size: entry.size })
     }
   }

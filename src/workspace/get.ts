@@ -1,6 +1,5 @@
-import { chmodSync, existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs'
+import { chmodSync, createWriteStream, existsSync, mkdirSync, rmSync, symlinkSync } from 'node:fs'
 import { rename, writeFile } from 'node:fs/promises'
-import { createWriteStream } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -42,17 +41,27 @@ async function writeFileFrom(store: ObjectStore, entry: Entry, to: string): Prom
  *  @throws REVISION_UNKNOWN, PATH_MISSING, PATH_OVERLAP when something is there, OBJECT_MISSING */
 export async function getPath(project: Project, request: GetRequest): Promise<{ bytes: number; oid: string }> {
   const { path, out } = request
-  if (existsSync(out) && !request.force) throw new MlvError('PATH_OVERLAP', `${out} is there already`, { hint: 'Name another place with -o, or overwrite it with --force.' })
-  if (!existsSync(dirname(out))) throw new MlvError('PATH_MISSING', `No such folder: ${dirname(out)}`, { hint: `Make it with "mkdir -p ${dirname(out)}".` })
+  if (existsSync(out) && !request.force)
+    throw new MlvError('PATH_OVERLAP', `${out} is there already`, {
+      hint: 'Name another place with -o, or overwrite it with --force.',
+    })
+  if (!existsSync(dirname(out)))
+    throw new MlvError('PATH_MISSING', `No such folder: ${dirname(out)}`, { hint: `Make it with "mkdir -p ${dirname(out)}".` })
   const revision = await project.revision(request.revision)
   const target = (await readTargets(project, revision)).find((item) => isWithin(path, item.path))
   if (!target) throw notTracked(path)
   let entry: Entry | undefined = target.entry
   if (path !== target.path) {
     const store = await storeWith(project, target.entry)
-    entry = target.entry.kind === 'tree' ? await findPath(target.entry.oid, path.slice(target.path.length + 1), (oid) => store.read(oid)) : undefined
+    entry =
+      target.entry.kind === 'tree'
+        ? await findPath(target.entry.oid, path.slice(target.path.length + 1), (oid) => store.read(oid))
+        : undefined
   }
-  if (!entry) throw new MlvError('PATH_MISSING', `${target.path} of ${revision.name} has no ${path}`, { hint: `See what it has with "mlv diff ${revision.name} --stat".` })
+  if (!entry)
+    throw new MlvError('PATH_MISSING', `${target.path} of ${revision.name} has no ${path}`, {
+      hint: `See what it has with "mlv diff ${revision.name} --stat".`,
+    })
   const temporary = temporaryName(out)
   try {
     if (entry.kind === 'tree') await writeFolder(project, entry, temporary)
@@ -72,14 +81,16 @@ async function writeFolder(project: Project, entry: Entry & { kind: 'tree' }, to
   const small = new Map<Entry['oid'], { path: string; entry: Entry }[]>()
   for await (const { path, entry: file } of walkTree(entry.oid, (oid) => store.read(oid))) {
     if (file.kind === 'tree') mkdirSync(join(to, path))
-    else if (file.size > 1 << 20 || file.kind === 'link') await writeFileFrom(await storeWith(project, file), file, join(to, path))
+    else if (file.size > 1 << 20 || file.kind === 'link')
+      await writeFileFrom(await storeWith(project, file), file, join(to, path))
     else small.set(file.oid, [...(small.get(file.oid) ?? []), { path, entry: file }])
   }
   const cache = await project.cache('read')
   const here = [...small.keys()].filter((oid) => cache.has(oid))
   const away = [...small.keys()].filter((oid) => !cache.has(oid))
   const write = async (oid: Entry['oid'], bytes: Buffer) => {
-    for (const { path, entry: file } of small.get(oid)!) await writeFile(join(to, path), bytes, { flag: 'wx', mode: file.kind === 'exec' ? 0o777 : 0o666 })
+    for (const { path, entry: file } of small.get(oid)!)
+      await writeFile(join(to, path), bytes, { flag: 'wx', mode: file.kind === 'exec' ? 0o777 : 0o666 })
   }
   await cache.readEach(here, write)
   if (away.length > 0) await (await project.remote()).store.readEach(away, write)

@@ -1,6 +1,6 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync, readlinkSync, readSync, type Stats } from 'node:fs'
 import { open } from 'node:fs/promises'
-import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { fileError, MlvError } from '../base/errors.ts'
 import { createOidHash, type Oid, oidOfBytes } from '../base/oid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
@@ -21,11 +21,12 @@ export interface HashOptions {
 }
 
 const TRIES = 3
+const PAUSE_EVERY_MS = 50
 /** One read of this size is a single step for the file system; a larger file is looked at again afterwards. */
 const SINGLE_READ_BYTES = 64 << 10
 const FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
-let scratch = Buffer.allocUnsafeSlow(1 << 20)
+const scratch = Buffer.allocUnsafeSlow(1 << 20)
 
 function readFully(fd: number, buffer: Buffer): number {
   let done = 0
@@ -42,7 +43,17 @@ function sameStats(a: Stats, b: Stats): boolean {
 }
 
 function rowOf(stats: Stats, kind: ScannedFile['kind'], oid: Oid, size: number, now: number): StatRow {
-  return { kind, oid, size, files: 0, mtime: stats.mtimeMs, inode: stats.ino, recorded: false, racy: stats.mtimeMs >= now - TICK_MS, unsettled: false }
+  return {
+    kind,
+    oid,
+    size,
+    files: 0,
+    mtime: stats.mtimeMs,
+    inode: stats.ino,
+    recorded: false,
+    racy: stats.mtimeMs >= now - TICK_MS,
+    unsettled: false,
+  }
 }
 
 /** Puts bytes that lie in `bytes` into the cache's packs. */
@@ -58,14 +69,23 @@ async function hashLink(path: string, options: HashOptions): Promise<StatRow> {
   return rowOf(stats, 'link', oid, target.length, Date.now())
 }
 
-async function hashLarge(fd: number, path: string, stats: Stats, options: HashOptions): Promise<Oid> {
-  const { saving } = options
-  const loose = saving?.store.loose
+/** Takes over `fd`. */
+async function hashLarge(fd: number, path: string, before: Stats, options: HashOptions): Promise<StatRow | undefined> {
+  const now = Date.now()
+  try {
+    const oid = await hashPieces(fd, path, before, options)
+    return sameStats(before, fstatSync(fd)) ? rowOf(before, kindOf(before), oid, before.size, now) : undefined
+  } finally {
+    closeSync(fd)
+  }
+}
+
+async function hashPieces(fd: number, path: string, stats: Stats, options: HashOptions): Promise<Oid> {
+  const loose = options.saving?.store.loose
   if (loose) {
     const source = await open(path, FLAGS)
     try {
-      const stored = await loose.storeFile(source, { signal: options.signal, onBytes: options.onBytes })
-      return stored.oid
+      return (await loose.storeFile(source, { signal: options.signal, onBytes: options.onBytes })).oid
     } finally {
       await source.close()
     }
@@ -84,52 +104,41 @@ async function hashLarge(fd: number, path: string, stats: Stats, options: HashOp
 
 /** Reads one file once, hashes it and, when saving, stores exactly the bytes that were hashed.
  *  @returns its row   @throws FILE_CHANGED when it changes each time it is read, FILE_UNREADABLE, PATH_MISSING */
-export async function hashFile(path: string, kind: ScannedFile['kind'], options: HashOptions): Promise<StatRow> {
-  if (kind === 'link') return hashLink(path, options)
-  for (let attempt = 0; ; attempt++) {
+async function hashFile(path: string, options: HashOptions): Promise<StatRow> {
+  for (let attempt = 0; attempt < TRIES; attempt++) {
     const row = await tryHashFile(path, options)
     if (row) return row
-    if (attempt === TRIES - 1)
-      throw new MlvError('FILE_CHANGED', `${path} changes while it is being read`, { hint: 'Wait until its writer has finished, then run the command again.' })
   }
+  throw new MlvError('FILE_CHANGED', `${path} changes while it is being read`, {
+    hint: 'Wait until its writer has finished, then run the command again.',
+  })
 }
 
-async function tryHashFile(path: string, options: HashOptions): Promise<StatRow | undefined> {
+/** One try at one file. undefined: it changed meanwhile. A promise where it is large, or a pack must be written first. */
+function tryHashFile(path: string, options: HashOptions): StatRow | undefined | Promise<StatRow | undefined> {
   const { saving } = options
   const now = Date.now()
   const fd = openSync(path, FLAGS)
+  let open = true
   try {
     const before = fstatSync(fd)
     if (!before.isFile()) throw new MlvError('FILE_CHANGED', `${path} is no longer a file`, { hint: 'Run the command again.' })
     const { size } = before
-    const young = before.mtimeMs >= now - 2000
-    let oid: Oid
-    if (size >= (saving?.store.policy.looseFrom ?? scratch.length)) oid = await hashLarge(fd, path, before, options)
-    else {
-      let room: Buffer | undefined
-      if (saving) {
-        for (;;) {
-          const reserved = saving.writer.reserve(size)
-          if (!(reserved instanceof Promise)) {
-            room = reserved
-            break
-          }
-          await reserved
-        }
-      } else {
-        if (scratch.length < size) scratch = Buffer.allocUnsafeSlow(size)
-        room = scratch.subarray(0, size)
-      }
-      if (readFully(fd, room) !== size) return undefined
-      oid = oidOfBytes(room)
-      options.onBytes?.(size)
-      if (young && !sameStats(before, fstatSync(fd))) return undefined
-      if (saving && !saving.writer.has(oid) && !saving.store.has(oid)) saving.writer.keep(oid, size)
+    if (size >= (saving?.store.policy.looseFrom ?? scratch.length)) {
+      open = false
+      return hashLarge(fd, path, before, options)
     }
-    if (size > SINGLE_READ_BYTES && !sameStats(before, fstatSync(fd))) return undefined
+    const room = saving ? saving.writer.reserve(size) : scratch.subarray(0, size)
+    if (room instanceof Promise) return room.then(() => tryHashFile(path, options))
+    if (readFully(fd, room) !== size) return undefined
+    // A file written to in the last seconds may be written to now.
+    if ((size > SINGLE_READ_BYTES || before.mtimeMs >= now - 2000) && !sameStats(before, fstatSync(fd))) return undefined
+    const oid = oidOfBytes(room)
+    options.onBytes?.(size)
+    if (saving && !saving.writer.has(oid) && !saving.store.has(oid)) saving.writer.keep(oid, size)
     return rowOf(before, kindOf(before), oid, size, now)
   } finally {
-    closeSync(fd)
+    if (open) closeSync(fd)
   }
 }
 
@@ -140,11 +149,20 @@ export async function hashFiles(
   each: (file: ScannedFile, row: StatRow) => void,
   options: HashOptions,
 ): Promise<void> {
+  let lastPause = performance.now()
   for (const file of files) {
-    options.signal?.throwIfAborted()
-    const path = file.path === '' ? folder : join(folder, file.path)
+    if (performance.now() - lastPause > PAUSE_EVERY_MS) {
+      // Ctrl-C and the progress line get their turn.
+      await setImmediate()
+      options.signal?.throwIfAborted()
+      lastPause = performance.now()
+    }
+    const path = file.path === '' ? folder : `${folder}/${file.path}`
     try {
-      each(file, await hashFile(path, file.kind, options))
+      // Most files are small: a promise for each would cost more than hashing it.
+      const quick = file.kind === 'link' ? hashLink(path, options) : tryHashFile(path, options)
+      const row = quick instanceof Promise ? await quick : quick
+      each(file, row ?? (await hashFile(path, options)))
     } catch (error) {
       throw fileError(error, 'reading', path)
     }

@@ -1,10 +1,10 @@
 import { join } from 'node:path'
-import { loadFingerprint } from '../base/fingerprint.ts'
 import { hasCode } from '../base/errors.ts'
+import { loadFingerprint } from '../base/fingerprint.ts'
 import { compareUtf8, isWithin, nameOf, parentOf, type RepoPath } from '../base/paths.ts'
 import { ignoreLines } from '../git/gitignore.ts'
-import { diffTrees, editPaths, findPath, reachableObjects } from '../store/tree-walk.ts'
 import type { TreeEntry } from '../store/tree.ts'
+import { diffTrees, editPaths, findPath, reachableObjects } from '../store/tree-walk.ts'
 import { addPaths } from './add.ts'
 import { applyCheckout } from './checkout-apply.ts'
 import { planCheckout } from './checkout-plan.ts'
@@ -13,9 +13,9 @@ import type { ChangeCounts, Entry } from './entry.ts'
 import { loadIgnore } from './ignore.ts'
 import { POINTER_SUFFIX } from './pointer.ts'
 import type { Project } from './project.ts'
+import { openSaving, recordSnapshot } from './saving.ts'
 import { findTracked } from './tracked.ts'
 import { openWorktree, pageReader, type Worktree } from './worktree.ts'
-import { openSaving, recordSnapshot } from './saving.ts'
 
 /** Opens the workspace's data for a pipeline. */
 export async function openWorkspaceData(project: Project): Promise<WorkspaceData> {
@@ -41,7 +41,7 @@ export async function openWorkspaceData(project: Project): Promise<WorkspaceData
         snapshots.push(snapshot)
       }
       await saving.finish()
-      for (const snapshot of snapshots) recordSnapshot(worktree, snapshot, snapshot.entry!)
+      for (const snapshot of snapshots) recordSnapshot(snapshot, snapshot.entry!)
       return saved
     },
     async place(path, entry, options = {}) {
@@ -94,7 +94,8 @@ export async function openWorkspaceData(project: Project): Promise<WorkspaceData
       const folders = new Map<RepoPath, string[]>()
       for (const path of paths) folders.set(parentOf(path), [...(folders.get(parentOf(path)) ?? []), nameOf(path)])
       for (const [folder, names] of folders)
-        if (ignoreLines(join(project.root, folder), names)) written.push((folder === '' ? '.gitignore' : `${folder}/.gitignore`) as RepoPath)
+        if (ignoreLines(join(project.root, folder), names))
+          written.push((folder === '' ? '.gitignore' : `${folder}/.gitignore`) as RepoPath)
       return written
     },
     async close() {
@@ -121,13 +122,16 @@ async function hashVisible(worktree: Worktree, path: RepoPath, also: readonly Re
   }
   for (const tracked of inside) {
     const entry = (await worktree.snapshot(tracked)).entry
-    if (entry) entries.set(path === '' ? tracked : tracked.slice(path.length + 1), { ...entry, name: nameOf(tracked) } as TreeEntry)
+    if (entry)
+      entries.set(path === '' ? tracked : tracked.slice(path.length + 1), { ...entry, name: nameOf(tracked) } as TreeEntry)
   }
   if (entries.size === 0 && !(await worktree.isFolder(path))) return undefined
   await loadFingerprint()
   const pages = new Map<string, Buffer>()
   const sorted = new Map([...entries].sort((a, b) => compareUtf8(a[0], b[0])))
-  const root = await editPaths(undefined, sorted, { read: async (oid) => pages.get(oid)!, sink: (oid, bytes) => void pages.set(oid, bytes) })
+  const root = await editPaths(undefined, sorted, {
+    read: async (oid) => pages.get(oid)!,
+    sink: (oid, bytes) => void pages.set(oid, bytes),
+  })
   return { kind: 'tree', ...root }
 }
-

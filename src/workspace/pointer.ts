@@ -30,12 +30,15 @@ export function dataPathOf(pointer: RepoPath): RepoPath {
 }
 
 /** The text mlv writes when there is nothing but the entry; read without a YAML parser. */
-const PLAIN = /^mlv: 1\nkind: (?:(file|exec)\noid: ([0-9a-f]{64})\nsize: (\d{1,16})|tree\noid: ([0-9a-f]{64})\nsize: (\d{1,16})\nfiles: (\d{1,16}))\n$/
+const PLAIN =
+  /^mlv: 1\nkind: (?:(file|exec)\noid: ([0-9a-f]{64})\nsize: (\d{1,16})|tree\noid: ([0-9a-f]{64})\nsize: (\d{1,16})\nfiles: (\d{1,16}))\n$/
 const MAX_BYTES = 1 << 20
 const KNOWN = ['mlv', 'kind', 'oid', 'size', 'files', 'desc', 'labels', 'remote', 'source', 'meta']
 
 function invalid(path: string, what: string): MlvError {
-  return new MlvError('POINTER_INVALID', `${path}: ${what}`, { hint: `Restore it with "git checkout -- ${path}", or record the data again with "mlv add".` })
+  return new MlvError('POINTER_INVALID', `${path}: ${what}`, {
+    hint: `Restore it with "git checkout -- ${path}", or record the data again with "mlv add".`,
+  })
 }
 
 /** Parses a pointer's text. @param path names it in messages  @throws POINTER_INVALID, POINTER_CONFLICT with line and column */
@@ -59,12 +62,16 @@ export async function parsePointer(text: string, path: string): Promise<Pointer>
   try {
     file = parseYaml(text, path)
   } catch (error) {
-    throw new MlvError('POINTER_INVALID', (error as Error).message, { hint: `Restore it with "git checkout -- ${path}".`, cause: error })
+    throw new MlvError('POINTER_INVALID', (error as Error).message, {
+      hint: `Restore it with "git checkout -- ${path}".`,
+      cause: error,
+    })
   }
   const value = file.value as Record<string, unknown> | null
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalid(path, 'is not a pointer')
   const fail = (key: string, what: string) => invalid(file.at(key), what)
-  if (value.mlv !== 1) throw fail('mlv', value.mlv === undefined ? 'lacks "mlv: 1"' : `has the format ${String(value.mlv)}, which needs a newer mlv`)
+  if (value.mlv !== 1)
+    throw fail('mlv', value.mlv === undefined ? 'lacks "mlv: 1"' : `has the format ${String(value.mlv)}, which needs a newer mlv`)
   const { kind } = value
   if (kind !== 'file' && kind !== 'exec' && kind !== 'tree') throw fail('kind', 'kind is not file, exec or tree')
   // From the source text: YAML would make 1111e22 a number.
@@ -83,7 +90,8 @@ export async function parsePointer(text: string, path: string): Promise<Pointer>
   }
   const map = (key: string) => {
     const item = value[key]
-    if (item === undefined || (typeof item === 'object' && item !== null && !Array.isArray(item))) return item as Record<string, unknown> | undefined
+    if (item === undefined || (typeof item === 'object' && item !== null && !Array.isArray(item)))
+      return item as Record<string, unknown> | undefined
     throw fail(key, `${key} is not a map`)
   }
   const { labels } = value
@@ -108,7 +116,8 @@ export async function formatPointer(pointer: Pointer): Promise<string> {
   let text = `mlv: 1\nkind: ${entry.kind}\noid: ${entry.oid}\nsize: ${entry.size}\n`
   if (entry.kind === 'tree') text += `files: ${entry.files}\n`
   const rest: Record<string, unknown> = {}
-  for (const key of ['desc', 'labels', 'remote', 'source', 'meta'] as const) if (pointer[key] !== undefined) rest[key] = pointer[key]
+  for (const key of ['desc', 'labels', 'remote', 'source', 'meta'] as const)
+    if (pointer[key] !== undefined) rest[key] = pointer[key]
   for (const key of Object.keys(pointer.unknown ?? {}).sort()) rest[key] = pointer.unknown![key]
   if (Object.keys(rest).length === 0) return text
   const { stringify } = await import('yaml')

@@ -25,7 +25,11 @@ function ignoreFileOf(path: RepoPath): RepoPath {
 
 /** Stops tracking paths: a whole tracked path, or entries of a tracked folder. The files stay unless `delete`.
  *  @throws PATH_MISSING for what is not tracked; WORK_UNSAVED when `delete` would lose what no cache has, unless `force` */
-export async function removePaths(project: Project, paths: readonly RepoPath[], options: { delete?: boolean; force?: boolean } = {}): Promise<RemoveResult> {
+export async function removePaths(
+  project: Project,
+  paths: readonly RepoPath[],
+  options: { delete?: boolean; force?: boolean } = {},
+): Promise<RemoveResult> {
   return project.locked(async () => {
     const worktree = openWorktree(project)
     const result: RemoveResult = { removed: [], written: [] }
@@ -51,7 +55,8 @@ export async function removePaths(project: Project, paths: readonly RepoPath[], 
       } else {
         const pointer = (await readPointer(project.root, tracked))!
         const saving = await openSaving(project)
-        if (pointer.entry.kind !== 'tree' || !(await findPath(pointer.entry.oid, below, pageReader(saving.store)))) throw notTracked(path)
+        if (pointer.entry.kind !== 'tree' || !(await findPath(pointer.entry.oid, below, pageReader(saving.store))))
+          throw notTracked(path)
         const entry = await editEntry(pointer.entry, new Map([[below, undefined]]), saving)
         await saving.finish()
         writeFileAtomic(pointerFile, await formatPointer({ ...pointer, entry: entry as typeof pointer.entry }))
@@ -92,14 +97,23 @@ export async function movePath(project: Project, from: RepoPath, to: RepoPath): 
     const found = await findTracked(project.root, from)
     if (!found) throw notTracked(from)
     if (found.below !== '')
-      throw new MlvError('USAGE', `${from} is an entry of ${found.path}, which is tracked as one`, { hint: `Move the file with "mv", then run "mlv add ${quotePath(found.path)}".` })
-    const target = (lstatSync(join(project.root, to), { throwIfNoEntry: false })?.isDirectory() ? `${to}/${nameOf(from)}` : to) as RepoPath
+      throw new MlvError('USAGE', `${from} is an entry of ${found.path}, which is tracked as one`, {
+        hint: `Move the file with "mv", then run "mlv add ${quotePath(found.path)}".`,
+      })
+    const target = (
+      lstatSync(join(project.root, to), { throwIfNoEntry: false })?.isDirectory() ? `${to}/${nameOf(from)}` : to
+    ) as RepoPath
     checkParents(project.root, target)
-    if (isWithin(target, from)) throw new MlvError('PATH_OVERLAP', `${target} lies in ${from}`, { hint: 'Choose a place outside of it.' })
+    if (isWithin(target, from))
+      throw new MlvError('PATH_OVERLAP', `${target} lies in ${from}`, { hint: 'Choose a place outside of it.' })
     const above = await findTracked(project.root, target)
     for (const path of [target, pointerPathOf(target)])
-      if (existsSync(join(project.root, path))) throw new MlvError('PATH_OVERLAP', `${path} is there already`, { hint: 'Choose another name.' })
-    if (above) throw new MlvError('PATH_OVERLAP', `${target} would lie in ${above.path}, which is tracked`, { hint: 'Choose another place.' })
+      if (existsSync(join(project.root, path)))
+        throw new MlvError('PATH_OVERLAP', `${path} is there already`, { hint: 'Choose another name.' })
+    if (above)
+      throw new MlvError('PATH_OVERLAP', `${target} would lie in ${above.path}, which is tracked`, {
+        hint: 'Choose another place.',
+      })
     const worktree = openWorktree(project)
     mkdirSync(join(project.root, parentOf(target)), { recursive: true })
     const moved = existsSync(join(project.root, from))

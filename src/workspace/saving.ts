@@ -1,9 +1,8 @@
-import type { Project } from './project.ts'
 import { type Entry, sameEntry } from './entry.ts'
 import type { Saving } from './hash-files.ts'
+import type { Project } from './project.ts'
 import { scannedFiles } from './scan.ts'
 import type { Snapshot } from './snapshot.ts'
-import type { Worktree } from './worktree.ts'
 
 /** Opens a writer that many paths share: one pack, one index, one flush. */
 export async function openSaving(project: Project): Promise<Saving & { finish(): Promise<void> }> {
@@ -20,7 +19,7 @@ export async function openSaving(project: Project): Promise<Saving & { finish():
 }
 
 /** Notes that `entry` is what mlv recorded at a path: what is gone later was deleted by the user. Rows of what is gone now are forgotten. */
-export function recordSnapshot(worktree: Worktree, snapshot: Snapshot, entry: Entry): void {
+export function recordSnapshot(snapshot: Snapshot, entry: Entry): void {
   const { table, path, scan } = snapshot
   const key = entry.kind === 'tree' ? '' : path
   if (!sameEntry(table.recorded.get(key), entry)) {

@@ -37,10 +37,17 @@ export type Scan =
     }
 
 function unsupported(path: string, what: string): MlvError {
-  return new MlvError('PATH_UNSUPPORTED', `${path} is ${what}`, { hint: 'Only files, folders and symbolic links can be tracked; list it in .mlvignore, or remove it.' })
+  return new MlvError('PATH_UNSUPPORTED', `${path} is ${what}`, {
+    hint: 'Only files, folders and symbolic links can be tracked; list it in .mlvignore, or remove it.',
+  })
 }
 
-function specialKind(item: { isFIFO(): boolean; isSocket(): boolean; isBlockDevice(): boolean; isCharacterDevice(): boolean }): string {
+function specialKind(item: {
+  isFIFO(): boolean
+  isSocket(): boolean
+  isBlockDevice(): boolean
+  isCharacterDevice(): boolean
+}): string {
   return item.isFIFO() ? 'a FIFO' : item.isSocket() ? 'a socket' : 'a device'
 }
 
@@ -58,7 +65,9 @@ function checkName(name: string, path: string): void {
   if (problem)
     throw new MlvError('PATH_INVALID', `${path} has ${problem}`, { hint: 'Rename it, or list it in .mlvignore to leave it out.' })
   if (name.includes('\ufffd') && !isUtf8Name(path))
-    throw new MlvError('PATH_INVALID', `${path} has a name that is not UTF-8`, { hint: 'Rename it, or list its folder in .mlvignore.' })
+    throw new MlvError('PATH_INVALID', `${path} has a name that is not UTF-8`, {
+      hint: 'Rename it, or list its folder in .mlvignore.',
+    })
 }
 
 function isUtf8Name(path: string): boolean {

@@ -32,36 +32,50 @@ function isTargetFile(path: string): boolean {
 /** Reads the targets of the selected revisions: the workspace when no revision is named, or beside unpushed commits.
  *  A broken pointer in an old commit is told and passed over. @throws REVISION_UNKNOWN */
 export async function selectRevisions(project: Project, selection: Selection): Promise<SelectedTarget[]> {
-  const named = selection.allBranches || selection.allTags || selection.allCommits || (selection.revisions?.length ?? 0) > 0 || selection.range !== undefined
+  const named =
+    selection.allBranches ||
+    selection.allTags ||
+    selection.allCommits ||
+    (selection.revisions?.length ?? 0) > 0 ||
+    selection.range !== undefined
   const found: SelectedTarget[] = []
-  if (!named) for (const target of await readTargets(project, await project.revision(undefined))) found.push({ ...target, revision: 'workspace' })
+  if (!named)
+    for (const target of await readTargets(project, await project.revision(undefined)))
+      found.push({ ...target, revision: 'workspace' })
   if (!named && !selection.unpushed) return found
   const git = await project.git()
   const blobs = new Map<string, { path: string; revision: string }>()
   const keep = (path: string, blob: string | undefined, revision: string) => {
-    const inside = project.prefix === '' ? path : path.startsWith(`${project.prefix}/`) ? path.slice(project.prefix.length + 1) : undefined
+    const inside =
+      project.prefix === '' ? path : path.startsWith(`${project.prefix}/`) ? path.slice(project.prefix.length + 1) : undefined
     // One text at two paths means two paths of one object: the object is what counts.
-    if (inside !== undefined && blob !== undefined && isTargetFile(inside) && !blobs.has(blob)) blobs.set(blob, { path: inside, revision })
+    if (inside !== undefined && blob !== undefined && isTargetFile(inside) && !blobs.has(blob))
+      blobs.set(blob, { path: inside, revision })
   }
   const tips: { name: string; commit: string }[] = []
   for (const name of selection.revisions ?? []) tips.push({ name, commit: await resolveCommit(git, name) })
-  if (selection.allBranches) for (const ref of await git.refs('refs/heads/')) tips.push({ name: ref.name.slice(11), commit: ref.commit })
-  if (selection.allTags) for (const ref of await git.refs('refs/tags/')) tips.push({ name: ref.name.slice(10), commit: ref.commit })
+  if (selection.allBranches)
+    for (const ref of await git.refs('refs/heads/')) tips.push({ name: ref.name.slice(11), commit: ref.commit })
+  if (selection.allTags)
+    for (const ref of await git.refs('refs/tags/')) tips.push({ name: ref.name.slice(10), commit: ref.commit })
   for (const { name, commit } of tips) for (const file of await git.list(commit)) keep(file.path, file.blob, name)
   if (selection.allCommits) {
     const refs = [...(await git.refs('refs/heads/')), ...(await git.refs('refs/tags/')), ...(await git.refs('refs/remotes/'))]
     const head = await git.resolve('HEAD')
     const from = [...new Set([...refs.map((ref) => ref.commit), ...(head ? [head] : [])])]
-    for (const commit of await git.logChanges(from)) for (const change of commit.changed) keep(change.path, change.blob, commit.id.slice(0, 8))
+    for (const commit of await git.logChanges(from))
+      for (const change of commit.changed) keep(change.path, change.blob, commit.id.slice(0, 8))
   } else if (selection.range) {
     const { from, not } = selection.range
-    for (const commit of await git.logChanges(from, { not })) for (const change of commit.changed) keep(change.path, change.blob, commit.id.slice(0, 8))
+    for (const commit of await git.logChanges(from, { not }))
+      for (const change of commit.changed) keep(change.path, change.blob, commit.id.slice(0, 8))
   } else if (selection.unpushed && !named) {
     const head = await git.resolve('HEAD')
     if (head) {
       const upstream = await git.resolve('@{upstream}')
       const not = upstream ? [upstream] : (await git.refs('refs/remotes/')).map((ref) => ref.commit)
-      for (const commit of await git.logChanges([head], { not })) for (const change of commit.changed) keep(change.path, change.blob, commit.id.slice(0, 8))
+      for (const commit of await git.logChanges([head], { not }))
+        for (const change of commit.changed) keep(change.path, change.blob, commit.id.slice(0, 8))
     }
   }
   const texts = await git.readBlobs(blobs.keys())
@@ -69,7 +83,8 @@ export async function selectRevisions(project: Project, selection: Selection): P
     const bytes = texts.get(blob)
     if (!bytes) continue
     try {
-      for (const target of await parseTargets(project, path as RepoPath, Buffer.from(bytes).toString('utf8'), revision)) found.push({ ...target, revision })
+      for (const target of await parseTargets(project, path as RepoPath, Buffer.from(bytes).toString('utf8'), revision))
+        found.push({ ...target, revision })
     } catch (error) {
       if (!(error instanceof MlvError)) throw error
       project.surroundings.warn(`${error.message}; passed over`)

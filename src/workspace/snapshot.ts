@@ -53,7 +53,12 @@ function needsSaving(saving: Saving | undefined, oid: StatRow['oid']): boolean {
   return saving !== undefined && !saving.store.has(oid) && !saving.writer.has(oid)
 }
 
-async function snapshotFile(path: RepoPath, scan: Scan & { kind: 'file' }, table: StatTable, options: SnapshotOptions): Promise<Snapshot> {
+async function snapshotFile(
+  path: RepoPath,
+  scan: Scan & { kind: 'file' },
+  table: StatTable,
+  options: SnapshotOptions,
+): Promise<Snapshot> {
   const { file } = scan
   const known = file.oid !== undefined && !needsSaving(options.saving, file.oid)
   if (!known) await hashFiles(join(options.root, path), [file], (_file, row) => keepRow(table, path, file, row), options)
@@ -68,7 +73,12 @@ function keepRow(table: StatTable, key: string, file: ScannedFile, row: StatRow)
   table.dirty = true
 }
 
-async function snapshotFolder(path: RepoPath, scan: Scan & { kind: 'folder' }, table: StatTable, options: SnapshotOptions): Promise<Snapshot> {
+async function snapshotFolder(
+  path: RepoPath,
+  scan: Scan & { kind: 'folder' },
+  table: StatTable,
+  options: SnapshotOptions,
+): Promise<Snapshot> {
   const { saving } = options
   const complete = scan.unknown.length === 0 && scan.count === table.rows.size
   const { computed } = table

@@ -131,7 +131,14 @@ function parseTable(bytes: Buffer, path: RepoPath): StatTable | undefined {
 /** Writes a table; not flushed, because a lost one costs only time. */
 export function writeTable(stateDir: string, path: RepoPath, table: StatTable): void {
   const count = table.rows.size
-  const header: Header = { path, boot: bootId(), written: Date.now(), count, recorded: [...table.recorded], computed: table.computed }
+  const header: Header = {
+    path,
+    boot: bootId(),
+    written: Date.now(),
+    count,
+    recorded: [...table.recorded],
+    computed: table.computed,
+  }
   const head = Buffer.from(JSON.stringify(header))
   const start = 16 + head.length + ((8 - ((16 + head.length) % 8)) % 8)
   const names = Buffer.from([...table.rows.keys()].join('\0'))

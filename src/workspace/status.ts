@@ -42,7 +42,13 @@ export async function readStatus(project: Project, paths: readonly RepoPath[]): 
 async function statusOf(worktree: Worktree, target: Target): Promise<PathStatus> {
   const { path, entry } = target
   const snapshot = await worktree.snapshot(path)
-  const status = (state: PathState, changes: FileChange[] | undefined, uncached: boolean): PathStatus => ({ path, origin: target.origin, state, changes, uncached })
+  const status = (state: PathState, changes: FileChange[] | undefined, uncached: boolean): PathStatus => ({
+    path,
+    origin: target.origin,
+    state,
+    changes,
+    uncached,
+  })
   if (sameEntry(snapshot.entry, entry)) return status('unchanged', [], false)
   const store = await worktree.project.cache('read')
   const uncached = !store.has(entry.oid)
@@ -54,7 +60,8 @@ async function statusOf(worktree: Worktree, target: Target): Promise<PathStatus>
   const moved = recorded !== undefined && !sameEntry(recorded, entry)
   const changes = await changesOf(snapshot, entry, store)
   if (moved && sameEntry(snapshot.entry, recorded)) return status('outdated', changes, uncached)
-  if (!moved && changes && changes.length > 0 && changes.every((change) => change.kind === 'absent')) return status('absent', changes, uncached)
+  if (!moved && changes && changes.length > 0 && changes.every((change) => change.kind === 'absent'))
+    return status('absent', changes, uncached)
   return status(moved ? 'diverged' : 'modified', changes, uncached)
 }
 
@@ -76,9 +83,12 @@ async function changesOf(snapshot: Snapshot, entry: Entry, store: ObjectStore): 
   const name = (changes: FileChange[] | undefined) =>
     changes?.map((change) => {
       const below = change.path.slice(snapshot.path.length + 1)
-      return change.kind === 'deleted' && snapshot.scan.kind === 'folder' && absent(below) ? { ...change, kind: 'absent' as const } : change
+      return change.kind === 'deleted' && snapshot.scan.kind === 'folder' && absent(below)
+        ? { ...change, kind: 'absent' as const }
+        : change
     })
-  if (entry.kind !== 'tree' || snapshot.entry?.kind !== 'tree') return name((await diffEntries(snapshot.path, entry, snapshot.entry, read)).changes)
+  if (entry.kind !== 'tree' || snapshot.entry?.kind !== 'tree')
+    return name((await diffEntries(snapshot.path, entry, snapshot.entry, read)).changes)
   if (snapshot.pages) {
     const { pages } = snapshot
     const diff = await diffEntries(snapshot.path, entry, snapshot.entry, async (oid) => pages.get(oid) ?? read(oid))
@@ -96,7 +106,8 @@ async function changesOf(snapshot: Snapshot, entry: Entry, store: ObjectStore): 
 async function compareFlat(snapshot: Snapshot, entry: Entry, store: ObjectStore): Promise<FileChange[]> {
   const here = new Map<string, Entry>()
   if (snapshot.scan.kind === 'folder')
-    for (const file of scannedFiles(snapshot.scan.folder)) here.set(file.path, { kind: file.kind, oid: file.oid!, size: file.size })
+    for (const file of scannedFiles(snapshot.scan.folder))
+      here.set(file.path, { kind: file.kind, oid: file.oid!, size: file.size })
   const changes: (FileChange & { oid?: string })[] = []
   for await (const { path, entry: old } of walkTree(entry.oid, pageReader(store))) {
     if (old.kind === 'tree') continue
@@ -107,6 +118,7 @@ async function compareFlat(snapshot: Snapshot, entry: Entry, store: ObjectStore)
     if (now) changes.push({ kind: 'modified', path: full, before: old.size, after: now.size })
     else changes.push({ kind: 'deleted', path: full, before: old.size, oid: old.oid })
   }
-  for (const [path, now] of here) changes.push({ kind: 'added', path: insidePath(snapshot.path, path), after: now.size, oid: now.oid })
+  for (const [path, now] of here)
+    changes.push({ kind: 'added', path: insidePath(snapshot.path, path), after: now.size, oid: now.oid })
   return pairRenames(changes)
 }

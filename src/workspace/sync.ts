@@ -48,7 +48,12 @@ function byRemote(wants: Wants[], asked: string | undefined): Map<string | undef
 }
 
 /** Which of the wanted versions lack an object. */
-async function nameMissing(wants: Wants[], lost: Set<Oid>, stores: ObjectStore[], signal?: AbortSignal): Promise<SyncResult['missing']> {
+async function nameMissing(
+  wants: Wants[],
+  lost: Set<Oid>,
+  stores: ObjectStore[],
+  signal?: AbortSignal,
+): Promise<SyncResult['missing']> {
   const missing: SyncResult['missing'] = []
   if (lost.size === 0) return missing
   const said = new Set<string>()
@@ -63,7 +68,12 @@ async function nameMissing(wants: Wants[], lost: Set<Oid>, stores: ObjectStore[]
   return missing
 }
 
-async function transfer(project: Project, wants: Wants[], stores: { from: ObjectStore; to: ObjectStore; remote: string; task: string }, options: SyncOptions): Promise<SyncResult> {
+async function transfer(
+  project: Project,
+  wants: Wants[],
+  stores: { from: ObjectStore; to: ObjectStore; remote: string; task: string },
+  options: SyncOptions,
+): Promise<SyncResult> {
   const { signal, progress } = project.surroundings
   const { from, to } = stores
   const order = from === to ? [from] : [from, to]
@@ -73,7 +83,12 @@ async function transfer(project: Project, wants: Wants[], stores: { from: Object
   const lost = new Set<Oid>([...unreadable.map((page) => page.oid), ...plan.missing.map((item: Wanted) => item.oid)])
   const base = { remote: stores.remote, objects: 0, bytes: 0, written: 0, saved: 0, failed: [] }
   if (options.dryRun)
-    return { ...base, objects: plan.small.length + plan.large.length, bytes: plan.bytes, missing: await nameMissing(wants, lost, order, signal) }
+    return {
+      ...base,
+      objects: plan.small.length + plan.large.length,
+      bytes: plan.bytes,
+      missing: await nameMissing(wants, lost, order, signal),
+    }
   if (plan.small.length + plan.large.length === 0) return { ...base, missing: await nameMissing(wants, lost, order, signal) }
   const task = progress.start(stores.task, plan.bytes)
   try {
@@ -95,7 +110,8 @@ async function transfer(project: Project, wants: Wants[], stores: { from: Object
 /** A corrupt object in the cache must not hide that it is missing. */
 async function setAsideIfCorrupt(stores: { from: ObjectStore }, done: Transferred, oid: Oid): Promise<void> {
   const failed = done.failed.find((item) => item.oid === oid)
-  if (failed?.error instanceof MlvError && failed.error.code === 'OBJECT_CORRUPT' && stores.from.loose) await stores.from.setAside(oid)
+  if (failed?.error instanceof MlvError && failed.error.code === 'OBJECT_CORRUPT' && stores.from.loose)
+    await stores.from.setAside(oid)
 }
 
 function add(results: SyncResult[]): SyncResult {
@@ -142,6 +158,10 @@ export interface PullResult extends SyncResult {
 /** Fetches, then places what the cache has. The caller tells of `missing` and fails at the end. @throws WORK_UNSAVED, and as push */
 export async function pull(project: Project, options: SyncOptions & { force?: boolean } = {}): Promise<PullResult> {
   const fetched = await fetchData(project, options)
-  const checkedOut = await checkout(project, options.paths ?? [], { allowMissing: true, force: options.force, dryRun: options.dryRun })
+  const checkedOut = await checkout(project, options.paths ?? [], {
+    allowMissing: true,
+    force: options.force,
+    dryRun: options.dryRun,
+  })
   return { ...fetched, checkedOut }
 }

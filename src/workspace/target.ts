@@ -20,7 +20,9 @@ const LOCK_FILE = 'mlv.lock' as RepoPath
 /** All targets of a revision, sorted by path. @throws POINTER_INVALID, POINTER_CONFLICT, LOCK_INVALID */
 export async function readTargets(project: Project, revision: Revision): Promise<Target[]> {
   const pointers =
-    revision.commit === undefined ? findPointers(project) : (await revision.list()).filter((path) => path.endsWith(POINTER_SUFFIX))
+    revision.commit === undefined
+      ? findPointers(project)
+      : (await revision.list()).filter((path) => path.endsWith(POINTER_SUFFIX))
   const read = await mapBounded(pointers, 16, async (path): Promise<Target | undefined> => {
     const bytes = await revision.read(path)
     if (!bytes) return undefined
@@ -31,7 +33,8 @@ export async function readTargets(project: Project, revision: Revision): Promise
   const known = new Set(targets.map((target) => target.path))
   const lock = await revision.read(LOCK_FILE)
   if (lock && project.lockOuts)
-    for (const out of await project.lockOuts(Buffer.from(lock).toString('utf8'))) if (!known.has(out.path)) targets.push({ ...out, origin: 'stage' })
+    for (const out of await project.lockOuts(Buffer.from(lock).toString('utf8')))
+      if (!known.has(out.path)) targets.push({ ...out, origin: 'stage' })
   return targets.sort((a, b) => compareUtf8(a.path, b.path))
 }
 
@@ -41,7 +44,9 @@ export function selectTargets(targets: readonly Target[], paths: readonly RepoPa
   const selected: { target: Target; part: string }[] = []
   for (const target of targets) {
     if (paths.some((path) => isWithin(target.path, path))) selected.push({ target, part: '' })
-    else for (const path of paths) if (isWithin(path, target.path)) selected.push({ target, part: path.slice(target.path.length + 1) })
+    else
+      for (const path of paths)
+        if (isWithin(path, target.path)) selected.push({ target, part: path.slice(target.path.length + 1) })
   }
   return selected
 }

@@ -29,7 +29,9 @@ export function checkParents(root: string, path: RepoPath): void {
     const stats = lstatSync(join(root, at), { throwIfNoEntry: false })
     if (!stats || stats.isDirectory()) continue
     const what = stats.isSymbolicLink() ? 'a symbolic link' : 'not a folder'
-    throw new MlvError('PATH_INVALID', `${path} lies below ${at}, which is ${what}`, { hint: 'Name the path by its real folders.' })
+    throw new MlvError('PATH_INVALID', `${path} lies below ${at}, which is ${what}`, {
+      hint: 'Name the path by its real folders.',
+    })
   }
 }
 

@@ -53,7 +53,9 @@ export function openWorktree(project: Project, purpose: 'read' | 'write' = 'writ
       if (!stats || stats.isDirectory()) return undefined
       const row = table.rows.get(path)
       if (isUnchanged(row, stats)) return { kind: kindOf(stats), oid: row.oid, size: row.size }
-      return (await takeSnapshot(path, { root: project.root, cache, ignore: nothingIgnored, store: () => project.cache(purpose) })).entry
+      return (
+        await takeSnapshot(path, { root: project.root, cache, ignore: nothingIgnored, store: () => project.cache(purpose) })
+      ).entry
     },
     isFolder: async (path) => lstatSync(join(project.root, path), { throwIfNoEntry: false })?.isDirectory() ?? false,
     foldsCase: () => existsSync(join(project.root, '.MLV', 'CONFIG')),
@@ -63,7 +65,11 @@ export function openWorktree(project: Project, purpose: 'read' | 'write' = 'writ
 
 /** Files of a pointer's tree that are not in the workspace and that mlv never placed or recorded here: kept, not deleted.
  *  Reads the tree only when the rows cannot answer. @throws OBJECT_MISSING when its pages are in no cache */
-export async function absentFiles(snapshot: Snapshot, pointer: Entry, read: PageReader): Promise<Map<string, Entry & { kind: 'file' | 'exec' | 'link' }>> {
+export async function absentFiles(
+  snapshot: Snapshot,
+  pointer: Entry,
+  read: PageReader,
+): Promise<Map<string, Entry & { kind: 'file' | 'exec' | 'link' }>> {
   const absent = new Map<string, Entry & { kind: 'file' | 'exec' | 'link' }>()
   if (pointer.kind !== 'tree' || snapshot.entry?.oid === pointer.oid) return absent
   const { table, scan } = snapshot

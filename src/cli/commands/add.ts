@@ -15,8 +15,17 @@ interface AddOptions {
 
 async function expandGlobs(project: Project, patterns: readonly string[]): Promise<RepoPath[]> {
   const { default: glob } = await import('fast-glob')
-  const found = await glob(patterns as string[], { cwd: project.surroundings.cwd, onlyFiles: false, dot: false, followSymbolicLinks: false, ignore: ['**/*.mlv', '**/.git/**', '**/.mlv/**'] })
-  if (found.length === 0) throw new MlvError('PATH_MISSING', `Nothing matches ${patterns.join(' ')}`, { hint: 'Quote the pattern so that the shell leaves it alone.' })
+  const found = await glob(patterns as string[], {
+    cwd: project.surroundings.cwd,
+    onlyFiles: false,
+    dot: false,
+    followSymbolicLinks: false,
+    ignore: ['**/*.mlv', '**/.git/**', '**/.mlv/**'],
+  })
+  if (found.length === 0)
+    throw new MlvError('PATH_MISSING', `Nothing matches ${patterns.join(' ')}`, {
+      hint: 'Quote the pattern so that the shell leaves it alone.',
+    })
   const paths = typedPaths(project, found.sort())
   // A folder that matches stands for what it holds.
   return paths.filter((path) => !paths.some((other) => other !== path && path.startsWith(`${other}/`)))
@@ -33,20 +42,30 @@ export const configure: Configure = (command, act) => {
   example(command, 'mlv add data models/base.bin', 'mlv add data/new.jpg', 'mlv add -u')
   command.action(
     act(async (context, typed: string[], options: AddOptions) => {
-      if (typed.length === 0 && !options.update) throw new MlvError('USAGE', 'Name what to add', { hint: 'For example "mlv add data", or "mlv add -u" for all that changed.' })
+      if (typed.length === 0 && !options.update)
+        throw new MlvError('USAGE', 'Name what to add', {
+          hint: 'For example "mlv add data", or "mlv add -u" for all that changed.',
+        })
       const project = await context.project()
-      const [{ addPaths }, { renderAdded }] = await Promise.all([import('../../workspace/add.ts'), import('../render/changes.ts')])
+      const [{ addPaths }, { renderAdded }] = await Promise.all([
+        import('../../workspace/add.ts'),
+        import('../render/changes.ts'),
+      ])
       let paths = options.glob ? await expandGlobs(project, typed) : typedPaths(project, typed)
       if (options.update) {
         const { readStatus } = await import('../../workspace/status.ts')
-        const changed = (await readStatus(project, paths)).filter((status) => status.origin === 'pointer' && (status.state === 'modified' || status.state === 'diverged'))
+        const changed = (await readStatus(project, paths)).filter(
+          (status) => status.origin === 'pointer' && (status.state === 'modified' || status.state === 'diverged'),
+        )
         paths = changed.map((status) => status.path)
       } else {
         const { refuseStageOuts } = await import('../stage-outs.ts')
         await refuseStageOuts(project, paths)
       }
       const result = await addPaths(project, paths, { force: options.force, desc: options.desc, labels: options.label })
-      context.output.answer({ added: result.added, untracked: result.untracked, written: result.written }, () => (context.output.quiet ? '' : renderAdded(result)))
+      context.output.answer({ added: result.added, untracked: result.untracked, written: result.written }, () =>
+        context.output.quiet ? '' : renderAdded(result),
+      )
       await tellWritten(project, context.output, result.written)
     }),
   )

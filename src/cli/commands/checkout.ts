@@ -20,14 +20,19 @@ export const configure: Configure = (command, act) => {
   command.action(
     act(async (context, typed: string[], options: CheckoutOptions) => {
       const project = await context.project()
-      const [{ checkout }, { renderCheckout, renderMissing }] = await Promise.all([import('../../workspace/checkout.ts'), import('../render/changes.ts')])
+      const [{ checkout }, { renderCheckout, renderMissing }] = await Promise.all([
+        import('../../workspace/checkout.ts'),
+        import('../render/changes.ts'),
+      ])
       let result: Awaited<ReturnType<typeof checkout>>
       try {
         result = await checkout(project, typedPaths(project, typed), options)
       } catch (error) {
         const branch = typed.length === 1 && hasCode(error, 'PATH_MISSING') ? typed[0]! : undefined
         if (branch && (await (await project.git()).resolve(branch)))
-          throw new MlvError('USAGE', `"${branch}" is a branch or commit, and "mlv checkout" takes paths`, { hint: `Run "git switch ${branch}", then "mlv checkout".` })
+          throw new MlvError('USAGE', `"${branch}" is a branch or commit, and "mlv checkout" takes paths`, {
+            hint: `Run "git switch ${branch}", then "mlv checkout".`,
+          })
         throw error
       }
       context.output.answer(result, () => {

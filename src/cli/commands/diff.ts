@@ -19,7 +19,10 @@ export const configure: Configure = (command, act) => {
     act(async (context, operands: string[], options: DiffOptions) => {
       const { revisions, paths } = splitAtDashes(command, operands)
       const project = await context.project()
-      const [{ diffRevisions }, { renderDiff }] = await Promise.all([import('../../workspace/diff-revisions.ts'), import('../render/changes.ts')])
+      const [{ diffRevisions }, { renderDiff }] = await Promise.all([
+        import('../../workspace/diff-revisions.ts'),
+        import('../render/changes.ts'),
+      ])
       const pair = await openPair(project, revisions)
       const diffs = await diffRevisions(project, pair, typedPaths(project, paths))
       context.output.answer({ before: pair.labels.before, after: pair.labels.after, paths: diffs }, () => {

@@ -7,10 +7,17 @@ export const configure: Configure = (command, act) => {
   command.action(
     act(async (context, typed: string[], flags: SyncFlags) => {
       const project = await context.project()
-      const [{ fetchData }, { renderSync }] = await Promise.all([import('../../workspace/sync.ts'), import('../render/changes.ts')])
+      const [{ fetchData }, { renderSync }] = await Promise.all([
+        import('../../workspace/sync.ts'),
+        import('../render/changes.ts'),
+      ])
       const result = await fetchData(project, syncOptions(project, typed, flags))
       const words = { done: 'fetched', would: 'would fetch', nothing: `everything is in the cache already` }
-      context.output.answer(answerOf(result), () => (context.output.quiet || (result.objects === 0 && result.missing.length > 0) ? '' : renderSync(result, words, flags.dryRun ?? false)))
+      context.output.answer(answerOf(result), () =>
+        context.output.quiet || (result.objects === 0 && result.missing.length > 0)
+          ? ''
+          : renderSync(result, words, flags.dryRun ?? false),
+      )
       failOnMissing(result, `on ${result.remote}`, 'Push it from a clone that has it: "mlv push --all-commits".')
     }),
   )

@@ -5,7 +5,7 @@ import { typedPaths } from '../typed-paths.ts'
 export const configure: Configure = (command, act) => {
   command
     .argument('<path>', 'a tracked path, or a file or folder in one')
-    .option('--rev <revision>', 'as it was there; the workspace\'s pointer by default')
+    .option('--rev <revision>', "as it was there; the workspace's pointer by default")
     .option('-o, --out <file>', 'where to write it; its own name in the current folder by default')
     .option('-f, --force', 'overwrite what is there')
   example(command, 'mlv get data/train.csv --rev v1.0 -o old.csv')
@@ -18,7 +18,9 @@ export const configure: Configure = (command, act) => {
       const [path] = typedPaths(project, [typed])
       const out = resolve(project.surroundings.cwd, options.out ?? nameOf(path!))
       const result = await getPath(project, { path: path!, revision: options.rev, out, force: options.force ?? false })
-      context.output.answer({ path, out, ...result }, () => (context.output.quiet ? '' : `wrote ${options.out ?? nameOf(path!)}  (${formatBytes(result.bytes)})`))
+      context.output.answer({ path, out, ...result }, () =>
+        context.output.quiet ? '' : `wrote ${options.out ?? nameOf(path!)}  (${formatBytes(result.bytes)})`,
+      )
     }),
   )
 }

@@ -8,7 +8,10 @@ export const configure: Configure = (command, act) => {
   command.action(
     act(async (context, typed: string[], flags: SyncFlags & { force?: boolean }) => {
       const project = await context.project()
-      const [{ pull }, { renderCheckout, renderMissing, renderSync }] = await Promise.all([import('../../workspace/sync.ts'), import('../render/changes.ts')])
+      const [{ pull }, { renderCheckout, renderMissing, renderSync }] = await Promise.all([
+        import('../../workspace/sync.ts'),
+        import('../render/changes.ts'),
+      ])
       const result = await pull(project, { ...syncOptions(project, typed, flags), force: flags.force })
       const words = { done: 'fetched', would: 'would fetch', nothing: '' }
       context.output.answer({ ...(answerOf(result) as object), checkedOut: result.checkedOut }, () => {

@@ -10,8 +10,16 @@ export const configure: Configure = (command, act) => {
       const [{ push }, { renderSync }] = await Promise.all([import('../../workspace/sync.ts'), import('../render/changes.ts')])
       const result = await push(project, syncOptions(project, typed, flags))
       const words = { done: 'sent', would: 'would send', nothing: `everything is on ${result.remote} already` }
-      context.output.answer(answerOf(result), () => (context.output.quiet || (result.objects === 0 && result.missing.length > 0) ? '' : renderSync(result, words, flags.dryRun ?? false)))
-      failOnMissing(result, `in the cache, so it could not be sent`, 'Run "mlv fetch" from a remote that has it, or push from a clone that does.')
+      context.output.answer(answerOf(result), () =>
+        context.output.quiet || (result.objects === 0 && result.missing.length > 0)
+          ? ''
+          : renderSync(result, words, flags.dryRun ?? false),
+      )
+      failOnMissing(
+        result,
+        `in the cache, so it could not be sent`,
+        'Run "mlv fetch" from a remote that has it, or push from a clone that does.',
+      )
     }),
   )
 }

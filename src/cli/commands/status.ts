@@ -11,21 +11,33 @@ export const configure: Configure = (command, act) => {
     act(async (context, typed: string[], options: { remote?: boolean | string; exitCode?: boolean }) => {
       const project = await context.project()
       const paths = typedPaths(project, typed)
-      const [{ readStatus }, { renderStatus, renderMissing }] = await Promise.all([import('../../workspace/status.ts'), import('../render/changes.ts')])
+      const [{ readStatus }, { renderStatus, renderMissing }] = await Promise.all([
+        import('../../workspace/status.ts'),
+        import('../render/changes.ts'),
+      ])
       const statuses = await readStatus(project, paths)
       const stages = await stageStatus(context, paths.length > 0)
       const name = typeof options.remote === 'string' ? options.remote : undefined
-      const unpushed = options.remote ? await (await import('../../workspace/sync.ts')).push(project, { remote: name, paths, dryRun: true }) : undefined
+      const unpushed = options.remote
+        ? await (await import('../../workspace/sync.ts')).push(project, { remote: name, paths, dryRun: true })
+        : undefined
       const changed = statuses.filter((status) => status.state !== 'unchanged')
       const answer = {
         paths: statuses,
         stages: stages.answer,
-        unpushed: unpushed && { remote: unpushed.remote, objects: unpushed.objects, bytes: unpushed.bytes, missing: unpushed.missing },
+        unpushed: unpushed && {
+          remote: unpushed.remote,
+          objects: unpushed.objects,
+          bytes: unpushed.bytes,
+          missing: unpushed.missing,
+        },
       }
       context.output.answer(answer, () => {
         const parts = [renderStatus(statuses), stages.text]
-        if (unpushed && unpushed.objects > 0) parts.push(`not pushed to ${unpushed.remote}: ${unpushed.objects} objects; run "mlv push"`)
-        if (unpushed && unpushed.missing.length > 0) parts.push(`neither here nor on ${unpushed.remote}:\n${renderMissing(unpushed.missing)}`)
+        if (unpushed && unpushed.objects > 0)
+          parts.push(`not pushed to ${unpushed.remote}: ${unpushed.objects} objects; run "mlv push"`)
+        if (unpushed && unpushed.missing.length > 0)
+          parts.push(`neither here nor on ${unpushed.remote}:\n${renderMissing(unpushed.missing)}`)
         const text = parts.filter(Boolean).join('\n')
         if (text !== '') return text
         if (statuses.length === 0 && stages.answer.length === 0) return 'nothing is tracked yet; start with "mlv add PATH"'
@@ -38,7 +50,10 @@ export const configure: Configure = (command, act) => {
 }
 
 /** Which stages would run, and why. */
-async function stageStatus(context: Parameters<Parameters<Parameters<Configure>[1]>[0]>[0], partial: boolean): Promise<{ answer: unknown[]; text: string }> {
+async function stageStatus(
+  context: Parameters<Parameters<Parameters<Configure>[1]>[0]>[0],
+  partial: boolean,
+): Promise<{ answer: unknown[]; text: string }> {
   const project = await context.project()
   const { existsSync } = await import('node:fs')
   if (partial || !existsSync(`${project.root}/mlv.yaml`)) return { answer: [], text: '' }

@@ -20,8 +20,12 @@ export function describeSize(entry: Entry | undefined): string {
 export function renderAdded(result: AddResult): string {
   const lines: string[] = []
   for (const { path, entry, before, changed } of result.added)
-    if (changed) lines.push(`${before ? 'updated' : 'added'}  ${path}  (${describeSize(entry)}${before ? `, was ${describeSize(before)}` : ''})`)
-  if (result.untracked.length > 0) lines.push(`git no longer tracks ${plural(result.untracked.length, 'file')} that mlv tracks now; the files stay`)
+    if (changed)
+      lines.push(
+        `${before ? 'updated' : 'added'}  ${path}  (${describeSize(entry)}${before ? `, was ${describeSize(before)}` : ''})`,
+      )
+  if (result.untracked.length > 0)
+    lines.push(`git no longer tracks ${plural(result.untracked.length, 'file')} that mlv tracks now; the files stay`)
   if (lines.length === 0) lines.push('nothing changed')
   return lines.join('\n')
 }
@@ -65,8 +69,15 @@ export function renderStatus(statuses: readonly PathStatus[]): string {
   const hints = new Set<string>()
   for (const { path, origin, state, changes, uncached } of statuses) {
     if (state === 'unchanged') continue
-    const counts = changes === undefined ? 'its list of files is in no cache' : changes.length === 1 && changes[0]!.path === path ? '' : countChanges(changes)
-    const notes = [counts, uncached ? 'missing from cache' : '', origin === 'stage' ? 'out of a stage' : ''].filter(Boolean).join(', ')
+    const counts =
+      changes === undefined
+        ? 'its list of files is in no cache'
+        : changes.length === 1 && changes[0]!.path === path
+          ? ''
+          : countChanges(changes)
+    const notes = [counts, uncached ? 'missing from cache' : '', origin === 'stage' ? 'out of a stage' : '']
+      .filter(Boolean)
+      .join(', ')
     lines.push(`${state.padEnd(9)}  ${path}${notes ? `  (${notes})` : ''}`)
     if (changes && state !== 'absent') lines.push(...renderFiles(path, changes))
     const hint = HINTS[state]
@@ -81,7 +92,12 @@ export function renderDiff(diffs: readonly EntryDiff[], options: { md: boolean; 
   const lines: string[] = []
   for (const { path, before, after, changes } of changed) {
     const word = !before ? 'added' : !after ? 'deleted' : 'modified'
-    const counts = changes === undefined ? 'files unknown: no list of them here' : changes.length === 1 && changes[0]!.path === path ? '' : countChanges(changes)
+    const counts =
+      changes === undefined
+        ? 'files unknown: no list of them here'
+        : changes.length === 1 && changes[0]!.path === path
+          ? ''
+          : countChanges(changes)
     lines.push(`${word.padEnd(8)}  ${path}  (${describeSize(before)} → ${describeSize(after)})${counts ? `  ${counts}` : ''}`)
     if (changes && !options.stat) lines.push(...renderFiles(path, changes))
   }
@@ -91,23 +107,39 @@ export function renderDiff(diffs: readonly EntryDiff[], options: { md: boolean; 
 function renderDiffMarkdown(diffs: readonly EntryDiff[], stat: boolean): string {
   if (diffs.length === 0) return 'No data changed.'
   const cell = (text: string) => text.replaceAll('|', '\\|').replaceAll('\n', ' ')
-  const rows = diffs.map(({ path, before, after, changes }) => `| ${cell(path)} | ${describeSize(before)} | ${describeSize(after)} | ${changes ? countChanges(changes) : 'unknown'} |`)
+  const rows = diffs.map(
+    ({ path, before, after, changes }) =>
+      `| ${cell(path)} | ${describeSize(before)} | ${describeSize(after)} | ${changes ? countChanges(changes) : 'unknown'} |`,
+  )
   const table = ['| path | before | after | files |', '| --- | --- | --- | --- |', ...rows]
   if (stat) return table.join('\n')
   const files = diffs.flatMap((diff) => diff.changes ?? []).slice(0, 100)
-  return [...table, '', ...files.map((change) => `- ${change.kind} \`${cell(change.from ? `${change.from} → ${change.path}` : change.path)}\``)].join('\n')
+  return [
+    ...table,
+    '',
+    ...files.map((change) => `- ${change.kind} \`${cell(change.from ? `${change.from} → ${change.path}` : change.path)}\``),
+  ].join('\n')
 }
 
 export function renderCheckout(result: CheckoutResult, dryRun: boolean): string {
   const lines = result.paths.map(({ path, placed, removed, missing }) => {
-    const parts = [placed > 0 ? `${plural(placed, 'file')} ${dryRun ? 'to write' : 'written'}` : '', removed > 0 ? `${plural(removed, 'file')} ${dryRun ? 'to remove' : 'removed'}` : '', missing > 0 ? `${plural(missing, 'file')} not in the cache` : '']
+    const parts = [
+      placed > 0 ? `${plural(placed, 'file')} ${dryRun ? 'to write' : 'written'}` : '',
+      removed > 0 ? `${plural(removed, 'file')} ${dryRun ? 'to remove' : 'removed'}` : '',
+      missing > 0 ? `${plural(missing, 'file')} not in the cache` : '',
+    ]
     return `${path}  (${parts.filter(Boolean).join(', ')})`
   })
   return lines.length === 0 && result.missing.length === 0 ? 'everything is checked out' : lines.join('\n')
 }
 
 export function renderMissing(missing: readonly { path: RepoPath; revision?: string; size: number }[]): string {
-  const lines = missing.slice(0, SHOWN).map((item) => `  ${item.path}${item.revision && item.revision !== 'workspace' ? ` of ${item.revision}` : ''}  (${formatBytes(item.size)})`)
+  const lines = missing
+    .slice(0, SHOWN)
+    .map(
+      (item) =>
+        `  ${item.path}${item.revision && item.revision !== 'workspace' ? ` of ${item.revision}` : ''}  (${formatBytes(item.size)})`,
+    )
   if (missing.length > SHOWN) lines.push(`  … and ${formatCount(missing.length - SHOWN)} more`)
   return lines.join('\n')
 }
@@ -116,6 +148,7 @@ export function renderMissing(missing: readonly { path: RepoPath; revision?: str
 export function renderSync(result: SyncResult, words: { done: string; would: string; nothing: string }, dryRun: boolean): string {
   if (result.objects === 0) return words.nothing
   const verb = dryRun ? words.would : words.done
-  const saved = result.saved > 0 ? `; chunks already there saved ${formatBytes(result.saved)} of ${formatBytes(result.bytes)}` : ''
+  const saved =
+    result.saved > 0 ? `; chunks already there saved ${formatBytes(result.saved)} of ${formatBytes(result.bytes)}` : ''
   return `${verb} ${plural(result.objects, 'object')}, ${formatBytes(dryRun ? result.bytes : result.bytes - result.saved)}${saved}`
 }
