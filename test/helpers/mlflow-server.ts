@@ -1,5 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { homedir, tmpdir } from 'node:os'
+import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { findProgram, startServer } from './server-process.ts'
 
@@ -28,29 +27,16 @@ export async function startMlflow(): Promise<MlflowServer | undefined> {
   const found = findMlflow()
   if (!found) return undefined
   if ('uri' in found) return { uri: found.uri, stop: async () => {} }
-  const folder = mkdtempSync(join(tmpdir(), 'mlv-mlflow-'))
-  try {
-    const server = await startServer({
-      program: found.program,
-      args: (port) => [
-        ...['server', '--host', '127.0.0.1', '--port', String(port), '--workers', '1'],
-        ...['--backend-store-uri', `sqlite:///${folder}/mlflow.db`, '--artifacts-destination', join(folder, 'artifacts')],
-      ],
-      env: { MLFLOW_DISABLE_TELEMETRY: 'true', DO_NOT_TRACK: 'true' },
-      cwd: folder,
-      isReady: async (port) => (await fetch(`http://127.0.0.1:${port}/health`)).ok,
-      // The first start migrates the database, slowly on a busy machine.
-      patience: 100,
-    })
-    return {
-      uri: `http://127.0.0.1:${server.port}`,
-      stop: async () => {
-        await server.stop()
-        rmSync(folder, { recursive: true, force: true })
-      },
-    }
-  } catch (error) {
-    rmSync(folder, { recursive: true, force: true })
-    throw error
-  }
+  const server = await startServer({
+    program: found.program,
+    args: (port, folder) => [
+      ...['server', '--host', '127.0.0.1', '--port', String(port), '--workers', '1'],
+      ...['--backend-store-uri', `sqlite:///${folder}/mlflow.db`, '--artifacts-destination', join(folder, 'artifacts')],
+    ],
+    env: { MLFLOW_DISABLE_TELEMETRY: 'true', DO_NOT_TRACK: 'true' },
+    isReady: async (port) => (await fetch(`http://127.0.0.1:${port}/health`)).ok,
+    // The first start migrates the database, slowly on a busy machine.
+    patience: 100,
+  })
+  return { uri: `http://127.0.0.1:${server.port}`, stop: server.stop }
 }

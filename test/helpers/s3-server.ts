@@ -1,5 +1,5 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
-import { homedir, tmpdir } from 'node:os'
+import { mkdirSync } from 'node:fs'
+import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { findProgram, startServer } from './server-process.ts'
 
@@ -30,33 +30,31 @@ export async function startS3(): Promise<S3Server | undefined> {
 }
 
 async function ownServer(program: string): Promise<S3Server> {
-  const folder = mkdtempSync(join(tmpdir(), 'mlv-s3-'))
   const accessKeyId = 'mlvtest'
   const secretAccessKey = 'mlvtestsecret'
-  const remove = () => rmSync(folder, { recursive: true, force: true })
-  try {
-    const server = await startServer({
-      program,
-      args: (port) => ['--port', `127.0.0.1:${port}`, '--access', accessKeyId, '--secret', secretAccessKey, 'posix', folder],
-      cwd: folder,
-      isReady: async (port) => (await fetch(`http://127.0.0.1:${port}/`)).status > 0,
-      patience: 20,
-    })
-    return {
-      ...{ endpoint: `http://127.0.0.1:${server.port}`, accessKeyId, secretAccessKey, region: 'us-east-1' },
-      bucket: async (name) => {
-        // A bucket of the posix backend is a folder.
-        mkdirSync(join(folder, name), { recursive: true })
-        return name
-      },
-      stop: async () => {
-        await server.stop()
-        remove()
-      },
-    }
-  } catch (error) {
-    remove()
-    throw error
+  const server = await startServer({
+    program,
+    args: (port, folder) => [
+      '--port',
+      `127.0.0.1:${port}`,
+      '--access',
+      accessKeyId,
+      '--secret',
+      secretAccessKey,
+      'posix',
+      folder,
+    ],
+    isReady: async (port) => (await fetch(`http://127.0.0.1:${port}/`)).status > 0,
+    patience: 20,
+  })
+  return {
+    ...{ endpoint: `http://127.0.0.1:${server.port}`, accessKeyId, secretAccessKey, region: 'us-east-1' },
+    bucket: async (name) => {
+      // A bucket of the posix backend is a folder.
+      mkdirSync(join(server.folder, name), { recursive: true })
+      return name
+    },
+    stop: server.stop,
   }
 }
 

@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { accessSync, constants } from 'node:fs'
+import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { delimiter, join } from 'node:path'
+import { tmpdir } from 'node:os'
+import { basename, delimiter, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /** @returns the first program of that name in `folders` or on PATH. */
@@ -32,9 +33,8 @@ export async function freePort(): Promise<number> {
 
 export interface ServerCommand {
   program: string
-  args: (port: number) => string[]
+  args: (port: number, folder: string) => string[]
   env?: Record<string, string>
-  cwd: string
   /** throws, or answers false, until the server is ready */
   isReady: (port: number) => Promise<boolean>
   /** seconds until it must be ready */
@@ -43,11 +43,13 @@ export interface ServerCommand {
 
 export interface RunningServer {
   port: number
+  /** where it runs and keeps its data; temporary */
+  folder: string
   stop(): Promise<void>
 }
 
-/** Starts a server on a free port of loopback and waits until it is ready. Another process may take the port in between: a server that ends at once is tried again on another.
- *  It is stopped with all its children by `stop`, and at the latest when this process ends. */
+/** Starts a server in a temporary folder, on a free port of loopback, and waits until it is ready. Another process may take the port in between: a server that ends at once is tried again on another.
+ *  `stop` ends it with all its children and removes the folder, as does the end of this process. */
 export async function startServer(command: ServerCommand): Promise<RunningServer> {
   for (let attempt = 1; ; attempt++) {
     const port = await freePort()
@@ -60,9 +62,10 @@ export async function startServer(command: ServerCommand): Promise<RunningServer
 }
 
 async function startOn(port: number, command: ServerCommand): Promise<RunningServer> {
+  const folder = mkdtempSync(join(tmpdir(), `mlv-test-${basename(command.program)}-`))
   // A process group of its own, so that the workers a server forks end with it.
-  const child = spawn(command.program, command.args(port), {
-    cwd: command.cwd,
+  const child = spawn(command.program, command.args(port, folder), {
+    cwd: folder,
     env: { ...process.env, ...command.env },
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -77,7 +80,10 @@ async function startOn(port: number, command: ServerCommand): Promise<RunningSer
     child.once('error', () => resolve())
     child.once('exit', () => resolve())
   })
-  const endWithUs = () => signalGroup(child, 'SIGKILL')
+  const endWithUs = () => {
+    signalGroup(child, 'SIGKILL')
+    rmSync(folder, { recursive: true, force: true })
+  }
   process.once('exit', endWithUs)
   const stop = async () => {
     process.off('exit', endWithUs)
@@ -85,12 +91,12 @@ async function startOn(port: number, command: ServerCommand): Promise<RunningSer
     const late = setTimeout(() => signalGroup(child, 'SIGKILL'), 3000)
     await ended
     clearTimeout(late)
-    // Workers that outlived their parent.
-    signalGroup(child, 'SIGKILL')
+    // Workers may outlive their parent.
+    endWithUs()
   }
   const deadline = Date.now() + command.patience * 1000
   while (child.exitCode === null && child.signalCode === null && Date.now() < deadline) {
-    if (await command.isReady(port).catch(() => false)) return { port, stop }
+    if (await command.isReady(port).catch(() => false)) return { port, folder, stop }
     await Promise.race([sleep(50), ended])
   }
   await stop()
