@@ -50,6 +50,36 @@ function installPrograms(repo: Repo): Record<string, string | undefined> {
   return { ...repo.env, PATH: `${folder}${delimiter}${repo.env.PATH}`, NO_COLOR: '1' }
 }
 
+/** Commands as the document's code names them, cut before pipes, comments, and what follows a bare `--`. */
+function namedCommands(text: string): { verb: string; sub: string; options: string[] }[] {
+  const code = [...text.matchAll(/^```(?:console)?\n([\s\S]*?)^```$|`([^`\n]+)`/gm)]
+    .map((match) => match[1] ?? match[2]!)
+    .join('\n')
+  return [...code.matchAll(/(?<![\w./-])mlv(?: -C \S+)? ([a-z]+)((?: [^\s|#&]+)*)/g)].map(([, verb, rest]) => {
+    const words = rest!.split(' -- ')[0]!.trim().split(/\s+/)
+    return { verb: verb!, sub: words[0] ?? '', options: words.filter((word) => /^--?[a-zA-Z]/.test(word)) }
+  })
+}
+
+const helps = new Map<string, string>()
+
+/** The help of a command, and of the sub-command where `sub` is one. */
+async function readHelp(verb: string, sub: string): Promise<string> {
+  const asked = async (...words: string[]) => {
+    const name = words.join(' ')
+    if (!helps.has(name)) {
+      const result = await run(process.execPath, [join(ROOT, 'bin', 'mlv.js'), ...words, '--help'], {
+        cwd: ROOT,
+        env: { PATH: process.env.PATH },
+      })
+      helps.set(name, result.exitCode === 0 ? result.stdout : '')
+    }
+    return helps.get(name)!
+  }
+  const help = await asked(verb)
+  return new RegExp(`^  ${sub} .*`, 'm').test(help.split('\nCommands:')[1] ?? '') ? help + (await asked(verb, sub)) : help
+}
+
 describe.each(DOCUMENTS)('%s', (name) => {
   const text = readFileSync(join(ROOT, name), 'utf8')
   const examples = parseExamples(text)
@@ -67,6 +97,17 @@ describe.each(DOCUMENTS)('%s', (name) => {
       expect(result.exitCode, shown).toBe(example.status)
       if (example.expected.length > 0) expect(result.stdout, shown).toMatch(toPattern(example.expected))
     }
+  })
+
+  it('names only commands and options that exist', async () => {
+    const wrong: string[] = []
+    for (const { verb, sub, options } of namedCommands(text)) {
+      const help = await readHelp(verb, sub)
+      if (help === '') wrong.push(`mlv ${verb}`)
+      for (const option of options)
+        if (!new RegExp(`(?<![\\w-])${option}(?![\\w-])`).test(help)) wrong.push(`mlv ${verb} ${sub}: ${option}`)
+    }
+    expect(wrong).toEqual([])
   })
 
   it('links to files that exist', () => {
