@@ -1,0 +1,428 @@
+import { spawn } from 'node:child_process'
+import { rmSync, symlinkSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { expect, it } from 'vitest'
+import { makeRepo, type Repo } from '../helpers/repo.ts'
+
+const BIN = fileURLToPath(new URL('../../bin/mlv.js', import.meta.url))
+
+const PIPELINE = `stages:
+  prepare:
+    cmd: mkdir -p prep && head -2 raw/a.csv > prep/a.csv && cp raw/b.csv prep/b.csv
+    deps: [raw]
+    outs: [prep]
+  train:
+    cmd: cat prep/*.csv params.yaml > model.bin && echo '{"acc":1}' > metrics/m.json
+    deps: [prep]
+    params: [train.lr]
+    outs: [model.bin]
+    metrics: [metrics/m.json]
+  evaluate:
+    cmd: wc -c < model.bin > size.txt
+    deps: [model.bin]
+    outs: [size.txt]
+`
+
+const FILES = {
+  'mlv.yaml': PIPELINE,
+  'params.yaml': 'train:\n  lr: 0.1\n  note: a\n',
+  'raw/a.csv': '1\n2\n3\n',
+  'raw/b.csv': 'b\n',
+}
+
+async function makePipeline(files: Record<string, string> = {}): Promise<Repo> {
+  const repo = await makeRepo({ ...FILES, ...files }, { init: true })
+  await repo.mlv('add', 'raw')
+  return repo
+}
+
+/** The lines of a run without its seconds. */
+function lines(stdout: string): string[] {
+  return stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => line.replace(/ {2}[0-9.]+s$/, ''))
+}
+
+async function repro(repo: Repo, ...args: string[]): Promise<string[]> {
+  const result = await repo.mlv('repro', ...args)
+  expect(result).toMatchObject({ exitCode: 0 })
+  return lines(result.stdout)
+}
+
+const UNCHANGED = ['unchanged   prepare', 'unchanged   train', 'unchanged   evaluate']
+
+it('runs only what changed, and says why', async () => {
+  const repo = await makePipeline()
+  expect(await repro(repo)).toEqual([
+    'running     prepare  (never ran)',
+    'ran         prepare',
+    'running     train  (never ran)',
+    'ran         train',
+    'running     evaluate  (never ran)',
+    'ran         evaluate',
+    'to commit: git add .gitignore metrics/m.json mlv.lock',
+  ])
+  expect(await repro(repo)).toEqual(UNCHANGED)
+  await repo.commit()
+  expect(await repo.git('ls-files', 'model.bin', 'prep', 'metrics')).toBe('metrics/m.json')
+
+  repo.write('params.yaml', 'train:\n  lr: 0.2\n  note: b\n')
+  expect(await repro(repo, '--dry-run')).toEqual([
+    'unchanged   prepare',
+    'would run   train  (params.yaml: train.lr 0.1 → 0.2)',
+    'would run   evaluate  (train will run)',
+  ])
+  expect(await repro(repo)).toEqual([
+    'unchanged   prepare',
+    'running     train  (params.yaml: train.lr 0.1 → 0.2)',
+    'ran         train',
+    'running     evaluate  (model.bin changed)',
+    'ran         evaluate',
+    'to commit: git add metrics/m.json mlv.lock',
+  ])
+})
+
+it('adds data that changed by hand first, and stops where outs come out the same', async () => {
+  const repo = await makePipeline()
+  await repro(repo)
+  repo.write('raw/a.csv', '1\n2\n4\n')
+  repo.write('raw/c.csv', 'c\n')
+  expect(await repro(repo)).toEqual([
+    'added       raw  (changed by hand)',
+    'running     prepare  (raw changed: +1 −0 ~1)',
+    'ran         prepare',
+    'unchanged   train',
+    'unchanged   evaluate',
+    'to commit: git add mlv.lock raw.mlv',
+  ])
+  expect(await repo.mlv('status')).toMatchObject({ exitCode: 0, stdout: expect.not.stringContaining('raw') })
+})
+
+it('names a changed command, a changed variable and a changed script', async () => {
+  const stage = (cmd: string) => `stages:\n  a:\n    cmd: ${cmd}\n    deps: [run.sh]\n    env: [MODE]\n    outs: [out.txt]\n`
+  const repo = await makeRepo({ 'mlv.yaml': stage('sh run.sh > out.txt'), 'run.sh': 'echo 1\n' }, { init: true })
+  const run = async (env: Record<string, string>) => lines((await repo.mlvWith({ env }, 'repro')).stdout)[0]
+  await run({})
+  expect(await run({})).toBe('unchanged   a')
+  expect(await run({ MODE: 'fast' })).toBe('running     a  (env MODE (unset) → fast)')
+  repo.write('run.sh', 'echo 2\n')
+  expect(await run({ MODE: 'fast' })).toBe('running     a  (run.sh changed)')
+  repo.write('mlv.yaml', stage('sh ./run.sh > out.txt'))
+  expect(await run({ MODE: 'fast' })).toBe('running     a  (command changed)')
+})
+
+it('brings deleted outs from the cache instead of running', async () => {
+  const repo = await makePipeline()
+  await repro(repo)
+  const model = repo.read('model.bin')
+  for (const path of ['model.bin', 'prep']) rmSync(repo.path(path), { recursive: true })
+  expect(await repro(repo)).toEqual(['restored    prepare  (prep)', 'restored    train  (model.bin)', 'unchanged   evaluate'])
+  expect(repo.read('model.bin')).toBe(model)
+})
+
+it('keeps earlier outs, metrics and the lock when a command fails, and sets aside what it had written', async () => {
+  const repo = await makePipeline()
+  await repro(repo)
+  await repo.commit()
+  const [model, lock] = [repo.read('model.bin'), repo.read('mlv.lock')]
+  repo.write('mlv.yaml', PIPELINE.replace('cat prep', 'echo half | tee model.bin > metrics/m.json; exit 3; cat prep'))
+  const result = await repo.mlv('repro')
+  expect(result.exitCode).toBe(8)
+  expect(result.stderr).toContain('error: Stage "train" failed: exit status 3 (mlv.yaml:7:10: ')
+  expect(result.stderr).toContain('Its earlier outs are in place. What it had written is in .git/mlv/failed/train.')
+  expect(repo.read('model.bin')).toBe(model)
+  expect(repo.read('metrics/m.json')).toBe('{"acc":1}\n')
+  expect(repo.read('mlv.lock')).toBe(lock)
+  expect(repo.read('.git/mlv/failed/train/model.bin')).toBe('half\n')
+  expect(repo.read('.git/mlv/failed/train/metrics/m.json')).toBe('half\n')
+})
+
+it('goes on with other stages with --keep-going, and tells all in JSON', async () => {
+  const repo = await makeRepo(
+    {
+      'mlv.yaml':
+        'stages:\n  a: {cmd: "echo noise; exit 1", outs: [a]}\n  b: {cmd: x, deps: [a]}\n  c: {cmd: touch c, outs: [c]}\n',
+    },
+    { init: true },
+  )
+  const result = await repo.mlv('repro', '--keep-going', '--json')
+  expect(result.exitCode).toBe(8)
+  expect(JSON.parse(result.stdout)).toMatchObject({
+    stages: [
+      { stage: 'a', outcome: 'failed', error: { code: 'STAGE_FAILED' } },
+      { stage: 'b', outcome: 'skipped', because: 'a' },
+      { stage: 'c', outcome: 'ran', reasons: ['never ran'] },
+    ],
+    written: ['.gitignore', 'mlv.lock'],
+  })
+  expect(result.stderr).toContain('noise')
+})
+
+it.each([
+  ['no such command', 'no-such-program', 'exit status 127', 'The shell did not find the command'],
+  ['a signal', 'kill -SEGV $$', 'ended by SIGSEGV', ''],
+  ['an out that was not written', 'true', 'did not write out.txt (mlv.yaml:4:12)', 'Let the command write it'],
+  ['a timeout', 'sleep 60', 'stopped after its timeout of 0.2 s', ''],
+])('names %s', async (_name, cmd, message, hint) => {
+  const repo = await makeRepo(
+    { 'mlv.yaml': `stages:\n  a:\n    cmd: ${cmd}\n    outs: [out.txt]\n    timeout: 0.2s\n` },
+    { init: true },
+  )
+  const result = await repo.mlv('repro')
+  expect(result).toMatchObject({ exitCode: 8 })
+  expect(result.stderr).toContain(message)
+  expect(result.stderr).toContain(hint)
+  expect(repo.exists('mlv.lock')).toBe(false)
+})
+
+it('tries again as often as the stage says, persist outs in place', async () => {
+  const cmd = 'mkdir -p log; echo x >> log/tries; test $(wc -l < log/tries) = 3 && echo ok > out'
+  const repo = await makeRepo(
+    { 'mlv.yaml': `stages:\n  a:\n    cmd: ${cmd}\n    retry: 2\n    outs: [out, {log: {persist: true}}]\n` },
+    { init: true },
+  )
+  const result = await repo.mlv('repro')
+  expect(result).toMatchObject({ exitCode: 0, stderr: expect.stringContaining('trying again (2 of 2)') })
+  expect(repo.read('log/tries')).toBe('x\nx\nx\n')
+})
+
+const SLOW =
+  'stages:\n  slow:\n    cmd: echo $$ > pid; echo half > out; sleep 60; echo done > out\n    deps: [go]\n    outs: [out]\n'
+
+async function startSlow(repo: Repo): Promise<{ mlv: ReturnType<typeof spawn>; ended: Promise<number | null> }> {
+  const mlv = spawn(process.execPath, [BIN, 'repro'], { cwd: repo.dir, env: repo.env as NodeJS.ProcessEnv, stdio: 'ignore' })
+  const ended = new Promise<number | null>((done) => mlv.once('exit', done))
+  for (let i = 0; i < 400 && !(repo.exists('out') && repo.exists('pid') && repo.read('out') === 'half\n'); i++)
+    await new Promise((done) => setTimeout(done, 25))
+  expect(repo.read('out')).toBe('half\n')
+  return { mlv, ended }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
+
+async function makeSlow(): Promise<Repo> {
+  const repo = await makeRepo(
+    { 'mlv.yaml': SLOW.replace('echo half', 'echo first').replace('sleep 60', 'true'), go: '1' },
+    { init: true },
+  )
+  await repro(repo)
+  await repo.commit()
+  rmSync(repo.path('pid'))
+  repo.write('mlv.yaml', SLOW)
+  return repo
+}
+
+it('leaves all as it was when interrupted', async () => {
+  const repo = await makeSlow()
+  const { mlv, ended } = await startSlow(repo)
+  mlv.kill('SIGINT')
+  expect(await ended).toBe(130)
+  expect(repo.read('out')).toBe('done\n')
+  expect(repo.read('.git/mlv/failed/slow/out')).toBe('half\n')
+  expect(isAlive(Number(repo.read('pid')))).toBe(false)
+  expect(await repo.git('status', '--short', '--', 'mlv.lock')).toBe('')
+})
+
+it('puts earlier outs back after kill -9, once the command has ended', async () => {
+  const repo = await makeSlow()
+  const { mlv, ended } = await startSlow(repo)
+  mlv.kill('SIGKILL')
+  await ended
+  const pid = Number(repo.read('pid'))
+  const refused = await repo.mlv('repro')
+  expect(refused).toMatchObject({ exitCode: 9, stderr: expect.stringContaining(`kill -- -${pid}`) })
+  process.kill(-pid, 'SIGKILL')
+  await repo.git('checkout', '-q', 'mlv.yaml')
+  const again = await repo.mlv('repro')
+  expect(again.stderr).toContain('stage slow was running when mlv was killed; its earlier outs are back')
+  expect(lines(again.stdout)).toEqual(['unchanged   slow'])
+  expect(repo.read('out')).toBe('done\n')
+  expect(repo.read('.git/mlv/failed/slow/out')).toBe('half\n')
+})
+
+it('runs a stage once at a time, and lets stages call mlv', async () => {
+  const repo = await makeRepo(
+    {
+      'mlv.yaml': `stages:\n  a:\n    cmd: node ${BIN} repro a 2> err; node ${BIN} status > status\n    outs: [{status: {git: true}}]\n`,
+    },
+    { init: true },
+  )
+  expect(await repo.mlv('repro')).toMatchObject({ exitCode: 0 })
+  expect(repo.read('err')).toContain('Stage "a" is being run by process')
+})
+
+it('runs a stage again whose deps changed while it ran', async () => {
+  const repo = await makeRepo(
+    { 'mlv.yaml': 'stages:\n  a: {cmd: "cp in out; echo 2 > in", deps: [in], outs: [out]}\n', in: '1\n' },
+    { init: true },
+  )
+  expect((await repro(repo))[1]).toContain('in changed while it ran, so it will run again')
+  expect(JSON.parse(repo.read('mlv.lock')).stages.a.unsure).toBe(true)
+  repo.write('in', '1\n')
+  expect((await repro(repo, '--dry-run'))[0]).toBe('would run   a  (deps changed while it last ran)')
+})
+
+it('replaces no out that is saved nowhere, until accepted or forced', async () => {
+  const repo = await makePipeline()
+  repo.write('model.bin', 'trained by hand\n')
+  expect(await repo.mlv('repro')).toMatchObject({
+    exitCode: 4,
+    stderr: expect.stringContaining('model.bin, which was there before it ever ran'),
+  })
+  expect(repo.exists('prep')).toBe(false)
+  rmSync(repo.path('model.bin'))
+  await repro(repo)
+  repo.write('model.bin', 'better\n')
+  expect(await repo.mlv('repro')).toMatchObject({ exitCode: 4, stderr: expect.stringContaining('mlv accept train') })
+  expect(repo.read('model.bin')).toBe('better\n')
+  expect(lines((await repo.mlv('accept')).stdout)[0]).toBe('accepted   train  (model.bin)')
+  expect((await repro(repo))[2]).toBe('running     evaluate  (model.bin changed)')
+  repo.write('model.bin', 'worse\n')
+  expect(await repo.mlv('repro', '--single-stage', '--force', 'train')).toMatchObject({ exitCode: 0 })
+  expect(repo.read('model.bin')).not.toBe('worse\n')
+})
+
+it('counts what git ignores out of a folder dep, and outs of stages in', async () => {
+  const yaml =
+    'stages:\n  gen: {cmd: "echo $RANDOM > src/gen.txt", outs: [src/gen.txt], deps: [seed]}\n  use: {cmd: cat src/*.txt, deps: [src]}\n'
+  const repo = await makeRepo({ 'mlv.yaml': yaml, 'src/a.txt': 'a', '.gitignore': '*.tmp\n', seed: '1' }, { init: true })
+  await repro(repo)
+  repo.write('src/x.tmp', 'x')
+  expect(await repro(repo)).toEqual(['unchanged   gen', 'unchanged   use'])
+  repo.write('src/b.txt', 'b')
+  expect((await repro(repo, '--dry-run'))[1]).toBe('would run   use  (src changed)')
+  rmSync(repo.path('src/b.txt'))
+  repo.write('mlv.yaml', yaml.replace('$RANDOM', 'else'))
+  expect(await repro(repo)).toContain('running     use  (src changed)')
+})
+
+it('checks in CI without data whether the lock is up to date', async () => {
+  const repo = await makePipeline()
+  await repro(repo)
+  await repo.commit()
+  const clone = await repo.clone()
+  const check = ['repro', '--dry-run', '--allow-missing', '--exit-code']
+  expect(await clone.mlv(...check)).toMatchObject({ exitCode: 0, stdout: `${UNCHANGED.join('\n')}\n` })
+  clone.write('params.yaml', 'train: {lr: 3}\n')
+  expect(await clone.mlv(...check)).toMatchObject({ exitCode: 1, stdout: expect.stringContaining('would run   train') })
+  expect(await clone.mlv('repro', 'train')).toMatchObject({ exitCode: 5, stderr: expect.stringContaining('mlv pull raw') })
+})
+
+it('fetches what is missing with --pull', async () => {
+  const repo = await makePipeline()
+  await repro(repo)
+  await repo.mlv('remote', 'add', 'origin', repo.path('../remote'), '--local')
+  await repo.commit()
+  expect(await repo.mlv('push')).toMatchObject({ exitCode: 0 })
+  const clone = await repo.clone()
+  await clone.mlv('remote', 'add', 'origin', repo.path('../remote'), '--local')
+  expect(await clone.mlv('repro', '--pull')).toMatchObject({
+    exitCode: 0,
+    stdout: expect.stringContaining('restored    train  (model.bin)'),
+  })
+})
+
+it.each([
+  [
+    'a cycle',
+    'stages:\n  a: {cmd: x, deps: [b], outs: [a]}\n  b: {cmd: x, deps: [a], outs: [b]}\n',
+    2,
+    'wait for each other: a → b → a',
+  ],
+  [
+    'two stages with one out',
+    'stages:\n  a: {cmd: x, outs: [o]}\n  b: {cmd: x, outs: [o]}\n',
+    2,
+    'mlv.yaml:3:22: "o" is an out of stage "b" and of stage "a"',
+  ],
+  [
+    'a missing dep',
+    'stages:\n  a: {cmd: x, deps: [none.csv]}\n',
+    2,
+    'mlv.yaml:2:22: stage "a" needs none.csv, which does not exist',
+  ],
+  ['a missing key', 'stages:\n  a: {cmd: x, params: [train.depth]}\n', 2, 'mlv.yaml:2:24: params.yaml has no key "train.depth"'],
+  ['a missing params file', 'stages:\n  a: {cmd: x, params: [{p.toml: [k]}]}\n', 2, 'there is no params file p.toml'],
+  ['an out with a pointer', 'stages:\n  a: {cmd: x, outs: [raw]}\n', 4, '"raw" is an out of stage "a" and tracked by a pointer'],
+  [
+    'an out that git tracks',
+    'stages:\n  a: {cmd: x, outs: [kept.txt]}\n',
+    4,
+    'git tracks "kept.txt", an out that mlv is to store',
+  ],
+  ['an out through a link', 'stages:\n  a: {cmd: x, outs: [link/o]}\n', 2, 'link/o lies below link, which is a symbolic link'],
+  ['no stages at all', 'stages: [a]\n', 2, 'mlv.yaml:1:9: stages is a list, not a mapping'],
+])('refuses %s and changes nothing', async (_name, yaml, exitCode, message) => {
+  const repo = await makePipeline({ 'kept.txt': 'kept' })
+  await repo.git('add', 'kept.txt')
+  await repo.git('commit', '-q', '-m', 'Keep')
+  symlinkSync('/tmp', repo.path('link'))
+  repo.write('mlv.yaml', yaml)
+  const result = await repo.mlv('repro')
+  expect(result.stderr).toContain(message)
+  expect(result.exitCode).toBe(exitCode)
+  expect(repo.exists('mlv.lock')).toBe(false)
+  expect(repo.read('kept.txt')).toBe('kept')
+})
+
+it('reads the lock with merge markers as an error that names the way out', async () => {
+  const repo = await makePipeline({ 'mlv.lock': '{\n<<<<<<< ours\n' })
+  const result = await repo.mlv('repro')
+  expect(result).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('mlv.lock:2:1: merge markers') })
+  expect(result.stderr).toContain('git checkout --ours mlv.lock')
+})
+
+it('drops stages that are gone from the lock when it writes all of it', async () => {
+  const repo = await makeRepo({ 'mlv.yaml': 'stages:\n  a: {cmd: "true"}\n  b: {cmd: "true"}\n' }, { init: true })
+  await repro(repo)
+  repo.write('mlv.yaml', 'stages:\n  b: {cmd: "true"}\n  c: {cmd: "true"}\n')
+  await repro(repo)
+  expect(Object.keys(JSON.parse(repo.read('mlv.lock')).stages)).toEqual(['b', 'c'])
+})
+
+it('reads no file again when nothing changed', async () => {
+  const repo = await makePipeline()
+  await repro(repo)
+  // A row as young as its file is not trusted: the next run settles it.
+  await new Promise((done) => setTimeout(done, 100))
+  await repro(repo)
+  const files = ['raw/a.csv', 'raw/b.csv', 'prep/a.csv', 'model.bin', 'size.txt']
+  const opened = await openedFiles(repo, 'repro')
+  expect(opened).toContain('mlv.lock')
+  expect(opened.filter((path) => files.includes(path))).toEqual([])
+})
+
+/** Names relative to the repo of what a command opens, as the system says. */
+async function openedFiles(repo: Repo, ...args: string[]): Promise<string[]> {
+  const hook = repo.path('.git/opened.mjs')
+  repo.write(
+    '.git/opened.mjs',
+    `import fs from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
+import { relative } from 'node:path'
+const opened = []
+for (const name of ['openSync', 'readFileSync', 'createReadStream', 'open']) {
+  const real = fs[name]
+  fs[name] = (path, ...rest) => { opened.push(String(path)); return real(path, ...rest) }
+}
+const open = fs.promises.open
+fs.promises.open = (path, ...rest) => { opened.push(String(path)); return open(path, ...rest) }
+const readFile = fs.promises.readFile
+fs.promises.readFile = (path, ...rest) => { opened.push(String(path)); return readFile(path, ...rest) }
+syncBuiltinESMExports()
+const write = fs.writeFileSync
+process.on('exit', () => write(process.env.OPENED, JSON.stringify(opened.map((path) => relative(process.cwd(), path)))))
+`,
+  )
+  const list = repo.path('.git/opened.json')
+  await repo.mlvWith({ env: { NODE_OPTIONS: `--import=file://${hook}`, OPENED: list } }, ...args)
+  return JSON.parse(repo.read('.git/opened.json')) as string[]
+}
