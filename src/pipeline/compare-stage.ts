@@ -1,4 +1,3 @@
-import type { RepoPath } from '../base/paths.ts'
 import { flatten, formatKey, parseKey, type Value } from '../measure/values.ts'
 import type { WorkspaceData } from '../workspace/data.ts'
 import { sameEntry } from '../workspace/entry.ts'
@@ -98,10 +97,4 @@ export async function compareStage(
   reasons.push(...outReasons(stage, locked))
   if (locked.unsure) reasons.push({ kind: 'unsure' })
   return reasons
-}
-
-/** The paths a stage's lock names as outs that mlv.yaml no longer does. */
-export function formerOuts(stage: Stage, locked: LockedStage | undefined): RepoPath[] {
-  const now = new Set(stage.outs.map((out) => out.path))
-  return (locked?.outs ?? []).map((out) => out.path).filter((path) => !now.has(path))
 }

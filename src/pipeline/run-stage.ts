@@ -80,17 +80,17 @@ export interface StageRun {
   changed: RepoPath[]
 }
 
-/** How a folder below .git is named to the user, who types it from the project's root. */
-function shownFolder(root: string, folder: string): string {
-  const inside = relative(root, folder)
+/** How a folder below .git is named to the user, who types it where the command was typed. */
+function shownFolder(cwd: string, folder: string): string {
+  const inside = relative(cwd, folder)
   return quotePath(inside.startsWith('../../') ? folder : inside)
 }
 
-function withFailed(error: unknown, root: string, failed: string | undefined, hadOuts: boolean): unknown {
+function withFailed(error: unknown, cwd: string, failed: string | undefined, hadOuts: boolean): unknown {
   if (!(error instanceof MlvError)) return error
   const sentences = [error.hint?.trim()]
   if (hadOuts) sentences.push('Its earlier outs are in place.')
-  if (failed) sentences.push(`What it had written is in ${shownFolder(root, failed)}.`)
+  if (failed) sentences.push(`What it had written is in ${shownFolder(cwd, failed)}.`)
   const hint = sentences.filter(Boolean).join(' ')
   return new MlvError(error.code, error.message, { hint: hint || 'Its output above says why.', cause: error.cause })
 }
@@ -115,7 +115,7 @@ export async function runStage(stage: Stage, inputs: StageInputs, scene: Scene &
   } catch (error) {
     const failed = aside.putBack()
     scene.observer.forget()
-    throw withFailed(error, project.root, failed, aside.hadOuts)
+    throw withFailed(error, project.surroundings.cwd, failed, aside.hadOuts)
   }
 }
 
