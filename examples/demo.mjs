@@ -82,7 +82,7 @@ function finish() {
   mlv diff main                       # which files changed, with sizes
   mlv hooks install                   # from now on "git switch main" brings the data along
   mlv repro --force train             # run a stage again whatever has changed
-${trackingUri ? '' : '  MLFLOW_TRACKING_URI=http://127.0.0.1:5000 npm run demo    # the same with a running MLflow server\n'}
+${trackingUri ? '' : '\nWith a running MLflow server, the export is real: MLFLOW_TRACKING_URI=http://127.0.0.1:5000 npm run demo\n'}
 Remove it with: rm -rf ${quote(folder)}`)
 }
 

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test } from 'vitest'
+import { findMlflow, startMlflow } from '../helpers/mlflow-server.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
@@ -63,6 +64,23 @@ test('the demo runs to its end, reruns only what changed, and removes its folder
   expect(stdout).not.toContain('\u001b')
   expect(left).toEqual([])
 })
+
+test.skipIf(!findMlflow())(
+  'the demo exports to the MLflow server that MLFLOW_TRACKING_URI names',
+  { timeout: 240_000 },
+  async () => {
+    const server = (await startMlflow())!
+    onTestFinished(() => server.stop())
+    const { status, stdout } = await demo({ CI: 'true', MLFLOW_TRACKING_URI: server.uri })
+    expect(status).toBe(0)
+    expect(outputOf(stdout, `mlv mlflow export --all-branches --tracking-uri ${server.uri}`)).toMatch(/2 created/)
+    const search = JSON.stringify({ filter: "name = 'penguins'", max_results: 10 })
+    const found = await fetch(`${server.uri}/api/2.0/mlflow/experiments/search`, {
+      ...{ method: 'POST', body: search, headers: { 'content-type': 'application/json' } },
+    })
+    expect(await found.json()).toMatchObject({ experiments: [{ name: 'penguins' }] })
+  },
+)
 
 test('the demo stops at the first command that fails, with its status, and says what it leaves', {
   timeout: 180_000,
