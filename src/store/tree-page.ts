@@ -34,6 +34,8 @@ function escapeName(name: string): string {
 }
 
 function unescapeName(text: string, fail: (what: string) => never): string {
+  // Escaped alone, or two texts would make one name.
+  if (text.includes('\t')) return fail(`an unescaped tab in "${text}"`)
   if (!text.includes('\\')) return text
   return text.replace(/\\(.?)/gs, (_all, char: string) => {
     if (char === '\\') return '\\'
@@ -92,6 +94,8 @@ export function parsePage(bytes: Uint8Array, oid: Oid): TreePage {
   if (lines.length > 1025) fail('more than 1,024 entries')
   const entries: (TreeEntry | PageRef)[] = []
   let last: string | undefined
+  let allBytes = 0
+  let allFiles = 0
   for (let i = 1; i < lines.length; i++) {
     const match = LINE.exec(lines[i]!)
     if (!match) return fail(`a malformed line ${i + 1}`)
@@ -108,7 +112,11 @@ export function parsePage(bytes: Uint8Array, oid: Oid): TreePage {
     const files = Number(filesText)
     if (files > Number.MAX_SAFE_INTEGER) fail(`a malformed line ${i + 1}`)
     entries.push((counted ? { name, kind, oid: id, size, files } : { name, kind, oid: id, size }) as TreeEntry | PageRef)
+    if (kind !== 'link') allBytes += size
+    allFiles += counted ? files : 1
+    if (allBytes > Number.MAX_SAFE_INTEGER || allFiles > Number.MAX_SAFE_INTEGER) return fail('totals beyond 2^53')
   }
-  if (level > 0 && entries.length < 2) fail('fewer than two pages below a branch')
+  // The last branch page of a level may have a single page below it.
+  if (level > 0 && entries.length === 0) fail('no page below a branch')
   return { level, entries } as TreePage
 }

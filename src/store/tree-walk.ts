@@ -13,6 +13,7 @@ import {
   type TreeRoot,
   writeTree,
 } from './tree.ts'
+import type { Totals } from './tree-page.ts'
 
 /** An entry with its path below the root that was walked. */
 export interface PathEntry {
@@ -21,38 +22,41 @@ export interface PathEntry {
 }
 
 /** Every entry below a tree, each directory before what it holds, in the order of paths' names. @throws TREE_INVALID, OBJECT_MISSING */
-export async function* walkTree(root: Oid, read: PageReader, folder = ''): AsyncGenerator<PathEntry> {
-  for (const entry of await readTree(root, read)) {
+export async function* walkTree(root: Oid, read: PageReader, folder = '', expected?: Totals): AsyncGenerator<PathEntry> {
+  for (const entry of await readTree(root, read, expected)) {
     const path = joinPath(folder, entry.name)
     yield { path, entry }
-    if (entry.kind === 'tree') yield* walkTree(entry.oid, read, path)
+    if (entry.kind === 'tree') yield* walkTree(entry.oid, read, path, entry)
   }
 }
 
-/** Every object a tree needs, pages included; each oid once. `seen` carries over between trees, so that shared sub-trees are read once. */
+/** Every object a tree needs, pages included; each oid once as a page and once as a file. `seen` carries over between trees, so that shared
+ *  sub-trees are read once. */
 export async function* reachableObjects(
   root: Oid,
   read: PageReader,
-  seen: Set<Oid>,
+  seen: Set<string>,
+  expected?: Totals,
 ): AsyncGenerator<{ oid: Oid; size: number | undefined; page: boolean }> {
-  if (seen.has(root)) return
-  seen.add(root)
-  yield { oid: root, size: undefined, page: true }
-  const row = await readLeafRow(root, undefined, read)
-  for (const oid of row.branches) {
-    if (seen.has(oid)) continue
-    seen.add(oid)
-    yield { oid, size: undefined, page: true }
+  // A file may hold the text of a page: having seen it as a file says nothing about the tree.
+  const isNewPage = (oid: Oid): boolean => {
+    const key = `page ${oid}`
+    if (seen.has(key)) return false
+    seen.add(key)
+    return true
   }
+  if (!isNewPage(root)) return
+  yield { oid: root, size: undefined, page: true }
+  const row = await readLeafRow(root, expected, read)
+  for (const oid of row.branches) if (isNewPage(oid)) yield { oid, size: undefined, page: true }
   for (let i = 0; i < row.leaves.length; i++) {
     const leaf = row.leaves[i]!
     if (leaf.oid !== root) {
-      if (seen.has(leaf.oid)) continue
-      seen.add(leaf.oid)
+      if (!isNewPage(leaf.oid)) continue
       yield { oid: leaf.oid, size: undefined, page: true }
     }
     for (const entry of await readLeaf(row, i, read)) {
-      if (entry.kind === 'tree') yield* reachableObjects(entry.oid, read, seen)
+      if (entry.kind === 'tree') yield* reachableObjects(entry.oid, read, seen, entry)
       else if (!seen.has(entry.oid)) {
         seen.add(entry.oid)
         yield { oid: entry.oid, size: entry.size, page: false }
@@ -63,15 +67,13 @@ export async function* reachableObjects(
 
 /** Finds what lies at `path` below a tree. */
 export async function findPath(root: Oid, path: string, read: PageReader): Promise<TreeEntry | undefined> {
-  let oid = root
-  const names = path.split('/')
-  for (let i = 0; i < names.length; i++) {
-    const entry = await findEntry(oid, names[i]!, read)
-    if (!entry || i === names.length - 1) return entry
-    if (entry.kind !== 'tree') return undefined
-    oid = entry.oid
+  let entry: TreeEntry | undefined
+  for (const name of path.split('/')) {
+    if (entry && entry.kind !== 'tree') return undefined
+    entry = await findEntry(entry?.oid ?? root, name, read, entry)
+    if (!entry) return undefined
   }
-  return undefined
+  return entry
 }
 
 interface ChangeFolder {
@@ -141,7 +143,7 @@ async function unsharedEntries(row: LeafRow, shared: Set<Oid>, read: PageReader)
   return entries
 }
 
-/** Files and links that differ between two trees (undefined: nothing there), reading only pages that differ. Folders themselves are listed
+/** Files and links that differ between two trees (undefined: nothing there), reading only leaves that differ. Folders themselves are listed
  *  only where a folder that holds nothing came or went. @throws TREE_INVALID, OBJECT_MISSING */
 export async function* diffTrees(
   before: Oid | undefined,
@@ -149,12 +151,28 @@ export async function* diffTrees(
   read: PageReader,
   folder = '',
 ): AsyncGenerator<TreeChange> {
-  if (before === after) return
-  const none: LeafRow = { leaves: [], branches: [], rootEntries: undefined }
-  const [a, b] = await Promise.all([before, after].map((oid) => (oid === undefined ? none : readLeafRow(oid, undefined, read))))
-  const inA = new Set(a!.leaves.map((leaf) => leaf.oid))
-  const shared = new Set(b!.leaves.map((leaf) => leaf.oid).filter((oid) => inA.has(oid)))
-  const [olds, news] = await Promise.all([unsharedEntries(a!, shared, read), unsharedEntries(b!, shared, read)])
+  yield* diffFolders(
+    before === undefined ? undefined : { oid: before },
+    after === undefined ? undefined : { oid: after },
+    read,
+    folder,
+  )
+}
+
+/** One side of a comparison, with its totals where something refers to it. */
+type Side = { oid: Oid } | (TreeEntry & { kind: 'tree' }) | undefined
+
+function readSide(side: Side, read: PageReader): Promise<LeafRow> {
+  if (!side) return Promise.resolve({ leaves: [], branches: [], rootEntries: undefined })
+  return readLeafRow(side.oid, 'kind' in side ? side : undefined, read)
+}
+
+async function* diffFolders(before: Side, after: Side, read: PageReader, folder: string): AsyncGenerator<TreeChange> {
+  if (before?.oid === after?.oid) return
+  const [a, b] = await Promise.all([readSide(before, read), readSide(after, read)])
+  const inA = new Set(a.leaves.map((leaf) => leaf.oid))
+  const shared = new Set(b.leaves.map((leaf) => leaf.oid).filter((oid) => inA.has(oid)))
+  const [olds, news] = await Promise.all([unsharedEntries(a, shared, read), unsharedEntries(b, shared, read)])
   let i = 0
   let j = 0
   while (i < olds.length || j < news.length) {
@@ -170,7 +188,7 @@ export async function* diffTrees(
     if (oldFile || newFile) yield { path, before: oldFile, after: newFile }
     if (oldTree || newTree) {
       let any = false
-      for await (const change of diffTrees(oldTree?.oid, newTree?.oid, read, path)) {
+      for await (const change of diffFolders(oldTree, newTree, read, path)) {
         any = true
         yield change
       }

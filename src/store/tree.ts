@@ -1,3 +1,4 @@
+import { mapBounded } from '../base/concurrency.ts'
 import { MlvError } from '../base/errors.ts'
 import { xxh64 } from '../base/fingerprint.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
@@ -16,6 +17,8 @@ export type PageSink = (oid: Oid, bytes: Buffer) => void
 export type PageReader = (oid: Oid) => Promise<Uint8Array>
 
 const MAX_ENTRIES = 1024
+/** Pages on their way at once. */
+const READS = 16
 
 /** Whether a page ends after the entry of this name: 1 in 128 by the name's hash, seeded by level so that levels cut independently. */
 function endsPage(name: string, level: number): boolean {
@@ -83,6 +86,16 @@ async function openPage(ref: PageRef, level: number, end: string | undefined, re
   return page
 }
 
+/** Reads a directory's root page. */
+async function openRoot(root: Oid, expected: Totals | undefined, read: PageReader) {
+  const page = parsePage(await read(root), root)
+  const totals = totalsOf(page.entries)
+  if (expected && (totals.size !== expected.size || totals.files !== expected.files))
+    throw mismatch(root, 'does not add up to what refers to it')
+  if (page.level > 0 && page.entries.length < 2) throw mismatch(root, 'is a root with a single page below it')
+  return page
+}
+
 export interface LeafRow {
   /** leaf pages in order; one for a small directory */
   leaves: PageRef[]
@@ -94,19 +107,18 @@ export interface LeafRow {
 
 /** Reads a directory down to its row of leaf pages, without the leaves. @throws TREE_INVALID, OBJECT_MISSING */
 export async function readLeafRow(root: Oid, expected: Totals | undefined, read: PageReader): Promise<LeafRow> {
-  const page = parsePage(await read(root), root)
-  const totals = totalsOf(page.entries)
-  if (expected && (totals.size !== expected.size || totals.files !== expected.files))
-    throw mismatch(root, 'does not add up to what refers to it')
+  const page = await openRoot(root, expected, read)
   if (page.level === 0) {
     const entries = page.entries as TreeEntry[]
-    return { leaves: [{ name: entries[0]?.name ?? '', kind: 'page', oid: root, ...totals }], branches: [], rootEntries: entries }
+    const only: PageRef = { name: entries[0]?.name ?? '', kind: 'page', oid: root, ...totalsOf(entries) }
+    return { leaves: [only], branches: [], rootEntries: entries }
   }
   let row = page.entries as PageRef[]
   const branches: Oid[] = []
   for (let level = page.level - 1; level > 0; level--) {
     branches.push(...row.map((ref) => ref.oid))
-    const pages = await Promise.all(row.map((ref, i) => openPage(ref, level, row[i + 1]?.name, read)))
+    const above = row
+    const pages = await mapBounded(above, READS, (ref, i) => openPage(ref, level, above[i + 1]?.name, read))
     row = pages.flatMap((below) => below.entries as PageRef[])
   }
   return { leaves: row, branches, rootEntries: undefined }
@@ -121,7 +133,7 @@ export async function readLeaf(row: LeafRow, index: number, read: PageReader): P
 /** Reads one directory's entries, in order. @throws TREE_INVALID, OBJECT_MISSING */
 export async function readTree(root: Oid, read: PageReader, expected?: Totals): Promise<TreeEntry[]> {
   const row = await readLeafRow(root, expected, read)
-  const leaves = await Promise.all(row.leaves.map((_, index) => readLeaf(row, index, read)))
+  const leaves = await mapBounded(row.leaves, READS, (_, index) => readLeaf(row, index, read))
   return leaves.length === 1 ? leaves[0]! : leaves.flat()
 }
 
@@ -137,13 +149,15 @@ function leafOf(leaves: PageRef[], name: string): number {
   return low
 }
 
-/** Finds one name in a directory, reading one page per level. */
-export async function findEntry(root: Oid, name: string, read: PageReader): Promise<TreeEntry | undefined> {
-  let page = parsePage(await read(root), root)
+/** Finds one name in a directory, reading one page per level. @throws TREE_INVALID, OBJECT_MISSING */
+export async function findEntry(root: Oid, name: string, read: PageReader, expected?: Totals): Promise<TreeEntry | undefined> {
+  let page = await openRoot(root, expected, read)
+  let end: string | undefined
   while (page.level > 0) {
     const refs = page.entries as PageRef[]
     const at = leafOf(refs, name)
-    page = await openPage(refs[at]!, page.level - 1, refs[at + 1]?.name, read)
+    end = refs[at + 1]?.name ?? end
+    page = await openPage(refs[at]!, page.level - 1, end, read)
   }
   return (page.entries as TreeEntry[]).find((entry) => entry.name === name)
 }
