@@ -1,7 +1,7 @@
 import { lstatSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
 import { writeFilesAtomic } from '../base/atomic.ts'
-import { MlvError } from '../base/errors.ts'
+import { hasCode, MlvError } from '../base/errors.ts'
 import { isWithin, nameOf, parentOf, quotePath, type RepoPath } from '../base/paths.ts'
 import { ignoreLines } from '../git/gitignore.ts'
 import type { ObjectStore } from '../store/object-store.ts'
@@ -9,12 +9,13 @@ import type { TreeEntry } from '../store/tree.ts'
 import { editEntry } from './edit-entry.ts'
 import { type Entry, sameEntry } from './entry.ts'
 import type { Saving } from './hash-files.ts'
-import { formatPointer, type Pointer, pointerPathOf, readPointer } from './pointer.ts'
+import { dataPathOf, formatPointer, POINTER_SUFFIX, type Pointer, pointerPathOf, readPointer } from './pointer.ts'
 import { openSaving, recordSnapshot } from './saving.ts'
 import { scannedFiles } from './scan.ts'
 import type { Snapshot } from './snapshot.ts'
+import type { StatCache } from './stat-cache.ts'
 import { checkParents, findTracked, type Tracked } from './tracked.ts'
-import { absentFiles, insidePath, openWorktree, pageReader, type Worktree } from './worktree.ts'
+import { absentFiles, insidePath, noteEntry, openWorktree, pageReader, recordedEntry, type Worktree } from './worktree.ts'
 
 export interface AddOptions {
   /** record what is here even where the pointer has moved on */
@@ -41,7 +42,7 @@ export interface AddResult {
 }
 
 /** Refuses what cannot be tracked, before anything is read. @throws PATH_INVALID, PATH_MISSING, PATH_UNSUPPORTED, PATH_OVERLAP */
-async function checkPath(worktree: Worktree, path: RepoPath, tracked: readonly RepoPath[]): Promise<Tracked | undefined> {
+async function checkPath(worktree: Worktree, path: RepoPath): Promise<Tracked | undefined> {
   const { root } = worktree.project
   if (path === '')
     throw new MlvError('PATH_INVALID', 'The project itself cannot be tracked', {
@@ -66,12 +67,26 @@ async function checkPath(worktree: Worktree, path: RepoPath, tracked: readonly R
     throw new MlvError('PATH_UNSUPPORTED', `${path} is neither a file nor a folder`, {
       hint: 'Only files, folders and symbolic links can be tracked.',
     })
-  const below = tracked.find((other) => other !== path && isWithin(other, path))
-  if (below && !covering)
-    throw new MlvError('PATH_OVERLAP', `${path} holds ${below}, which is tracked already`, {
-      hint: `Run "mlv remove ${quotePath(below)}" first to track both as one, or add the other parts of ${path} one by one.`,
-    })
   return covering
+}
+
+/** Pointers inside a folder that is to be tracked as one would name the same files twice. @throws PATH_OVERLAP */
+async function refuseInnerPointers(worktree: Worktree, snapshot: Snapshot): Promise<void> {
+  if (snapshot.scan.kind !== 'folder') return
+  for (const file of scannedFiles(snapshot.scan.folder)) {
+    if (!file.name.endsWith(POINTER_SUFFIX)) continue
+    const below = insidePath(snapshot.path, dataPathOf(file.path as RepoPath))
+    try {
+      if (!(await readPointer(worktree.project.root, below))) continue
+    } catch (error) {
+      // Plain data that happens to be called so.
+      if (hasCode(error, 'POINTER_INVALID')) continue
+      throw error
+    }
+    throw new MlvError('PATH_OVERLAP', `${snapshot.path} holds ${below}, which is tracked already`, {
+      hint: `Run "mlv remove ${quotePath(below)}" first to track both as one, or add the other parts of ${snapshot.path} one by one.`,
+    })
+  }
 }
 
 /** A name for a pointer, or an error where an entry cannot be one. */
@@ -82,8 +97,9 @@ function pointerEntry(path: RepoPath, entry: Entry): Pointer['entry'] {
 }
 
 /** @throws WORKSPACE_OUTDATED when the pointer has moved since mlv last placed the path here */
-function refuseOutdated(snapshot: Snapshot, pointer: Pointer | undefined, path: RepoPath): void {
-  const recorded = snapshot.table.recorded.get(snapshot.scan.kind === 'folder' ? '' : path)
+function refuseOutdated(cache: StatCache, snapshot: Snapshot, pointer: Pointer | undefined): void {
+  const { path } = snapshot
+  const recorded = recordedEntry(cache, path)
   if (!pointer || !recorded || sameEntry(recorded, pointer.entry) || sameEntry(snapshot.entry, pointer.entry)) return
   if (sameEntry(snapshot.entry, recorded))
     throw new MlvError('WORKSPACE_OUTDATED', `${path} is outdated: its pointer has changed since it was checked out`, {
@@ -172,9 +188,8 @@ export async function addPaths(
   options: AddOptions = {},
 ): Promise<AddResult> {
   const worktree = openWorktree(project)
-  const all = worktree.tracked()
   const targets: { path: RepoPath; covering: Tracked | undefined }[] = []
-  for (const path of new Set(paths)) targets.push({ path, covering: await checkPath(worktree, path, all) })
+  for (const path of new Set(paths)) targets.push({ path, covering: await checkPath(worktree, path) })
   for (const { path } of targets) {
     const above = targets.find((other) => other.path !== path && isWithin(path, other.path) && !other.covering)
     if (above)
@@ -193,7 +208,7 @@ export async function addPaths(
       if (!covering || covering.below === '') {
         const pointer = covering?.pointer
         const snapshot = await worktree.snapshot(path, { saving, onBytes: (count) => task.advance(count) })
-        if (!options.force) refuseOutdated(snapshot, pointer, path)
+        if (!options.force) refuseOutdated(worktree.cache, snapshot, pointer)
         const entry = await resolveEntry(snapshot, pointer, saving)
         works.set(path, { tracked: path, pointer, parts: undefined, entry, snapshot })
         continue
@@ -265,12 +280,8 @@ async function record(worktree: Worktree, works: Work[], options: AddOptions): P
 
 /** What is recorded now is what mlv knows to lie here. */
 function noteRecorded(worktree: Worktree, work: Work, entry: Entry): void {
-  if (work.snapshot) recordSnapshot(work.snapshot, entry)
-  else {
-    const table = worktree.cache.folder(work.tracked)
-    table.recorded.set('', entry)
-    table.dirty = true
-  }
+  if (work.snapshot) recordSnapshot(worktree.cache, work.snapshot, entry)
+  else noteEntry(worktree.cache, work.tracked, entry)
 }
 
 /** Takes a path out of git's index, where git tracked it as its own. @returns the files */

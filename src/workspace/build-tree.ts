@@ -2,7 +2,7 @@ import { hasCode } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
 import { compareUtf8, nameOf, parentOf } from '../base/paths.ts'
 import { editTree, type PageReader, type PageSink, type TreeEntry, type TreeRoot, writeTree } from '../store/tree.ts'
-import type { ScannedFolder } from './scan.ts'
+import type { ScannedFile, ScannedFolder } from './scan.ts'
 import type { StatTable } from './stat-table.ts'
 
 /** From this many entries on, a folder's tree is edited page by page where few entries changed. */
@@ -37,27 +37,33 @@ export async function buildTree(top: ScannedFolder, options: BuildOptions): Prom
     const previous = folder.path === '' ? options.previous : row?.kind === 'tree' ? row.oid : undefined
     const names = changedFolders.get(folder.path)
     if (row?.kind === 'tree' && names === undefined) return { oid: row.oid, size: row.size, files: row.files }
-    const entries: TreeEntry[] = folder.files.map((file) => ({
-      name: file.name,
-      kind: file.kind,
-      oid: file.oid!,
-      size: file.size,
-    }))
-    for (const below of folder.folders) entries.push({ name: below.name, kind: 'tree', ...(await build(below)) })
-    entries.sort((a, b) => compareUtf8(a.name, b.name))
-    const root = (previous !== undefined && names && (await edit(previous, entries, names))) || writeTree(entries, options.sink)
-    if (folder.path !== '') {
+    const root = (previous !== undefined && names && (await edit(previous, folder, names))) || (await write(folder))
+    if (folder.path !== '' && row?.oid !== root.oid) {
       const recorded = row?.recorded ?? false
       table.rows.set(folder.path, { kind: 'tree', ...root, mtime: 0, inode: 0, recorded, racy: false, unsettled: false })
     }
     return root
   }
 
-  async function edit(previous: Oid, entries: TreeEntry[], names: Set<string>): Promise<TreeRoot | undefined> {
-    if (entries.length < EDIT_FROM || names.size > entries.length / 50) return undefined
-    const byName = new Map(entries.filter((entry) => names.has(entry.name)).map((entry) => [entry.name, entry]))
+  async function subEntry(below: ScannedFolder): Promise<TreeEntry> {
+    return { name: below.name, kind: 'tree', ...(await build(below)) }
+  }
+
+  async function write(folder: ScannedFolder): Promise<TreeRoot> {
+    const entries: TreeEntry[] = folder.files.map(fileEntry)
+    for (const below of folder.folders) entries.push(await subEntry(below))
+    if (folder.folders.length > 0 && folder.files.length > 0) entries.sort((a, b) => compareUtf8(a.name, b.name))
+    return writeTree(entries, options.sink)
+  }
+
+  async function edit(previous: Oid, folder: ScannedFolder, names: Set<string>): Promise<TreeRoot | undefined> {
+    const count = folder.files.length + folder.folders.length
+    if (count < EDIT_FROM || names.size > count / 50) return undefined
+    const edits = new Map<string, TreeEntry | undefined>([...names].map((name) => [name, undefined]))
+    for (const file of folder.files) if (names.has(file.name)) edits.set(file.name, fileEntry(file))
+    for (const below of folder.folders) if (names.has(below.name)) edits.set(below.name, await subEntry(below))
     try {
-      return await editTree(previous, new Map([...names].map((name) => [name, byName.get(name)])), options)
+      return await editTree(previous, edits, options)
     } catch (error) {
       // The old pages need not be here: then all are made again.
       if (hasCode(error, 'OBJECT_MISSING', 'OBJECT_CORRUPT', 'TREE_INVALID', 'BLOB_MISSING')) return undefined
@@ -66,4 +72,8 @@ export async function buildTree(top: ScannedFolder, options: BuildOptions): Prom
   }
 
   return build(top)
+}
+
+function fileEntry(file: ScannedFile): TreeEntry {
+  return { name: file.name, kind: file.kind, oid: file.oid!, size: file.size }
 }

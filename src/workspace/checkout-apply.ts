@@ -149,7 +149,7 @@ export async function applyCheckout(
 
   for (const file of plan.kept) {
     const row = table.rows.get(keyOf(file.path))
-    if (row) row.recorded = true
+    if (row && !row.recorded) table.rows.set(keyOf(file.path), { ...row, recorded: true })
   }
   noteTarget(worktree, plan, table)
   return result
@@ -277,7 +277,7 @@ function noteTarget(worktree: Worktree, plan: CheckoutPlan, table: StatTable): v
   table.dirty = true
   if (target.kind !== 'tree') return
   if (plan.upToDate) {
-    for (const row of table.rows.values()) row.recorded = true
+    for (const [below, row] of table.rows) if (!row.recorded) table.rows.set(below, { ...row, recorded: true })
     return
   }
   for (const [below, row] of table.rows) if (row.kind === 'tree') table.rows.delete(below)

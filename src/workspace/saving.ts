@@ -1,8 +1,11 @@
-import { type Entry, sameEntry } from './entry.ts'
+import type { Entry } from './entry.ts'
 import type { Saving } from './hash-files.ts'
 import type { Project } from './project.ts'
 import { scannedFiles } from './scan.ts'
 import type { Snapshot } from './snapshot.ts'
+import type { StatCache } from './stat-cache.ts'
+import type { StatRow, StatTable } from './stat-table.ts'
+import { noteEntry } from './worktree.ts'
 
 /** Opens a writer that many paths share: one pack, one index, one flush. */
 export async function openSaving(project: Project): Promise<Saving & { finish(): Promise<void> }> {
@@ -19,29 +22,29 @@ export async function openSaving(project: Project): Promise<Saving & { finish():
 }
 
 /** Notes that `entry` is what mlv recorded at a path: what is gone later was deleted by the user. Rows of what is gone now are forgotten. */
-export function recordSnapshot(snapshot: Snapshot, entry: Entry): void {
+export function recordSnapshot(cache: StatCache, snapshot: Snapshot, entry: Entry): void {
   const { table, path, scan } = snapshot
-  const key = entry.kind === 'tree' ? '' : path
-  if (!sameEntry(table.recorded.get(key), entry)) {
-    table.recorded.set(key, entry)
-    table.dirty = true
-  }
+  noteEntry(cache, path, entry)
   if (entry.kind !== 'tree') {
     const row = table.rows.get(path)
-    if (row && !row.recorded) {
-      row.recorded = true
-      table.dirty = true
-    }
+    if (row) markRecorded(table, path, row)
     return
   }
   if (scan.kind !== 'folder') return
+  const complete = scan.count === table.rows.size
   const present = new Set<string>()
-  for (const file of scannedFiles(scan.folder)) present.add(file.path)
+  if (!complete) for (const file of scannedFiles(scan.folder)) present.add(file.path)
   for (const [below, row] of table.rows) {
-    const gone = row.kind !== 'tree' && !present.has(below)
-    if (!gone && row.recorded) continue
-    if (gone) table.rows.delete(below)
-    else row.recorded = true
-    table.dirty = true
+    if (complete || row.kind === 'tree' || present.has(below)) markRecorded(table, below, row)
+    else {
+      table.rows.delete(below)
+      table.dirty = true
+    }
   }
+}
+
+function markRecorded(table: StatTable, path: string, row: StatRow): void {
+  if (row.recorded) return
+  table.rows.set(path, { ...row, recorded: true })
+  table.dirty = true
 }

@@ -31,6 +31,8 @@ export interface SnapshotOptions {
   ignore: Ignore
   /** the cache, for editing large trees page by page; opened only when needed */
   store: () => Promise<ObjectStore>
+  /** the cache's objects/ folder, with a slash at its end: links into it stand for files */
+  objects?: string
   /** when given, every object of the path is in the store (or its writer) afterwards */
   saving?: Saving
   signal?: AbortSignal
@@ -40,11 +42,11 @@ export interface SnapshotOptions {
 /** Looks at a path, reads the files that the rows do not know, and names the whole. @throws what scanPath and hashFiles throw */
 export async function takeSnapshot(path: RepoPath, options: SnapshotOptions): Promise<Snapshot> {
   const folderTable = options.cache.folder(path)
-  let scan = scanPath(options.root, path, folderTable, options.ignore)
+  let scan = scanPath(options.root, path, folderTable, options.ignore, options.objects)
   if (scan.kind === 'absent') return { path, entry: undefined, scan, table: folderTable, unchanged: false }
   if (scan.kind === 'folder') return snapshotFolder(path, scan, folderTable, options)
   const table = options.cache.files()
-  scan = scanPath(options.root, path, table, options.ignore)
+  scan = scanPath(options.root, path, table, options.ignore, options.objects)
   if (scan.kind !== 'file') return takeSnapshot(path, options)
   return snapshotFile(path, scan, table, options)
 }
@@ -86,21 +88,24 @@ async function snapshotFolder(
 
   await loadFingerprint()
   const changed = new Set<string>()
+  let fresh = false
   const toRead = new Set(scan.unknown)
   if (saving) addUnsaved(scan, table, saving, toRead)
-  const hashing: HashOptions = { saving, signal: options.signal, onBytes: options.onBytes }
+  const hashing: HashOptions = { saving, objects: options.objects, signal: options.signal, onBytes: options.onBytes }
   const files = toRead.size === scan.unknown.length ? scan.unknown : [...toRead]
   await hashFiles(
     join(options.root, path),
     files,
     (file, row) => {
       const old = table.rows.get(file.path)
+      fresh ||= old === undefined
       if (old?.oid !== row.oid || old.kind !== row.kind) changed.add(file.path)
       keepRow(table, file.path, file, row)
     },
     hashing,
   )
-  forgetGone(scan, table, changed)
+  // Equal counts and no new file: nothing is gone, and no list of all that is here need be made.
+  if (scan.count !== table.rows.size || fresh) forgetGone(scan, table, changed)
   if (saving) for (const folder of scannedFolders(scan.folder)) markUnsavedFolder(folder.path, table, saving, changed)
 
   let store: ObjectStore | undefined

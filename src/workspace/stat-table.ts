@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto'
-import { readFileSync, type Stats } from 'node:fs'
+import { createHash, randomUUID } from 'node:crypto'
+import { readFileSync, rmSync, type Stats } from 'node:fs'
 import { uptime } from 'node:os'
 import { join } from 'node:path'
 import { writeFileAtomic } from '../base/atomic.ts'
@@ -34,6 +34,8 @@ export interface StatTable {
   /** the directory as its rows say, when they say it all */
   computed: Entry | undefined
   dirty: boolean
+  /** the rows as the table's file holds them, to write only what differs. Rows are replaced, never edited in place */
+  base?: { id: string; rows: ReadonlyMap<string, StatRow> }
 }
 
 /** A kernel stamps files with the time of its last tick, at most 10 ms ago. */
@@ -44,6 +46,8 @@ const KINDS = ['file', 'exec', 'link', 'tree'] as const
 
 interface Header {
   path: string
+  /** names this writing of the table, so that changes are applied to no other */
+  id: string
   boot: string
   written: number
   count: number
@@ -75,18 +79,62 @@ export function emptyTable(): StatTable {
 
 /** Reads the table of a path; a lost or broken one is empty. */
 export function readTable(stateDir: string, path: RepoPath): StatTable {
-  let bytes: Buffer
+  const file = tablePath(stateDir, path)
+  const bytes = readIfThere(file)
+  if (!bytes) return emptyTable()
   try {
-    bytes = readFileSync(tablePath(stateDir, path))
-  } catch {
-    return emptyTable()
-  }
-  try {
-    return parseTable(bytes, path) ?? emptyTable()
+    const table = parseTable(bytes, path)
+    if (!table) return emptyTable()
+    const changes = readIfThere(`${file}.changes`)
+    if (changes) applyChanges(table, JSON.parse(changes.toString('utf8')) as Changes)
+    return table
   } catch {
     // Derived data: whatever is wrong with it, the files themselves are read again.
     return emptyTable()
   }
+}
+
+function readIfThere(path: string): Buffer | undefined {
+  try {
+    return readFileSync(path)
+  } catch {
+    return undefined
+  }
+}
+
+/** What a later command changed in a table: written beside it, because the whole table of a large folder takes longer than the command. */
+interface Changes {
+  base: string
+  boot: string
+  written: number
+  rows: [string, StatRow][]
+  gone: string[]
+  recorded: [string, Entry][]
+  computed?: Entry
+}
+
+/** Beyond this many changed rows, or an eighth of all, the whole table is written. */
+const MAX_CHANGES = 2000
+
+function applyChanges(table: StatTable, changes: Changes): void {
+  if (changes.base !== table.base?.id) return
+  const age = ageOf(changes)
+  for (const [path, row] of changes.rows) table.rows.set(path, settle(row, age, table))
+  for (const path of changes.gone) table.rows.delete(path)
+  table.recorded = new Map(changes.recorded)
+  table.computed = changes.computed
+}
+
+function ageOf(header: { boot: string; written: number }): { sameBoot: boolean; settles: boolean } {
+  const sameBoot = header.boot === bootId()
+  return { sameBoot, settles: sameBoot && Date.now() - header.written > SETTLE_MS }
+}
+
+/** An unsettled row is trusted in the boot that wrote it, for good once a later command a minute on has seen it; another boot reads it once. */
+function settle(row: StatRow, age: { sameBoot: boolean; settles: boolean }, table: StatTable): StatRow {
+  if (!row.unsettled) return row
+  if (age.settles) table.dirty = true
+  return { ...row, racy: row.racy || !age.sameBoot, unsettled: !age.settles }
 }
 
 function parseTable(bytes: Buffer, path: RepoPath): StatTable | undefined {
@@ -104,15 +152,12 @@ function parseTable(bytes: Buffer, path: RepoPath): StatTable | undefined {
   const flags = bytes.subarray(at, at + count)
   const names = bytes.toString('utf8', at + count).split('\0')
   if (names.length !== count + (count === 0 ? 1 : 0)) return undefined
-  const sameBoot = header.boot === bootId()
-  const settles = sameBoot && Date.now() - header.written > SETTLE_MS
+  const age = ageOf(header)
   const table: StatTable = { rows: new Map(), recorded: new Map(header.recorded), computed: header.computed, dirty: false }
   const hex = oids.toString('hex')
   for (let i = 0; i < count; i++) {
     const flag = flags[i]!
-    const unsettled = (flag & 16) !== 0
-    if (unsettled && settles) table.dirty = true
-    table.rows.set(names[i]!, {
+    const row: StatRow = {
       kind: KINDS[flag & 3]!,
       oid: hex.slice(i * 64, i * 64 + 64) as Oid,
       size: numbers[i * 4]!,
@@ -120,19 +165,57 @@ function parseTable(bytes: Buffer, path: RepoPath): StatTable | undefined {
       mtime: numbers[i * 4 + 2]!,
       inode: numbers[i * 4 + 3]!,
       recorded: (flag & 4) !== 0,
-      // An unsettled row of another boot is read again once.
-      racy: (flag & 8) !== 0 || (unsettled && !sameBoot),
-      unsettled: unsettled && !settles,
-    })
+      racy: (flag & 8) !== 0,
+      unsettled: (flag & 16) !== 0,
+    }
+    table.rows.set(names[i]!, row.unsettled ? settle(row, age, table) : row)
   }
+  table.base = { id: header.id, rows: new Map(table.rows) }
   return table
 }
 
-/** Writes a table; not flushed, because a lost one costs only time. */
+/** Writes a table, or only what changed in it; not flushed, because a lost one costs only time. */
 export function writeTable(stateDir: string, path: RepoPath, table: StatTable): void {
+  const file = tablePath(stateDir, path)
+  const changes = changesOf(table)
+  if (changes) writeFileAtomic(`${file}.changes`, JSON.stringify(changes), { flush: false })
+  else {
+    writeFileAtomic(file, formatTable(path, table), { flush: false })
+    rmSync(`${file}.changes`, { force: true })
+  }
+  table.dirty = false
+}
+
+/** What differs from the table's file; undefined where that is too much, or there is no file. */
+function changesOf(table: StatTable): Changes | undefined {
+  const { base, rows } = table
+  if (!base) return undefined
+  const most = Math.min(MAX_CHANGES, base.rows.size / 8)
+  const changed: [string, StatRow][] = []
+  for (const [path, row] of rows) {
+    if (base.rows.get(path) === row) continue
+    changed.push([path, row])
+    if (changed.length > most) return undefined
+  }
+  const gone: string[] = []
+  for (const path of base.rows.keys()) if (!rows.has(path)) gone.push(path)
+  if (changed.length + gone.length > most) return undefined
+  return {
+    base: base.id,
+    boot: bootId(),
+    written: Date.now(),
+    rows: changed,
+    gone,
+    recorded: [...table.recorded],
+    computed: table.computed,
+  }
+}
+
+function formatTable(path: RepoPath, table: StatTable): Buffer {
   const count = table.rows.size
   const header: Header = {
     path,
+    id: randomUUID(),
     boot: bootId(),
     written: Date.now(),
     count,
@@ -163,8 +246,7 @@ export function writeTable(stateDir: string, path: RepoPath, table: StatTable): 
   Buffer.from(numbers.buffer).copy(bytes, start)
   bytes.write(hex, oidsAt, 'hex')
   names.copy(bytes, flagsAt + count)
-  writeFileAtomic(tablePath(stateDir, path), bytes, { flush: false })
-  table.dirty = false
+  return bytes
 }
 
 /** Whether a file is still what its row says, by its times alone. */
