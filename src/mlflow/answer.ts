@@ -53,7 +53,8 @@ export function unreachable(error: unknown, url: string): Answer {
   if (/CERT|SELF_SIGNED|TLS|SSL|ALTNAME/.test(code))
     throw fault(`its certificate is not trusted (${code})`, 'Name the certificate of its authority in NODE_EXTRA_CA_CERTS.')
   if (!MAY_PASS.test(code)) throw fault(code, 'Check --tracking-uri or "mlv config get mlflow.tracking_uri".')
-  return { kind: 'lost', error: fault(code, 'Run the command again; it goes on where it stopped.') }
+  const words = code === 'ETIMEDOUT' ? 'it does not answer in time' : code
+  return { kind: 'lost', error: fault(words, 'Run the command again; it goes on where it stopped.') }
 }
 
 export function redirected(url: string, location: string | null): MlvError {

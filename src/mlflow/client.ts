@@ -90,10 +90,12 @@ export function createMlflowClient(tracking: Tracking, options: ClientOptions = 
     fields: Record<string, unknown>,
     beforeRepeat?: () => Promise<boolean>,
   ): Promise<Answer> {
+    // A server that takes requests and answers none is not asked seven times over.
+    const deadline = performance.now() + PATIENCE
     for (let attempt = 1; ; attempt++) {
       const answer = await ask(method, path, fields)
       const again = answer.kind === 'lost' || (answer.kind === 'refused' && isTransient(answer))
-      if (!again || attempt === TRIES) return answer
+      if (!again || attempt === TRIES || performance.now() > deadline) return answer
       await sleep(FIRST_PAUSE * 2 ** (attempt - 1), undefined, { signal: options.signal }).catch(() =>
         options.signal?.throwIfAborted(),
       )

@@ -1,8 +1,10 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { findMlflow, type MlflowServer, startMlflow } from '../helpers/mlflow-server.ts'
@@ -18,6 +20,13 @@ const PIPELINE = `stages:
 metrics:
   metrics.json: {}
 `
+
+const BIN = fileURLToPath(new URL('../../bin/mlv.js', import.meta.url))
+
+interface Run {
+  info: { status: string }
+  data: { params: unknown[]; metrics: unknown[] }
+}
 
 /** A project with a main line of two results and an experiment branch; HEAD is main. */
 async function makeHistory(): Promise<Repo> {
@@ -119,7 +128,7 @@ describe.skipIf(!findMlflow())('mlv mlflow export to a real MLflow', () => {
   })
   afterAll(() => server?.stop())
 
-  async function readAll(experiment: string): Promise<unknown[]> {
+  async function readAll(experiment: string): Promise<Run[]> {
     const headers = { 'content-type': 'application/json' }
     const found = await fetch(`${server.uri}/api/2.0/mlflow/experiments/get-by-name?experiment_name=${experiment}`)
     const {
@@ -127,7 +136,7 @@ describe.skipIf(!findMlflow())('mlv mlflow export to a real MLflow', () => {
     } = (await found.json()) as { experiment: { experiment_id: string } }
     const body = JSON.stringify({ experiment_ids: [id], run_view_type: 'ALL', order_by: ['attributes.run_id'] })
     const runs = await fetch(`${server.uri}/api/2.0/mlflow/runs/search`, { method: 'POST', headers, body })
-    return ((await runs.json()) as { runs: unknown[] }).runs
+    return ((await runs.json()) as { runs?: Run[] }).runs ?? []
   }
 
   it('sends HEAD and the experiments once, from whichever clone', async () => {
@@ -144,6 +153,29 @@ describe.skipIf(!findMlflow())('mlv mlflow export to a real MLflow', () => {
     expect((await clone.mlv(...args)).stdout).toMatch(/^experiment ".*: 2 unchanged\n$/)
     expect(await readAll(experiment)).toEqual(before)
     expect((await repo.mlv(...args, '--all-commits')).stdout).toMatch(/: 1 created, 2 unchanged\n$/)
+  })
+
+  it('killed halfway is completed by the next, one run for each commit', async () => {
+    const repo = await makeRepo({ 'mlv.yaml': PIPELINE }, { init: true })
+    for (let i = 0; i < 12; i++) {
+      repo.write('params.yaml', `train:\n  lr: ${i}\n`)
+      repo.write('metrics.json', `{"accuracy": ${i}}`)
+      await repo.commit(`Try ${i}`)
+    }
+    const experiment = `kill-${process.pid}-${Date.now()}`
+    const args = ['mlflow', 'export', '--all-commits', '--tracking-uri', server.uri, '--experiment', experiment]
+    const child = spawn(process.execPath, [BIN, ...args], { cwd: repo.dir, env: repo.env as NodeJS.ProcessEnv, stdio: 'ignore' })
+    const ended = new Promise((resolve) => child.once('exit', resolve))
+    while ((await readAll(experiment).catch(() => [])).length < 2 && child.exitCode === null) await sleep(10)
+    child.kill('SIGKILL')
+    await ended
+    expect((await repo.mlv(...args)).exitCode).toBe(0)
+    const runs = await readAll(experiment)
+    expect(runs).toHaveLength(12)
+    expect(runs.map((run) => run.info.status)).toEqual(Array(12).fill('FINISHED'))
+    expect(runs.map((run) => [run.data.params.length, run.data.metrics.length])).toEqual(Array(12).fill([1, 1]))
+    expect((await repo.mlv(...args)).stdout).toMatch(/^experiment ".*: 12 unchanged\n$/)
+    expect(await readAll(experiment)).toEqual(runs)
   })
 
   it('is read by the MLflow client of Python', async () => {

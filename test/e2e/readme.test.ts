@@ -52,8 +52,10 @@ function installPrograms(repo: Repo): Record<string, string | undefined> {
 
 /** Commands as the document's code names them, cut before pipes, comments, and what follows a bare `--`. */
 function namedCommands(text: string): { verb: string; sub: string; options: string[] }[] {
-  const code = [...text.matchAll(/^```(?:console)?\n([\s\S]*?)^```$|`([^`\n]+)`/gm)]
-    .map((match) => match[1] ?? match[2]!)
+  const blocks = [...text.matchAll(/^```(\w*)\n([\s\S]*?)^```$|`([^`\n]+)`/gm)]
+  // Blocks of other languages hold prose and code of their own.
+  const code = blocks
+    .map(([, language, block, inline]) => inline ?? (language === '' || language === 'console' ? block : ''))
     .join('\n')
   return [...code.matchAll(/(?<![\w./-])mlv(?: -C \S+)? ([a-z]+)((?: [^\s|#&]+)*)/g)].map(([, verb, rest]) => {
     const words = rest!.split(' -- ')[0]!.trim().split(/\s+/)
