@@ -1,4 +1,4 @@
-import { type Document, isMap, LineCounter, type ParsedNode, parseDocument } from 'yaml'
+import { type Document, isMap, LineCounter, type ParsedNode, parseDocument, stringify } from 'yaml'
 import { MlvError } from './errors.ts'
 
 /** Text larger than this is no file a person wrote. */
@@ -11,6 +11,11 @@ export interface YamlFile {
   at(...path: (string | number)[]): string
   /** the same of a pair's key */
   atKey(...path: (string | number)[]): string
+}
+
+/** One text for a value: block style, no line breaks within texts, nothing said twice by alias. */
+export function formatYaml(value: unknown): string {
+  return stringify(value, { lineWidth: 0, aliasDuplicateObjects: false })
 }
 
 /** Parses one YAML 1.2 document strictly: duplicate keys, alias bombs and more than one document are refused.

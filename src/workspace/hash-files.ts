@@ -5,7 +5,7 @@ import { fileError, MlvError } from '../base/errors.ts'
 import { createOidHash, type Oid, oidOfBytes } from '../base/oid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { StoreWriter } from '../store/store-writer.ts'
-import type { ScannedFile } from './scan.ts'
+import { linkedObject, type ScannedFile } from './scan.ts'
 import { kindOf, type StatRow, TICK_MS } from './stat-table.ts'
 
 /** Where bytes go while they are hashed; undefined where only the hash is wanted. */
@@ -16,6 +16,8 @@ export interface Saving {
 
 export interface HashOptions {
   saving?: Saving
+  /** the cache's objects/ folder: links into it stand for files */
+  objects?: string
   signal?: AbortSignal
   onBytes?: (count: number) => void
 }
@@ -63,6 +65,8 @@ async function saveBytes(saving: Saving, oid: Oid, bytes: Buffer): Promise<void>
 
 async function hashLink(path: string, options: HashOptions): Promise<StatRow> {
   const stats = lstatSync(path)
+  const linked = linkedObject(path, options.objects)
+  if (linked) return { ...rowOf(stats, 'file', linked.oid, linked.size, Date.now()), racy: false }
   const target = readlinkSync(path, { encoding: 'buffer' })
   const oid = oidOfBytes(target)
   if (options.saving) await saveBytes(options.saving, oid, target)

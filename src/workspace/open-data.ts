@@ -41,7 +41,7 @@ export async function openWorkspaceData(project: Project): Promise<WorkspaceData
         snapshots.push(snapshot)
       }
       await saving.finish()
-      for (const snapshot of snapshots) recordSnapshot(snapshot, snapshot.entry!)
+      for (const snapshot of snapshots) recordSnapshot(worktree.cache, snapshot, snapshot.entry!)
       return saved
     },
     async place(path, entry, options = {}) {

@@ -120,8 +120,8 @@ export async function formatPointer(pointer: Pointer): Promise<string> {
     if (pointer[key] !== undefined) rest[key] = pointer[key]
   for (const key of Object.keys(pointer.unknown ?? {}).sort()) rest[key] = pointer.unknown![key]
   if (Object.keys(rest).length === 0) return text
-  const { stringify } = await import('yaml')
-  return text + stringify(rest, { lineWidth: 0, aliasDuplicateObjects: false })
+  const { formatYaml } = await import('../base/yaml.ts')
+  return text + formatYaml(rest)
 }
 
 /** Reads the pointer of a path from the workspace; undefined when there is none. @throws POINTER_INVALID, POINTER_CONFLICT, FILE_UNREADABLE */

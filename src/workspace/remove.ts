@@ -10,7 +10,7 @@ import { formatPointer, pointerPathOf, readPointer } from './pointer.ts'
 import type { Project } from './project.ts'
 import { openSaving } from './saving.ts'
 import { checkParents, findTracked, notTracked } from './tracked.ts'
-import { openWorktree, pageReader } from './worktree.ts'
+import { noteEntry, openWorktree, pageReader } from './worktree.ts'
 
 export interface RemoveResult {
   removed: RepoPath[]
@@ -48,10 +48,7 @@ export async function removePaths(
         flushFolder(dirname(pointerFile))
         result.written.push(pointerPathOf(tracked))
         if (unignoreLines(join(project.root, parentOf(path)), [nameOf(path)])) result.written.push(ignoreFileOf(path))
-        worktree.cache.folder(path).recorded.clear()
-        worktree.cache.folder(path).dirty = true
-        worktree.cache.files().recorded.delete(path)
-        worktree.cache.files().dirty = true
+        noteEntry(worktree.cache, path, undefined)
       } else {
         const pointer = (await readPointer(project.root, tracked))!
         const saving = await openSaving(project)

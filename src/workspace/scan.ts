@@ -1,10 +1,10 @@
-import { type Dirent, lstatSync, readdirSync } from 'node:fs'
+import { type Dirent, lstatSync, readdirSync, readlinkSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileError, MlvError, systemCode } from '../base/errors.ts'
-import type { Oid } from '../base/oid.ts'
+import { isOid, type Oid } from '../base/oid.ts'
 import { compareUtf8, joinPath, nameProblem, type RepoPath } from '../base/paths.ts'
 import type { Ignore } from './ignore.ts'
-import { isUnchanged, kindOf, type StatTable } from './stat-table.ts'
+import { isUnchanged, kindOf, type StatRow, type StatTable } from './stat-table.ts'
 
 /** A file or link below a tracked path. Without an oid its bytes must be read. */
 export interface ScannedFile {
@@ -34,7 +34,12 @@ export type Scan =
       count: number
       /** files whose bytes must be read */
       unknown: ScannedFile[]
+      /** what a killed command left half-written, below the path */
+      leftovers: string[]
     }
+
+/** What `temporaryName` makes. */
+const LEFTOVER = /^\.mlv-tmp-[0-9a-f]{12}-/
 
 function unsupported(path: string, what: string): MlvError {
   return new MlvError('PATH_UNSUPPORTED', `${path} is ${what}`, {
@@ -74,19 +79,46 @@ function isUtf8Name(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false }) !== undefined
 }
 
+/** The object that a symbolic link into the cache stands for, with its size; undefined for a link of the user's, or to an object that is gone.
+ *  @param objects the cache's objects/ folder, with a slash at its end */
+export function linkedObject(path: string, objects: string | undefined): { oid: Oid; size: number } | undefined {
+  if (objects === undefined) return undefined
+  let target: string
+  try {
+    target = readlinkSync(path)
+  } catch (error) {
+    if (isGone(error) || systemCode(error) === 'EINVAL') return undefined
+    throw error
+  }
+  const oid = target.slice(-64)
+  if (!target.startsWith(objects) || !isOid(oid) || target !== `${objects}${oid.slice(0, 2)}/${oid}`) return undefined
+  const size = statSync(target, { throwIfNoEntry: false })?.size
+  return size === undefined ? undefined : { oid, size }
+}
+
+function isRowOf(row: StatRow | undefined, oid: Oid): boolean {
+  return row?.kind === 'file' && row.oid === oid
+}
+
 /** Looks at what lies at `path` without reading any file: what the table knows by size, time and inode gets its oid from there.
- *  @param absolute the project's root  @throws PATH_UNSUPPORTED, PATH_INVALID, FILE_UNREADABLE */
-export function scanPath(absolute: string, path: RepoPath, table: StatTable, ignore: Ignore): Scan {
+ *  @param absolute the project's root  @param objects as linkedObject's  @throws PATH_UNSUPPORTED, PATH_INVALID, FILE_UNREADABLE */
+export function scanPath(absolute: string, path: RepoPath, table: StatTable, ignore: Ignore, objects?: string): Scan {
   const top = join(absolute, path)
   const stats = lstatSync(top, { throwIfNoEntry: false })
   if (!stats) return { kind: 'absent' }
   if (!stats.isDirectory()) {
     if (!stats.isFile() && !stats.isSymbolicLink()) throw unsupported(path, specialKind(stats))
     const row = table.rows.get(path)
-    const oid = isUnchanged(row, stats) ? row.oid : undefined
-    return { kind: 'file', file: { name: '', path: '', kind: kindOf(stats), size: stats.size, oid } }
+    const linked = stats.isSymbolicLink() ? linkedObject(top, objects) : undefined
+    const isKnown = linked ? isRowOf(row, linked.oid) : isUnchanged(row, stats)
+    const kind = linked && isKnown ? 'file' : kindOf(stats)
+    return {
+      kind: 'file',
+      file: { name: '', path: '', kind, size: linked?.size ?? stats.size, oid: isKnown ? row!.oid : undefined },
+    }
   }
   const unknown: ScannedFile[] = []
+  const leftovers: string[] = []
   let count = 0
 
   function visit(folder: ScannedFolder, absoluteFolder: string): void {
@@ -101,6 +133,10 @@ export function scanPath(absolute: string, path: RepoPath, table: StatTable, ign
       const below = folder.path === '' ? name : `${folder.path}/${name}`
       const isFolder = item.isDirectory()
       if (ignore.ignores(below, isFolder)) continue
+      if (LEFTOVER.test(name)) {
+        leftovers.push(below)
+        continue
+      }
       const full = `${absoluteFolder}/${name}`
       checkName(name, full)
       count++
@@ -113,7 +149,10 @@ export function scanPath(absolute: string, path: RepoPath, table: StatTable, ign
       if (!item.isFile() && !item.isSymbolicLink()) throw unsupported(`${path}/${below}`, specialKind(item))
       const row = table.rows.get(below)
       const file: ScannedFile = { name, path: below, kind: item.isFile() ? 'file' : 'link', size: row?.size ?? 0, oid: undefined }
-      if (row && !row.racy) {
+      const linked = item.isFile() ? undefined : linkedObject(full, objects)
+      if (linked) {
+        if (isRowOf(row, linked.oid)) Object.assign(file, { ...linked, kind: 'file' })
+      } else if (row && !row.racy) {
         const now = lstatSync(full, { throwIfNoEntry: false })
         if (!now) {
           count--
@@ -130,7 +169,7 @@ export function scanPath(absolute: string, path: RepoPath, table: StatTable, ign
 
   const folder: ScannedFolder = { name: '', path: '', files: [], folders: [] }
   visit(folder, top)
-  return { kind: 'folder', folder, count, unknown }
+  return { kind: 'folder', folder, count, unknown, leftovers }
 }
 
 /** Every file of a scanned folder, in order of their folders. */

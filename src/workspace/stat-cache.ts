@@ -1,5 +1,7 @@
+import { statSync } from 'node:fs'
 import type { RepoPath } from '../base/paths.ts'
-import { readTable, type StatTable, writeTable } from './stat-table.ts'
+import { sameEntry } from './entry.ts'
+import { readTable, type StatTable, tablePath, writeTable } from './stat-table.ts'
 
 /** The tables of one worktree, read on first use and written when asked. */
 export interface StatCache {
@@ -7,25 +9,67 @@ export interface StatCache {
   folder(path: RepoPath): StatTable
   /** the rows of single files, by path in the project */
   files(): StatTable
-  /** writes tables that changed */
+  /** Writes tables that changed. What another command wrote meanwhile stays: its records go before what was only looked at here. */
   flush(): void
 }
 
+interface Opened {
+  table: StatTable
+  /** which writing of the table was read */
+  stamp: string
+  recorded: StatTable['recorded']
+}
+
 export function createStatCache(stateDir: string): StatCache {
-  const tables = new Map<RepoPath, StatTable>()
-  function open(path: RepoPath): StatTable {
-    let table = tables.get(path)
-    if (!table) {
-      table = readTable(stateDir, path)
-      tables.set(path, table)
-    }
-    return table
+  const tables = new Map<RepoPath, Opened>()
+
+  function stampOf(path: RepoPath): string {
+    const file = tablePath(stateDir, path)
+    const stamps = [file, `${file}.changes`].map((name) => statSync(name, { throwIfNoEntry: false, bigint: true }))
+    return stamps.map((stats) => (stats ? `${stats.ino} ${stats.mtimeNs}` : '')).join()
   }
+
+  function open(path: RepoPath): StatTable {
+    let opened = tables.get(path)
+    if (!opened) {
+      // Before the table itself: a writing in between then shows.
+      const stamp = stampOf(path)
+      const table = readTable(stateDir, path)
+      opened = { table, stamp, recorded: new Map(table.recorded) }
+      tables.set(path, opened)
+    }
+    return opened.table
+  }
+
+  function write(path: RepoPath, opened: Opened): void {
+    const { table } = opened
+    if (stampOf(path) !== opened.stamp && !merge(opened, readTable(stateDir, path))) return
+    writeTable(stateDir, path, table)
+    Object.assign(opened, { stamp: stampOf(path), recorded: new Map(table.recorded) })
+  }
+
   return {
     folder: open,
     files: () => open('' as RepoPath),
     flush() {
-      for (const [path, table] of tables) if (table.dirty) writeTable(stateDir, path, table)
+      for (const [path, opened] of tables) if (opened.table.dirty) write(path, opened)
     },
   }
+}
+
+/** Takes over what another command recorded since the table was read. @returns false where there is nothing of ours worth writing */
+function merge({ table, recorded }: Opened, current: StatTable): boolean {
+  const isOurs = (key: string) => !sameEntry(table.recorded.get(key), recorded.get(key))
+  const keys = new Set([...recorded.keys(), ...table.recorded.keys()])
+  if (![...keys].some(isOurs)) return false
+  for (const key of new Set([...keys, ...current.recorded.keys()])) {
+    const now = current.recorded.get(key)
+    if (isOurs(key)) continue
+    if (now) table.recorded.set(key, now)
+    else table.recorded.delete(key)
+  }
+  for (const [path, row] of current.rows) if (!table.rows.has(path) && !table.base?.rows.has(path)) table.rows.set(path, row)
+  // What is on disk is not what was read: all of it is written.
+  table.base = undefined
+  return true
 }

@@ -8,7 +8,7 @@ import type { Project } from './project.ts'
 import { scannedFiles } from './scan.ts'
 import type { Snapshot } from './snapshot.ts'
 import { readTargets, selectTargets, type Target } from './target.ts'
-import { insidePath, openWorktree, pageReader, type Worktree } from './worktree.ts'
+import { insidePath, openWorktree, pageReader, recordedEntry, type Worktree } from './worktree.ts'
 
 /** How a tracked path stands to its pointer.
  *  unchanged · modified: the user changed files · deleted: mlv had put it here and it is gone · absent: it was never put here
@@ -52,7 +52,7 @@ async function statusOf(worktree: Worktree, target: Target): Promise<PathStatus>
   if (sameEntry(snapshot.entry, entry)) return status('unchanged', [], false)
   const store = await worktree.project.cache('read')
   const uncached = !store.has(entry.oid)
-  const recorded = recordedEntry(worktree, path)
+  const recorded = recordedEntry(worktree.cache, path)
   if (!snapshot.entry) {
     const state: PathState = recorded && wasPlaced(worktree, path) ? 'deleted' : 'absent'
     return status(state, [{ kind: state === 'deleted' ? 'deleted' : 'absent', path, before: entry.size }], uncached)
@@ -63,10 +63,6 @@ async function statusOf(worktree: Worktree, target: Target): Promise<PathStatus>
   if (!moved && changes && changes.length > 0 && changes.every((change) => change.kind === 'absent'))
     return status('absent', changes, uncached)
   return status(moved ? 'diverged' : 'modified', changes, uncached)
-}
-
-function recordedEntry(worktree: Worktree, path: RepoPath): Entry | undefined {
-  return worktree.cache.folder(path).recorded.get('') ?? worktree.cache.files().recorded.get(path)
 }
 
 /** Whether mlv placed or recorded anything of the path here. */

@@ -4,9 +4,10 @@ import { compareUtf8, type RepoPath } from '../base/paths.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { PageReader } from '../store/tree.ts'
 import { walkTree } from '../store/tree-walk.ts'
-import type { Entry } from './entry.ts'
+import { type Entry, sameEntry } from './entry.ts'
 import { findPointers } from './find-pointers.ts'
 import { type Ignore, loadIgnore } from './ignore.ts'
+import { cacheFolder } from './link.ts'
 import { dataPathOf } from './pointer.ts'
 import type { Project } from './project.ts'
 import { scannedFiles } from './scan.ts'
@@ -34,6 +35,7 @@ const nothingIgnored: Ignore = { ignores: () => false }
 
 export function openWorktree(project: Project, purpose: 'read' | 'write' = 'write'): Worktree {
   const cache = createStatCache(project.stateDir)
+  const objects = `${cacheFolder(project)}/objects/`
   return {
     project,
     cache,
@@ -43,6 +45,7 @@ export function openWorktree(project: Project, purpose: 'read' | 'write' = 'writ
         root: project.root,
         cache,
         ignore: loadIgnore(project.root, path),
+        objects,
         store: () => project.cache(purpose),
         signal: project.surroundings.signal,
         ...options,
@@ -54,13 +57,41 @@ export function openWorktree(project: Project, purpose: 'read' | 'write' = 'writ
       const row = table.rows.get(path)
       if (isUnchanged(row, stats)) return { kind: kindOf(stats), oid: row.oid, size: row.size }
       return (
-        await takeSnapshot(path, { root: project.root, cache, ignore: nothingIgnored, store: () => project.cache(purpose) })
+        await takeSnapshot(path, {
+          root: project.root,
+          cache,
+          ignore: nothingIgnored,
+          objects,
+          store: () => project.cache(purpose),
+        })
       ).entry
     },
     isFolder: async (path) => lstatSync(join(project.root, path), { throwIfNoEntry: false })?.isDirectory() ?? false,
     foldsCase: () => existsSync(join(project.root, '.MLV', 'CONFIG')),
     flush: () => cache.flush(),
   }
+}
+
+/** What mlv last placed or recorded at a path, as far as this worktree's state tells. */
+export function recordedEntry(cache: StatCache, path: RepoPath): Entry | undefined {
+  return cache.folder(path).recorded.get('') ?? cache.files().recorded.get(path)
+}
+
+/** A path is recorded once: as a folder in its own table, or as a file in that of all single files. undefined: no longer at all. */
+export function noteEntry(cache: StatCache, path: RepoPath, entry: Entry | undefined): void {
+  const [folder, files] = [cache.folder(path), cache.files()]
+  if (entry?.kind !== 'tree' && (folder.rows.size > 0 || folder.recorded.size > 0))
+    Object.assign(folder, { rows: new Map(), recorded: new Map(), computed: undefined, dirty: true })
+  if (entry?.kind !== 'file' && entry?.kind !== 'exec' && (files.rows.has(path) || files.recorded.has(path))) {
+    files.rows.delete(path)
+    files.recorded.delete(path)
+    files.dirty = true
+  }
+  if (!entry) return
+  const [table, key] = entry.kind === 'tree' ? [folder, ''] : [files, path]
+  if (sameEntry(table.recorded.get(key), entry)) return
+  table.recorded.set(key, entry)
+  table.dirty = true
 }
 
 /** Files of a pointer's tree that are not in the workspace and that mlv never placed or recorded here: kept, not deleted.
