@@ -6,10 +6,13 @@ import { isWithin, nameOf, parentOf, quotePath, type RepoPath } from '../base/pa
 import { ignoreLines } from '../git/gitignore.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { TreeEntry } from '../store/tree.ts'
+import { findPath } from '../store/tree-walk.ts'
 import { editEntry } from './edit-entry.ts'
 import { type Entry, sameEntry } from './entry.ts'
 import type { Saving } from './hash-files.ts'
+import { withPages } from './pages.ts'
 import { dataPathOf, formatPointer, POINTER_SUFFIX, type Pointer, pointerPathOf, readPointer } from './pointer.ts'
+import type { Project } from './project.ts'
 import { openSaving, recordSnapshot } from './saving.ts'
 import { scannedFiles } from './scan.ts'
 import type { Snapshot } from './snapshot.ts'
@@ -136,12 +139,12 @@ function sizeBelow(path: string): number {
 }
 
 /** One tracked path with its new entry: what lies there, plus what is absent and must be kept. */
-async function resolveEntry(snapshot: Snapshot, pointer: Pointer | undefined, saving: Saving): Promise<Entry> {
-  const entry = snapshot.entry!
-  if (!pointer || entry.kind !== 'tree') return entry
-  const absent = await absentFiles(snapshot, pointer.entry, pageReader(saving.store))
-  if (absent.size === 0) return entry
-  return editEntry(entry, new Map([...absent].map(([path, file]) => [path, { ...file, name: nameOf(path) }])), saving)
+async function resolveEntry(project: Project, snapshot: Snapshot, pointer: Pointer | undefined, saving: Saving): Promise<Entry> {
+  const { entry, path, pages } = snapshot
+  if (!pointer || entry?.kind !== 'tree') return entry!
+  const read = pageReader(saving.store)
+  const absent = await withPages(project, { path, ...pointer }, () => absentFiles(snapshot, pointer.entry, read))
+  return absent.size === 0 ? entry : editEntry(entry, absent, saving, pages)
 }
 
 interface Work {
@@ -207,13 +210,20 @@ export async function addPaths(
     for (const { path, covering } of targets) {
       if (!covering || covering.below === '') {
         const pointer = covering?.pointer
-        const snapshot = await worktree.snapshot(path, { saving, onBytes: (count) => task.advance(count) })
+        const keepPages = pointer?.entry.kind === 'tree'
+        const snapshot = await worktree.snapshot(path, { saving, keepPages, onBytes: (count) => task.advance(count) })
+        if (!covering) await refuseInnerPointers(worktree, snapshot)
         if (!options.force) refuseOutdated(worktree.cache, snapshot, pointer)
-        const entry = await resolveEntry(snapshot, pointer, saving)
+        const entry = await resolveEntry(project, snapshot, pointer, saving)
         works.set(path, { tracked: path, pointer, parts: undefined, entry, snapshot })
         continue
       }
       const part = await scanPart(worktree, covering, saving)
+      const { entry: tree } = covering.pointer
+      // Before the lock is taken: it may ask the remote.
+      await withPages(project, { path: covering.path, ...covering.pointer }, () =>
+        findPath(tree.oid, covering.below, pageReader(saving.store)),
+      )
       const work: Work = works.get(covering.path) ?? {
         tracked: covering.path,
         pointer: covering.pointer,
@@ -245,7 +255,9 @@ async function record(worktree: Worktree, works: Work[], options: AddOptions): P
         throw new MlvError('PATH_OVERLAP', `${work.tracked} is tracked as a file`, {
           hint: `Run "mlv add ${quotePath(work.tracked)}" to track it as the folder it is now.`,
         })
-      entry = await editEntry(now.entry, work.parts, saving)
+      const { entry: tree, remote } = now as { entry: Entry & { kind: 'tree' }; remote?: string }
+      const { parts } = work
+      entry = await withPages(project, { path: work.tracked, entry: tree, remote }, () => editEntry(tree, parts, saving))
     } else if (!sameEntry(now?.entry, work.pointer?.entry) && !options.force)
       throw new MlvError('WORKSPACE_OUTDATED', `The pointer of ${work.tracked} changed while it was being added`, {
         hint: 'Run the same command again.',

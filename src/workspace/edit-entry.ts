@@ -4,16 +4,17 @@ import { editPaths } from '../store/tree-walk.ts'
 import type { Entry } from './entry.ts'
 import type { Saving } from './hash-files.ts'
 
-/** Sets or deletes paths below a tree, storing the new pages. */
+/** Sets or deletes paths below a tree, storing the new pages. @param pages pages of the tree that the store may not give yet */
 export async function editEntry(
   entry: Entry & { kind: 'tree' },
   changes: Map<string, TreeEntry | undefined>,
   saving: Saving,
+  pages?: ReadonlyMap<string, Buffer>,
 ): Promise<Entry> {
   await loadFingerprint()
   const made = new Map<string, Buffer>()
   const root = await editPaths(entry.oid, changes, {
-    read: async (oid) => made.get(oid) ?? saving.store.read(oid),
+    read: async (oid) => made.get(oid) ?? pages?.get(oid) ?? saving.store.read(oid),
     sink: (oid, bytes) => {
       made.set(oid, bytes)
     },

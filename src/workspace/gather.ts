@@ -8,7 +8,7 @@ import type { Entry } from './entry.ts'
 /** A version of a path whose objects are wanted. */
 export interface Root {
   entry: Entry
-  /** only what lies at or below this path of the tree; '' for all */
+  /** only the data at or below this path of the tree, with the pages of all of it; '' for all */
   part: string
 }
 
@@ -23,10 +23,6 @@ interface Open {
   oid: Oid
   folder: string
   part: string
-}
-
-function leads(path: string, part: string): boolean {
-  return part === '' || path === part || path.startsWith(`${part}/`) || part.startsWith(`${path}/`)
 }
 
 /** Finds all objects of the roots by reading tree pages, whole levels at a time, from the first store that has them. */
@@ -60,14 +56,10 @@ export async function gatherObjects(
         continue
       }
       const path = item.folder === '' ? entry.name : `${item.folder}/${entry.name}`
-      if (!leads(path, item.part)) continue
-      if (entry.kind === 'tree')
-        open({
-          oid: entry.oid,
-          folder: path,
-          part: path === item.part || item.part === '' ? '' : path.startsWith(`${item.part}/`) ? '' : item.part,
-        })
-      else objects.set(entry.oid, { oid: entry.oid, size: entry.size })
+      if (entry.kind === 'tree') {
+        const inside = item.part === '' || path === item.part || path.startsWith(`${item.part}/`)
+        open({ oid: entry.oid, folder: path, part: inside ? '' : item.part })
+      } else if (item.part === '' || path === item.part) objects.set(entry.oid, { oid: entry.oid, size: entry.size })
     }
   }
 

@@ -6,6 +6,7 @@ import { isWithin, nameOf, parentOf, quotePath, type RepoPath } from '../base/pa
 import { ignoreLines, unignoreLines } from '../git/gitignore.ts'
 import { findPath } from '../store/tree-walk.ts'
 import { editEntry } from './edit-entry.ts'
+import { withPages } from './pages.ts'
 import { formatPointer, pointerPathOf, readPointer } from './pointer.ts'
 import type { Project } from './project.ts'
 import { openSaving } from './saving.ts'
@@ -51,10 +52,13 @@ export async function removePaths(
         noteEntry(worktree.cache, path, undefined)
       } else {
         const pointer = (await readPointer(project.root, tracked))!
+        if (pointer.entry.kind !== 'tree') throw notTracked(path)
+        const tree = pointer.entry
         const saving = await openSaving(project)
-        if (pointer.entry.kind !== 'tree' || !(await findPath(pointer.entry.oid, below, pageReader(saving.store))))
-          throw notTracked(path)
-        const entry = await editEntry(pointer.entry, new Map([[below, undefined]]), saving)
+        const entry = await withPages(project, { path: tracked, entry: tree, remote: pointer.remote }, async () => {
+          if (!(await findPath(tree.oid, below, pageReader(saving.store)))) throw notTracked(path)
+          return editEntry(tree, new Map([[below, undefined]]), saving)
+        })
         await saving.finish()
         writeFileAtomic(pointerFile, await formatPointer({ ...pointer, entry: entry as typeof pointer.entry }))
         result.written.push(pointerPathOf(tracked))

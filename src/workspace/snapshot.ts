@@ -21,7 +21,7 @@ export interface Snapshot {
   table: StatTable
   /** nothing differs from what the rows said before */
   unchanged: boolean
-  /** pages of the tree that were made just now and are in no store */
+  /** pages of the tree that were made just now; without `saving` they are in no store */
   pages?: Map<Oid, Buffer>
 }
 
@@ -35,6 +35,8 @@ export interface SnapshotOptions {
   objects?: string
   /** when given, every object of the path is in the store (or its writer) afterwards */
   saving?: Saving
+  /** hand out the pages also when saving, for an edit that follows */
+  keepPages?: boolean
   signal?: AbortSignal
   onBytes?: (count: number) => void
 }
@@ -121,15 +123,15 @@ async function snapshotFolder(
     changed,
     read,
     sink: (oid, bytes) => {
-      if (!saving) pages.set(oid, bytes)
-      else if (needsSaving(saving, oid)) stored.push(saving.writer.add(oid, bytes))
+      if (!saving || options.keepPages) pages.set(oid, bytes)
+      if (saving && needsSaving(saving, oid)) stored.push(saving.writer.add(oid, bytes))
     },
   })
   await Promise.all(stored)
   const entry: Entry = { kind: 'tree', ...root }
   if (table.computed?.oid !== entry.oid) table.dirty = true
   table.computed = entry
-  return { path, entry, scan, table, unchanged: false, pages: saving ? undefined : pages }
+  return { path, entry, scan, table, unchanged: false, pages: saving && !options.keepPages ? undefined : pages }
 }
 
 /** Files whose oid a row knows, but which were never stored, e.g. because only `status` has read them. */

@@ -2,7 +2,7 @@ import { existsSync, lstatSync } from 'node:fs'
 import { join } from 'node:path'
 import { compareUtf8, type RepoPath } from '../base/paths.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import type { PageReader } from '../store/tree.ts'
+import type { PageReader, TreeEntry } from '../store/tree.ts'
 import { walkTree } from '../store/tree-walk.ts'
 import { type Entry, sameEntry } from './entry.ts'
 import { findPointers } from './find-pointers.ts'
@@ -10,7 +10,7 @@ import { type Ignore, loadIgnore } from './ignore.ts'
 import { cacheFolder } from './link.ts'
 import { dataPathOf } from './pointer.ts'
 import type { Project } from './project.ts'
-import { scannedFiles } from './scan.ts'
+import { scannedFiles, scannedFolders } from './scan.ts'
 import { type Snapshot, type SnapshotOptions, takeSnapshot } from './snapshot.ts'
 import { createStatCache, type StatCache } from './stat-cache.ts'
 import { isUnchanged, kindOf } from './stat-table.ts'
@@ -21,7 +21,7 @@ export interface Worktree {
   cache: StatCache
   /** paths that pointers stand for, sorted */
   tracked(): RepoPath[]
-  snapshot(path: RepoPath, options?: Pick<SnapshotOptions, 'saving' | 'onBytes'>): Promise<Snapshot>
+  snapshot(path: RepoPath, options?: Pick<SnapshotOptions, 'saving' | 'keepPages' | 'onBytes'>): Promise<Snapshot>
   /** the entry of a single file or link, or undefined where there is none */
   quickFile(path: RepoPath): Promise<Entry | undefined>
   isFolder(path: RepoPath): Promise<boolean>
@@ -94,14 +94,10 @@ export function noteEntry(cache: StatCache, path: RepoPath, entry: Entry | undef
   table.dirty = true
 }
 
-/** Files of a pointer's tree that are not in the workspace and that mlv never placed or recorded here: kept, not deleted.
- *  Reads the tree only when the rows cannot answer. @throws OBJECT_MISSING when its pages are in no cache */
-export async function absentFiles(
-  snapshot: Snapshot,
-  pointer: Entry,
-  read: PageReader,
-): Promise<Map<string, Entry & { kind: 'file' | 'exec' | 'link' }>> {
-  const absent = new Map<string, Entry & { kind: 'file' | 'exec' | 'link' }>()
+/** Files (and folders that hold none) of a pointer's tree that are not in the workspace and that mlv never placed or recorded here: kept,
+ *  not deleted. Reads the tree only when the rows cannot answer. @throws OBJECT_MISSING when its pages are in no cache */
+export async function absentFiles(snapshot: Snapshot, pointer: Entry, read: PageReader): Promise<Map<string, TreeEntry>> {
+  const absent = new Map<string, TreeEntry>()
   if (pointer.kind !== 'tree' || snapshot.entry?.oid === pointer.oid) return absent
   const { table, scan } = snapshot
   if (table.recorded.get('')?.oid === pointer.oid) {
@@ -109,11 +105,23 @@ export async function absentFiles(
     for (const row of table.rows.values()) if (row.recorded && row.kind !== 'tree') recorded++
     if (recorded >= pointer.files) return absent
   }
-  const present = new Set<string>()
-  if (scan.kind === 'folder') for (const file of scannedFiles(scan.folder)) present.add(file.path)
+  const files = new Set<string>()
+  const folders = new Set<string>()
+  if (scan.kind === 'folder') {
+    for (const file of scannedFiles(scan.folder)) files.add(file.path)
+    for (const folder of scannedFolders(scan.folder)) folders.add(folder.path)
+  }
+  // Below this folder nothing is looked at: a file stands in its place, or it is absent as a whole.
+  let passed: string | undefined
   for await (const { path, entry } of walkTree(pointer.oid, read)) {
-    if (entry.kind === 'tree' || present.has(path) || table.rows.get(path)?.recorded) continue
-    absent.set(path, entry)
+    if (passed !== undefined && path.startsWith(`${passed}/`)) continue
+    const isHere = files.has(path) || folders.has(path)
+    if (entry.kind === 'tree' && entry.files > 0) {
+      if (files.has(path)) passed = path
+      continue
+    }
+    if (entry.kind === 'tree') passed = path
+    if (!isHere && !table.rows.get(path)?.recorded) absent.set(path, entry)
   }
   return absent
 }
