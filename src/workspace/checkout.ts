@@ -2,6 +2,7 @@ import { hasCode, MlvError } from '../base/errors.ts'
 import type { RepoPath } from '../base/paths.ts'
 import { applyCheckout, type CheckedOut } from './checkout-apply.ts'
 import { type CheckoutPlan, planCheckout } from './checkout-plan.ts'
+import { findLeftovers } from './leftover.ts'
 import type { Project } from './project.ts'
 import { readTargets, selectTargets } from './target.ts'
 import { notTracked } from './tracked.ts'
@@ -48,6 +49,8 @@ export async function checkout(
         result.missing.push({ path: target.path, size: target.entry.size })
       }
     }
+    if (paths.length === 0)
+      for (const { path } of await findLeftovers(worktree, targets)) plans.push(await planCheckout(worktree, path, undefined))
     refuseBefore(plans, options)
     const task = project.surroundings.progress.start(
       'checking out',

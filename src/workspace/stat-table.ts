@@ -137,6 +137,12 @@ function settle(row: StatRow, age: { sameBoot: boolean; settles: boolean }, tabl
   return { ...row, racy: row.racy || !age.sameBoot, unsettled: !age.settles }
 }
 
+/** The header of a table's file, from its first 16 bytes and the JSON behind them; undefined for another file. */
+export function readHeader(start: Buffer, json: Buffer): { path: RepoPath } | undefined {
+  if (start.toString('latin1', 0, 8) !== MAGIC) return undefined
+  return { path: (JSON.parse(json.toString('utf8')) as Header).path as RepoPath }
+}
+
 function parseTable(bytes: Buffer, path: RepoPath): StatTable | undefined {
   if (bytes.toString('latin1', 0, 8) !== MAGIC) return undefined
   const headerLength = bytes.readUInt32LE(8)
