@@ -13,7 +13,8 @@ export const KEYS = {
   object: (oid: Oid) => `objects/${oid.slice(0, 2)}/${oid}`,
   condemned: 'condemned/',
   purged: 'purged/',
-  corrupt: (oid: Oid) => `corrupt/${oid}`,
+  /** a record of what is wrong in a pack */
+  corrupt: (pack: Oid) => `corrupt/${pack}`,
 } as const
 
 export const PACK_BYTES = 32 << 20
@@ -29,7 +30,7 @@ export interface StoreDescription {
   read_requires: string[]
   /** features a writer or collector must know */
   write_requires: string[]
-  /** which kinds of records (`condemned`, `purged`) have ever been written here; others need no listing */
+  /** which kinds of records (`condemned`, `purged`, `corrupt`) have ever been written here; others need no listing */
   records: string[]
   chunking: typeof CHUNKING
 }
@@ -60,7 +61,7 @@ export function parseDescription(bytes: Uint8Array, url: string, purpose: 'read'
   if (
     typeof value !== 'object' ||
     value === null ||
-    typeof value.format !== 'number' ||
+    !Number.isInteger(value.format) ||
     typeof value.id !== 'string' ||
     !/^[\w-]{1,64}$/.test(value.id)
   )
@@ -73,7 +74,7 @@ export function parseDescription(bytes: Uint8Array, url: string, purpose: 'read'
     })
   const needed = purpose === 'write' ? [...value.read_requires!, ...value.write_requires!] : value.read_requires!
   const unknown = needed.filter((feature) => !KNOWN.includes(feature))
-  if (value.format > FORMAT || unknown.length > 0)
+  if (value.format! > FORMAT || unknown.length > 0)
     throw new MlvError(
       'STORE_TOO_NEW',
       `The store at ${url} needs a newer mlv (${unknown.length > 0 ? unknown.join(', ') : `format ${value.format}`})`,

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, readdirSync, renameSync, unlinkSync } from 'node:fs'
+import { lstatSync, mkdirSync, readdirSync, renameSync, unlinkSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { flushFolder } from '../base/atomic.ts'
@@ -15,13 +15,16 @@ const FLUSH_EVERY = 256 << 20
 export interface LooseObjects {
   path(oid: Oid): string
   has(oid: Oid): boolean
+  /** bytes; undefined when it is not here */
+  size(oid: Oid): number | undefined
   /** Copies a file in, hashing what is copied. Durable after flush().
    *  @param source opened for reading   @returns its oid and size */
   storeFile(
     source: FileHandle,
     options?: { signal?: AbortSignal; onBytes?: (count: number) => void },
   ): Promise<{ oid: Oid; size: number }>
-  /** Writes pieces that must hash to `oid`. Durable after flush(). @throws OBJECT_CORRUPT */
+  /** Writes the pieces of an object as a store's stream() gives them: it ends with an error when they do not hash to `oid`.
+   *  Durable after flush(). */
   storeStream(oid: Oid, pieces: AsyncIterable<Buffer>): Promise<number>
   /** Makes the names of all that was stored durable. */
   flush(): void
@@ -106,6 +109,7 @@ export function createLooseObjects(root: string): LooseObjects {
       }
       return names.has(oid)
     },
+    size: (oid) => lstatSync(path(oid), { throwIfNoEntry: false })?.size,
     async storeFile(source, options = {}) {
       const hash = createOidHash()
       let oid: Oid | undefined
@@ -139,7 +143,7 @@ export function createLooseObjects(root: string): LooseObjects {
     },
     flush() {
       for (const folder of folders) flushFolder(folder)
-      if (folders.size > 0) flushFolder(join(root, 'objects'))
+      if (folders.size > 0) for (const above of [join(root, 'objects'), root]) flushFolder(above)
       folders.clear()
     },
     setAside(oid) {
@@ -148,7 +152,8 @@ export function createLooseObjects(root: string): LooseObjects {
       try {
         renameSync(from, `${from}.corrupt`)
       } catch (error) {
-        if (systemCode(error) !== 'ENOENT') throw fileError(error, 'moving', from)
+        // In a cache that may only be read it counts as missing for this process.
+        if (!['ENOENT', 'EACCES', 'EPERM', 'EROFS'].includes(systemCode(error) ?? '')) throw fileError(error, 'moving', from)
       }
     },
   }

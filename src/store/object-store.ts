@@ -29,12 +29,13 @@ export interface ObjectStore {
   refresh(): Promise<void>
   /** Whether the object is here and no collector has condemned it. Answers from memory, without a request. */
   has(oid: Oid): boolean
-  /** Where a packed object lies; `bytes` wins over `recipe`. Condemned places still answer. */
+  /** Where a packed object lies; `bytes` wins over `recipe`. Condemned places still answer, places known to be bad do not. */
   locate(oid: Oid): Location | undefined
-  /** A small object or tree page, verified. @throws OBJECT_MISSING, OBJECT_CORRUPT, OBJECT_PURGED */
+  /** A small object or tree page, verified. What proves corrupt or gone is sought at another place, once; in a cache it counts as missing from then on.
+   *  @throws OBJECT_MISSING, OBJECT_CORRUPT, OBJECT_PURGED; TREE_INVALID for an object that is larger than any small one */
   read(oid: Oid, options?: ReadOptions): Promise<Buffer>
   /** Small objects in the order that is cheapest to read, verified; near ranges of a pack are read as one.
-   *  @throws as read does, at the first that fails */
+   *  @throws as read does, for the first that failed, once all that can be read were given */
   readEach(oids: Iterable<Oid>, each: (oid: Oid, bytes: Buffer) => void | Promise<void>, options?: ReadOptions): Promise<void>
   /** An object of any size in pieces, verified: the last piece is followed by an error when the whole does not hash to the oid. */
   stream(oid: Oid, options?: ReadOptions): AsyncGenerator<Buffer>
@@ -42,9 +43,9 @@ export interface ObjectStore {
   loadChunkIndexes(): Promise<void>
   hasChunk(oid: Oid): boolean
   writer(options?: { concurrency?: number; signal?: AbortSignal }): StoreWriter
-  /** Records that an object's stored bytes are wrong, so that it counts as missing and can be written again. */
+  /** Looks at an object's stored bytes and, where they are wrong, records it, so that it counts as missing and can be written again. */
   setAside(oid: Oid): Promise<void>
-  /** Tells readers of an index just written. */
+  /** Takes in an index that was just written. */
   adopt(oid: Oid, bytes: Buffer, chunks: boolean): void
   close(): void
 }

@@ -92,10 +92,10 @@ export function formatIndex(packs: readonly IndexedPack[], supersedes: readonly 
 }
 
 /** Opens an index whose bytes hash to `oid`. @throws INDEX_CORRUPT */
-export function openIndex(bytes: Buffer, oid: Oid): PackIndex {
+export function openIndex(bytes: Buffer, oid: Oid = oidOfBytes(bytes)): PackIndex {
   const fail = (what: string): never => {
     throw new MlvError('INDEX_CORRUPT', `The index ${oid} ${what}`, {
-      hint: 'Fetch it again, or push again from a clone that has the data.',
+      hint: 'Run "mlv push" from a clone that may write there: it makes the index again from the packs.',
     })
   }
   if (oidOfBytes(bytes) !== oid) fail('does not hash to its name')
@@ -152,9 +152,24 @@ export function openIndex(bytes: Buffer, oid: Oid): PackIndex {
   }
 }
 
+/** Groups packs so that the entries of each group fit one index. */
+export function groupPacks<T extends { count: number }>(packs: readonly T[]): T[][] {
+  const groups: T[][] = []
+  let room = 0
+  for (const pack of packs) {
+    if (groups.length === 0 || pack.count > room) {
+      groups.push([])
+      room = MAX_ENTRIES
+    }
+    groups.at(-1)!.push(pack)
+    room -= pack.count
+  }
+  return groups
+}
+
 /** Splits a key below index/ into what it names; undefined for foreign files. */
 export function parseIndexKey(key: string): { oid: Oid; chunks: boolean } | undefined {
-  const name = key.slice(key.lastIndexOf('/') + 1)
+  const name = key.slice('index/'.length)
   const oid = name.slice(0, 64)
   const rest = name.slice(64)
   if (!isOid(oid) || (rest !== '' && rest !== '-chunks')) return undefined

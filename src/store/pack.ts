@@ -97,20 +97,24 @@ export function createPackBuilder(capacity = PACK_BYTES): PackBuilder {
   }
 }
 
-/** Reads the table of a whole pack and checks that its rows cover the pack without gap or overlap.
- *  @throws PACK_CORRUPT */
-export function parsePackTable(bytes: Buffer, oid: Oid): { table: Buffer; count: number } {
+/** The end of a pack that holds most tables whole. */
+export const TABLE_GUESS_BYTES = 256 << 10
+
+/** Reads the table from the end of a pack and checks that its rows cover the pack without gap or overlap.
+ *  @param tail the last bytes of a pack of `size` bytes   @returns undefined when the table begins before the tail   @throws PACK_CORRUPT */
+export function parsePackTable(tail: Buffer, oid: Oid, size: number): { table: Buffer; count: number } | undefined {
   const fail = (what: string): never => {
     throw new MlvError('PACK_CORRUPT', `The pack ${oid} ${what}`, {
       hint: 'Fetch it again from a remote that has it, or push it again from a clone that has the data.',
     })
   }
-  if (bytes.length < FOOTER_BYTES || bytes.toString('latin1', bytes.length - 8) !== MAGIC) return fail('does not end like a pack')
-  const count = bytes.readUInt32LE(bytes.length - 16)
-  const length = bytes.readUInt32LE(bytes.length - 12)
-  const end = bytes.length - FOOTER_BYTES
+  if (tail.length < FOOTER_BYTES || tail.toString('latin1', tail.length - 8) !== MAGIC) return fail('does not end like a pack')
+  const count = tail.readUInt32LE(tail.length - 16)
+  const length = tail.readUInt32LE(tail.length - 12)
+  const end = size - FOOTER_BYTES
   if (length !== count * ROW_BYTES || length > end) return fail('has a table of the wrong length')
-  const table = bytes.subarray(end - length, end)
+  if (length > tail.length - FOOTER_BYTES) return undefined
+  const table = tail.subarray(tail.length - FOOTER_BYTES - length, tail.length - FOOTER_BYTES)
   let offset = 0
   for (let row = 0; row < count; row++) {
     checkRow(table, row, fail)

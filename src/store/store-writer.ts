@@ -2,7 +2,7 @@ import { type Oid, oidOfBytes } from '../base/oid.ts'
 import type { Blobs } from './blobs.ts'
 import { KEYS } from './layout.ts'
 import { createPackBuilder, type EntryType, type PackBuilder, type SealedPack } from './pack.ts'
-import { formatIndex, type IndexedPack } from './pack-index.ts'
+import { formatIndex, groupPacks, type IndexedPack } from './pack-index.ts'
 import { type Chunk, formatRecipe } from './recipe.ts'
 
 /** What a writer has sent so far. */
@@ -39,6 +39,8 @@ export interface WriterOptions {
   /** packs being written at once; each holds up to 32 MiB of memory */
   concurrency: number
   signal?: AbortSignal
+  /** told of each pack once it is durable */
+  onPack(oid: Oid): Promise<void>
   /** told of each index once it is durable */
   onIndex(oid: Oid, bytes: Buffer, chunks: boolean): void
 }
@@ -55,6 +57,7 @@ export function createStoreWriter(blobs: Blobs, options: WriterOptions): StoreWr
 
   async function putPack(side: Side, pack: SealedPack): Promise<void> {
     await blobs.put(KEYS.pack(pack.oid), pack.bytes, { oid: pack.oid, ifAbsent: false, signal: options.signal })
+    await options.onPack(pack.oid)
     written.packs++
     written.bytes += pack.bytes.length
     written.objects += pack.count
@@ -71,21 +74,22 @@ export function createStoreWriter(blobs: Blobs, options: WriterOptions): StoreWr
     flying.add(flight)
   }
 
+  /** Sends what a builder holds; when all flights are taken, waits for one instead, since each holds a whole pack in memory. */
   async function launch(side: Side): Promise<void> {
-    flyPack(side)
-    while (flying.size > options.concurrency) await Promise.race(flying)
+    if (flying.size < Math.max(1, options.concurrency)) flyPack(side)
+    else await Promise.race(flying)
     if (failure) throw failure.error
     if (objects.durable.length + chunks.durable.length >= PACKS_PER_INDEX) await writeIndexes()
   }
 
   async function writeIndex(side: Side): Promise<void> {
-    const packs = side.durable.splice(0)
-    if (packs.length === 0) return
-    const bytes = formatIndex(packs)
-    const oid = oidOfBytes(bytes)
-    await blobs.put(side.chunks ? KEYS.chunkIndex(oid) : KEYS.index(oid), bytes, { oid, signal: options.signal })
-    written.bytes += bytes.length
-    options.onIndex(oid, bytes, side.chunks)
+    for (const packs of groupPacks(side.durable.splice(0))) {
+      const bytes = formatIndex(packs)
+      const oid = oidOfBytes(bytes)
+      await blobs.put(side.chunks ? KEYS.chunkIndex(oid) : KEYS.index(oid), bytes, { oid, signal: options.signal })
+      written.bytes += bytes.length
+      options.onIndex(oid, bytes, side.chunks)
+    }
   }
 
   async function writeIndexes(): Promise<void> {
@@ -135,8 +139,7 @@ export function createStoreWriter(blobs: Blobs, options: WriterOptions): StoreWr
       await addTo(objects, oid, Buffer.from(formatRecipe(list)), size, 'recipe')
     },
     async finish() {
-      if (chunks.builder.count > 0) await launch(chunks)
-      if (objects.builder.count > 0) await launch(objects)
+      for (const side of [chunks, objects]) while (side.builder.count > 0) await launch(side)
       await writeIndexes()
     },
   }

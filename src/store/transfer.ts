@@ -43,6 +43,9 @@ export interface Transferred {
   failed: { oid: Oid; error: Error }[]
 }
 
+/** What may be wrong with an object at its source; the others travel all the same. */
+const SOURCE_FAULTS = ['OBJECT_CORRUPT', 'OBJECT_MISSING', 'OBJECT_PURGED', 'TREE_INVALID'] as const
+
 /** Decides what must travel; reads nothing but what both stores know of themselves. */
 export function planTransfer(from: ObjectStore, to: ObjectStore, wanted: Iterable<Wanted>): TransferPlan {
   const plan: TransferPlan = { small: [], large: [], missing: [], bytes: 0 }
@@ -114,7 +117,7 @@ export async function applyTransfer(
     options.onBytes?.(bytes)
   }
   function fail(oid: Oid, error: unknown): void {
-    if (!hasCode(error, 'OBJECT_CORRUPT', 'OBJECT_MISSING', 'OBJECT_PURGED', 'PACK_CORRUPT', 'BLOB_MISSING')) throw error
+    if (!hasCode(error, ...SOURCE_FAULTS)) throw error
     result.failed.push({ oid, error })
   }
   const read = { concurrency, signal: options.signal }
@@ -129,8 +132,8 @@ export async function applyTransfer(
       read,
     )
   } catch (error) {
-    if (!hasCode(error, 'OBJECT_CORRUPT', 'OBJECT_MISSING', 'OBJECT_PURGED', 'PACK_CORRUPT', 'BLOB_MISSING')) throw error
-    // One bad object must not keep the others back: go on one by one and name it.
+    if (!hasCode(error, ...SOURCE_FAULTS)) throw error
+    // All that can be read has been given by now; what is left is named one by one.
     for (const { oid } of plan.small) {
       if (writer.has(oid)) continue
       try {

@@ -1,0 +1,88 @@
+import { hasCode } from '../base/errors.ts'
+import { type Oid, oidOfBytes } from '../base/oid.ts'
+import type { Blobs } from './blobs.ts'
+import { KEYS } from './layout.ts'
+import type { Location } from './pack-index.ts'
+import { parseRecipe } from './recipe.ts'
+import { formatRecord, readRecords } from './record.ts'
+
+/** Places whose bytes proved wrong. They count as missing, so that their objects are fetched or added again. */
+export interface Damage {
+  isBad(place: Location): boolean
+  /** reads the records corrupt/<pack> */
+  load(): Promise<void>
+  /** Notes objects of a pack, for this process. @param objects undefined: the pack is gone */
+  note(pack: Oid, objects: Iterable<Oid> | undefined): void
+  /** writes what is known of a pack, for later commands */
+  record(pack: Oid): Promise<void>
+  /** the pack was written again, whole */
+  heal(pack: Oid): Promise<void>
+}
+
+export function createDamage(blobs: Blobs): Damage {
+  const bad = new Map<Oid, Set<Oid> | 'gone'>()
+  const recorded = new Set<Oid>()
+
+  function note(pack: Oid, objects: Iterable<Oid> | undefined): void {
+    const known = bad.get(pack)
+    if (known === 'gone') return
+    bad.set(pack, objects ? new Set([...(known ?? []), ...objects]) : 'gone')
+  }
+
+  return {
+    isBad(place) {
+      if (bad.size === 0) return false
+      const known = bad.get(place.pack)
+      return known === 'gone' || (known?.has(place.oid) ?? false)
+    },
+    note,
+    async load() {
+      for await (const { name: pack, packs, objects } of readRecords(blobs, 'corrupt/')) {
+        recorded.add(pack)
+        if (!packs.includes(pack)) note(pack, objects)
+        // A folder that was not mounted may be back.
+        else if (!(await blobs.head(KEYS.pack(pack)))) note(pack, undefined)
+      }
+    },
+    async record(pack) {
+      const known = bad.get(pack)
+      if (known === undefined) return
+      const record = known === 'gone' ? { packs: [pack] } : { objects: [...known].sort() }
+      await blobs.put(KEYS.corrupt(pack), Buffer.from(formatRecord(record)))
+      recorded.add(pack)
+    },
+    async heal(pack) {
+      bad.delete(pack)
+      if (recorded.delete(pack)) await blobs.delete(KEYS.corrupt(pack))
+    },
+  }
+}
+
+/** Reads a pack and checks each of its objects. @returns those whose bytes are wrong; undefined when the pack is gone */
+export async function findDamage(blobs: Blobs, pack: Oid, places: Iterable<Location>): Promise<Oid[] | undefined> {
+  let bytes: Uint8Array
+  try {
+    bytes = await blobs.get(KEYS.pack(pack))
+  } catch (error) {
+    if (hasCode(error, 'BLOB_MISSING')) return undefined
+    throw error
+  }
+  if (oidOfBytes(bytes) === pack) return []
+  const wrong: Oid[] = []
+  for (const place of places) {
+    const stored = bytes.subarray(place.offset, place.offset + place.length)
+    const sound = place.type === 'bytes' ? oidOfBytes(stored) === place.oid : isRecipe(stored, place)
+    if (!sound) wrong.push(place.oid)
+  }
+  return wrong
+}
+
+function isRecipe(bytes: Uint8Array, place: Location): boolean {
+  try {
+    parseRecipe(bytes, place.oid, place.size)
+    return true
+  } catch (error) {
+    if (hasCode(error, 'OBJECT_CORRUPT')) return false
+    throw error
+  }
+}

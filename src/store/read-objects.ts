@@ -1,0 +1,233 @@
+import { createReadStream } from 'node:fs'
+import { mapBounded } from '../base/concurrency.ts'
+import { fileError, hasCode, MlvError, systemCode } from '../base/errors.ts'
+import { createOidHash, type Oid, oidOfBytes } from '../base/oid.ts'
+import type { Blobs } from './blobs.ts'
+import { KEYS, PACK_BYTES } from './layout.ts'
+import type { LooseObjects } from './loose.ts'
+import type { ObjectStore, ReadOptions } from './object-store.ts'
+import type { Location } from './pack-index.ts'
+import { asBuffer, type Presence } from './presence.ts'
+import { joinRanges, planRanges, type Range, rangeOf } from './ranges.ts'
+import { type Chunk, parseRecipe } from './recipe.ts'
+
+export interface ReaderParts {
+  blobs: Blobs
+  presence: Presence
+  loose: LooseObjects | undefined
+  /** lists the indexes again */
+  refresh(): Promise<void>
+  /** Notes what proved wrong, so that it is sought elsewhere. @param objects of the pack; undefined: the pack is gone */
+  giveUp(pack: Oid, objects: readonly Oid[] | undefined): Promise<void>
+}
+
+type Reader = Pick<ObjectStore, 'read' | 'readEach' | 'stream'>
+
+/** A place that did not give what it should. */
+interface Lost {
+  place: Location
+  packGone: boolean
+}
+
+/** Reads objects wherever they lie. Nothing is handed on before it was hashed, but for pieces of large objects. */
+export function createReader({ blobs, presence, loose, refresh, giveUp }: ReaderParts): Reader {
+  function missing(oid: Oid): MlvError {
+    if (presence.isPurged(oid))
+      return new MlvError('OBJECT_PURGED', `The object ${oid} was purged from ${blobs.url}`, {
+        hint: 'It was deleted on purpose and cannot be brought back; remove what refers to it.',
+      })
+    return new MlvError('OBJECT_MISSING', `The object ${oid} is not in ${blobs.url}`, {
+      hint: 'Run "mlv pull", or push it from a clone that has it.',
+    })
+  }
+
+  function corrupt(oid: Oid): MlvError {
+    return new MlvError('OBJECT_CORRUPT', `The object ${oid} in ${blobs.url} does not hash to its name`, {
+      hint: 'Run "mlv pull" to fetch it again, or push it again from a clone that has it.',
+    })
+  }
+
+  const find = (oid: Oid) => (presence.isPurged(oid) ? undefined : presence.locate(oid))
+  const isLoose = (oid: Oid) => loose !== undefined && !presence.isPurged(oid) && loose.has(oid)
+
+  /** @returns undefined when the pack is gone; fewer bytes when it was cut short */
+  async function readPack(range: Range, signal: AbortSignal | undefined): Promise<Buffer | undefined> {
+    try {
+      return asBuffer(await blobs.get(KEYS.pack(range.pack), { start: range.start, end: range.end, signal }))
+    } catch (error) {
+      if (hasCode(error, 'BLOB_MISSING')) return undefined
+      throw error
+    }
+  }
+
+  /** After this the objects are sought elsewhere. A pack that is gone may have been packed anew, so the indexes are listed again. */
+  async function leave(lost: readonly Lost[]): Promise<void> {
+    if (lost.some(({ packGone }) => packGone)) await refresh()
+    const packs = new Map<Oid, Oid[] | undefined>()
+    for (const { place, packGone } of lost)
+      packs.set(place.pack, packGone ? undefined : [...(packs.get(place.pack) ?? []), place.oid])
+    for (const [pack, objects] of packs) await giveUp(pack, objects)
+  }
+
+  async function readEach(
+    oids: Iterable<Oid>,
+    each: (oid: Oid, bytes: Buffer) => void | Promise<void>,
+    options: ReadOptions = {},
+  ): Promise<void> {
+    const failures = new Map<Oid, () => Error>()
+
+    /** @returns what did not give its objects */
+    async function pass(wanted: Iterable<Oid>): Promise<Lost[]> {
+      const places: Location[] = []
+      const wholes: Oid[] = []
+      const lost: Lost[] = []
+      for (const oid of wanted) {
+        const found = find(oid)
+        if (found?.type === 'bytes') places.push(found)
+        else if (found || isLoose(oid)) wholes.push(oid)
+        else if (!failures.has(oid)) failures.set(oid, () => missing(oid))
+      }
+      await mapBounded(planRanges(places), options.concurrency ?? 4, async (range) => {
+        options.signal?.throwIfAborted()
+        const bytes = await readPack(range, options.signal)
+        for (const place of range.places) {
+          const at = place.offset - range.start
+          const object = bytes?.subarray(at, at + place.length)
+          if (!object || oidOfBytes(object) !== place.oid) {
+            lost.push({ place, packGone: !object })
+            failures.set(place.oid, () => (object ? corrupt : missing)(place.oid))
+            continue
+          }
+          failures.delete(place.oid)
+          const wait = each(place.oid, object)
+          if (wait) await wait
+        }
+      })
+      for (const oid of wholes) {
+        let bytes: Buffer
+        try {
+          bytes = await readWhole(oid, options)
+        } catch (error) {
+          if (!hasCode(error, 'OBJECT_CORRUPT', 'OBJECT_MISSING', 'TREE_INVALID')) throw error
+          failures.set(oid, () => error)
+          continue
+        }
+        failures.delete(oid)
+        await each(oid, bytes)
+      }
+      return lost
+    }
+
+    const lost = await pass(oids)
+    if (lost.length > 0) {
+      await leave(lost)
+      await pass(lost.map(({ place }) => place.oid))
+    }
+    const first = failures.values().next().value
+    if (first) throw first()
+  }
+
+  /** A large object that something takes for a small one. */
+  async function readWhole(oid: Oid, options: ReadOptions): Promise<Buffer> {
+    const size = find(oid)?.size ?? loose?.size(oid) ?? 0
+    if (size > PACK_BYTES)
+      throw new MlvError('TREE_INVALID', `The object ${oid} has ${size} bytes, more than what refers to it says`, {
+        hint: 'What refers to it was made by a broken or hostile program; restore the pointer from an earlier commit.',
+      })
+    const pieces: Buffer[] = []
+    for await (const piece of stream(oid, options)) pieces.push(piece)
+    return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces)
+  }
+
+  async function read(oid: Oid, options: ReadOptions = {}): Promise<Buffer> {
+    let result: Buffer | undefined
+    const keep = (_oid: Oid, bytes: Buffer) => {
+      result = bytes
+    }
+    await readEach([oid], keep, options)
+    return result!
+  }
+
+  /** Chunks in order, the next few on their way while one is used. */
+  async function* readChunks(oid: Oid, chunks: readonly Chunk[], options: ReadOptions, tries = 2): AsyncGenerator<Buffer> {
+    await presence.loadChunkIndexes()
+    const places: Location[] = []
+    for (const chunk of chunks) {
+      const found = presence.locateChunk(chunk.oid)
+      if (!found)
+        throw new MlvError('OBJECT_MISSING', `The chunk ${chunk.oid} of the object ${oid} is not in ${blobs.url}`, {
+          hint: 'Push the file again from a clone that has it.',
+        })
+      if (found.length !== chunk.length)
+        throw new MlvError('OBJECT_CORRUPT', `The chunk ${chunk.oid} of the object ${oid} is not as long as its recipe says`, {
+          hint: 'Push the file again from a clone that has it.',
+        })
+      places.push(found)
+    }
+    const ranges = joinRanges(places)
+    const ahead = Math.max(1, options.concurrency ?? 4)
+    const flying: Promise<Buffer | undefined>[] = []
+    let done = 0
+    for (let i = 0; i < ranges.length; i++) {
+      while (flying.length < ahead && i + flying.length < ranges.length) {
+        const flight = readPack(ranges[i + flying.length]!, options.signal)
+        flight.catch(() => {})
+        flying.push(flight)
+      }
+      const range = ranges[i]!
+      const bytes = await flying.shift()!
+      for (const place of range.places) {
+        const piece = bytes?.subarray(place.offset - range.start, place.offset - range.start + place.length)
+        if (!piece || oidOfBytes(piece) !== place.oid) {
+          await leave([{ place, packGone: !piece }])
+          if (tries === 1) throw piece ? corrupt(oid) : missing(oid)
+          yield* readChunks(oid, chunks.slice(done), options, tries - 1)
+          return
+        }
+        done++
+        yield piece
+      }
+    }
+  }
+
+  async function* readLoose(oid: Oid, options: ReadOptions): AsyncGenerator<Buffer> {
+    const path = loose!.path(oid)
+    try {
+      yield* verified(oid, createReadStream(path, { highWaterMark: 4 << 20, signal: options.signal }))
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') throw missing(oid)
+      if (hasCode(error, 'OBJECT_CORRUPT')) loose!.setAside(oid)
+      throw fileError(error, 'reading', path)
+    }
+  }
+
+  async function* verified(oid: Oid, pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    const hash = createOidHash()
+    for await (const piece of pieces) {
+      hash.update(piece)
+      yield piece
+    }
+    if (hash.digest() !== oid) throw corrupt(oid)
+  }
+
+  async function* stream(oid: Oid, options: ReadOptions = {}): AsyncGenerator<Buffer> {
+    for (let tries = 0; tries < 2; tries++) {
+      const found = find(oid)
+      if (!found) break
+      if (found.type === 'bytes') {
+        yield await read(oid, options)
+        return
+      }
+      const recipe = await readPack(rangeOf(found), options.signal)
+      if (recipe) {
+        yield* verified(oid, readChunks(oid, parseRecipe(recipe, oid, found.size), options))
+        return
+      }
+      await leave([{ place: found, packGone: true }])
+    }
+    if (!isLoose(oid)) throw missing(oid)
+    yield* readLoose(oid, options)
+  }
+
+  return { read, readEach, stream }
+}
