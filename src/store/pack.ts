@@ -30,6 +30,8 @@ export interface SealedPack {
   /** the rows, in the order of offsets; a view into `bytes` */
   table: Buffer
   count: number
+  /** gives the memory of `bytes` back for another pack, once they are written */
+  release(): void
 }
 
 /** Collects objects in one buffer, so that a caller can read a file straight into its place. */
@@ -39,7 +41,7 @@ export interface PackBuilder {
   reserve(length: number): Buffer | undefined
   /** Keeps the first `length` reserved bytes as an object. */
   keep(oid: Oid, length: number, size: number, type: EntryType): void
-  /** Appends the table and names the pack. The builder is empty afterwards; its buffer belongs to the result. */
+  /** Appends the table and names the pack. The builder is empty afterwards; its buffer belongs to the result until that is released. */
   seal(): SealedPack
 }
 
@@ -56,6 +58,7 @@ export function readRow(table: Buffer, row: number): PackEntry {
 
 export function createPackBuilder(capacity = PACK_BYTES): PackBuilder {
   let buffer: Buffer | undefined
+  const free: Buffer[] = []
   let rows = Buffer.allocUnsafe(ROW_BYTES * 256)
   let used = 0
   let count = 0
@@ -64,7 +67,7 @@ export function createPackBuilder(capacity = PACK_BYTES): PackBuilder {
       return count
     },
     reserve(length) {
-      buffer ??= Buffer.allocUnsafeSlow(capacity)
+      buffer ??= free.pop() ?? Buffer.allocUnsafeSlow(capacity)
       const room = capacity - FOOTER_BYTES - ROW_BYTES * (count + 1) - used
       return length > room ? undefined : buffer.subarray(used, used + length)
     },
@@ -88,7 +91,14 @@ export function createPackBuilder(capacity = PACK_BYTES): PackBuilder {
       buffer.writeUInt32LE(count * ROW_BYTES, end + 4)
       buffer.write(MAGIC, end + 8, 'latin1')
       const bytes = buffer.subarray(0, end + FOOTER_BYTES)
-      const sealed = { oid: oidOfBytes(bytes), bytes, table: bytes.subarray(used, end), count }
+      const whole = buffer
+      const sealed = {
+        oid: oidOfBytes(bytes),
+        bytes,
+        table: bytes.subarray(used, end),
+        count,
+        release: () => void free.push(whole),
+      }
       buffer = undefined
       used = 0
       count = 0

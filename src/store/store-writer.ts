@@ -63,6 +63,7 @@ export function createStoreWriter(blobs: Blobs, options: WriterOptions): StoreWr
     written.objects += pack.count
     // A copy of the table, or the index would hold on to every pack's 32 MiB.
     side.durable.push({ oid: pack.oid, table: Buffer.from(pack.table), count: pack.count })
+    pack.release()
   }
 
   function flyPack(side: Side): void {

@@ -100,6 +100,9 @@ async function sendChunked(
   return saved
 }
 
+/** Packs being sent at once unless told otherwise; each holds 32 MiB of memory. */
+const PACKS_IN_FLIGHT = 2
+
 /** Carries a plan out. Every object is hashed on its way; nothing counts as stored before the end, but packs already indexed stay.
  *  Objects that prove missing or corrupt at the source are left out and named. @throws what the stores throw when the destination fails */
 export async function applyTransfer(
@@ -109,7 +112,7 @@ export async function applyTransfer(
   options: TransferOptions = {},
 ): Promise<Transferred> {
   const concurrency = options.concurrency ?? 4
-  const writer = to.writer({ concurrency: Math.min(concurrency, 4), signal: options.signal })
+  const writer = to.writer({ concurrency: options.concurrency ?? PACKS_IN_FLIGHT, signal: options.signal })
   const result: Transferred = { objects: 0, bytes: 0, written: 0, saved: 0, failed: [] }
   const done = (bytes: number) => {
     result.objects++
