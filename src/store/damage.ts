@@ -9,6 +9,8 @@ import { formatRecord, readRecords } from './record.ts'
 /** Places whose bytes proved wrong. They count as missing, so that their objects are fetched or added again. */
 export interface Damage {
   isBad(place: Location): boolean
+  /** whether wrong bytes are known to lie at a place, other than none */
+  isCorrupt(place: Location): boolean
   /** reads the records corrupt/<pack> */
   load(): Promise<void>
   /** Notes objects of a pack, for this process. @param objects undefined: the pack is gone */
@@ -34,6 +36,10 @@ export function createDamage(blobs: Blobs): Damage {
       if (bad.size === 0) return false
       const known = bad.get(place.pack)
       return known === 'gone' || (known?.has(place.oid) ?? false)
+    },
+    isCorrupt(place) {
+      const known = bad.get(place.pack)
+      return known !== undefined && known !== 'gone' && known.has(place.oid)
     },
     note,
     async load() {

@@ -27,6 +27,8 @@ export interface Presence {
   isPurged(oid: Oid): boolean
   /** the packs that hold an object, bad ones too */
   packsOf(oid: Oid): Oid[]
+  /** whether wrong bytes lie where the object or chunk should be */
+  isCorrupt(oid: Oid): boolean
   /** every place in a pack; none when no index names it */
   placesIn(pack: Oid): Location[]
   readonly damage: Damage
@@ -199,6 +201,8 @@ export function createPresence(blobs: Blobs, { copies, mend }: PresenceOptions):
     isCondemned: (oid) => condemnedObjects.has(oid),
     isPurged: (oid) => purged.has(oid),
     packsOf: (oid) => [...new Set([...indexes.values()].flatMap((index) => index.find(oid).map(({ pack }) => pack)))],
+    isCorrupt: (oid) =>
+      [...indexes.values(), ...chunkIndexes.values()].some((index) => index.find(oid).some((place) => damage.isCorrupt(place))),
     placesIn(pack) {
       const found: Location[] = []
       for (const index of [...indexes.values(), ...chunkIndexes.values()]) {

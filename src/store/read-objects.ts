@@ -31,19 +31,21 @@ interface Lost {
 
 /** Reads objects wherever they lie. Nothing is handed on before it was hashed, but for pieces of large objects. */
 export function createReader({ blobs, presence, loose, refresh, giveUp }: ReaderParts): Reader {
+  function corrupt(oid: Oid): MlvError {
+    return new MlvError('OBJECT_CORRUPT', `The object ${oid} in ${blobs.url} does not hash to its name`, {
+      hint: 'Run "mlv pull" to fetch it again, or push it again from a clone that has it.',
+    })
+  }
+
+  /** Why an object that has no good place cannot be had. */
   function missing(oid: Oid): MlvError {
     if (presence.isPurged(oid))
       return new MlvError('OBJECT_PURGED', `The object ${oid} was purged from ${blobs.url}`, {
         hint: 'It was deleted on purpose and cannot be brought back; remove what refers to it.',
       })
+    if (presence.isCorrupt(oid)) return corrupt(oid)
     return new MlvError('OBJECT_MISSING', `The object ${oid} is not in ${blobs.url}`, {
       hint: 'Run "mlv pull", or push it from a clone that has it.',
-    })
-  }
-
-  function corrupt(oid: Oid): MlvError {
-    return new MlvError('OBJECT_CORRUPT', `The object ${oid} in ${blobs.url} does not hash to its name`, {
-      hint: 'Run "mlv pull" to fetch it again, or push it again from a clone that has it.',
     })
   }
 
@@ -95,7 +97,7 @@ export function createReader({ blobs, presence, loose, refresh, giveUp }: Reader
           const object = bytes?.subarray(at, at + place.length)
           if (!object || oidOfBytes(object) !== place.oid) {
             lost.push({ place, packGone: !object })
-            failures.set(place.oid, () => (object ? corrupt : missing)(place.oid))
+            failures.set(place.oid, () => (object ? corrupt(place.oid) : missing(place.oid)))
             continue
           }
           failures.delete(place.oid)
@@ -108,7 +110,7 @@ export function createReader({ blobs, presence, loose, refresh, giveUp }: Reader
         try {
           bytes = await readWhole(oid, options)
         } catch (error) {
-          if (!hasCode(error, 'OBJECT_CORRUPT', 'OBJECT_MISSING', 'TREE_INVALID')) throw error
+          if (!hasCode(error, 'OBJECT_CORRUPT', 'OBJECT_MISSING', 'OBJECT_PURGED', 'TREE_INVALID')) throw error
           failures.set(oid, () => error)
           continue
         }
@@ -154,6 +156,7 @@ export function createReader({ blobs, presence, loose, refresh, giveUp }: Reader
     const places: Location[] = []
     for (const chunk of chunks) {
       const found = presence.locateChunk(chunk.oid)
+      if (!found && presence.isCorrupt(chunk.oid)) throw corrupt(oid)
       if (!found)
         throw new MlvError('OBJECT_MISSING', `The chunk ${chunk.oid} of the object ${oid} is not in ${blobs.url}`, {
           hint: 'Push the file again from a clone that has it.',
