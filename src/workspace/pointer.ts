@@ -69,6 +69,7 @@ export async function parsePointer(text: string, path: string): Promise<Pointer>
   }
   const value = file.value as Record<string, unknown> | null
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalid(path, 'is not a pointer')
+  if (holdsItself(value)) throw invalid(path, 'has a value that holds itself')
   const fail = (key: string, what: string) => invalid(file.at(key), what)
   if (value.mlv !== 1)
     throw fail('mlv', value.mlv === undefined ? 'lacks "mlv: 1"' : `has the format ${String(value.mlv)}, which needs a newer mlv`)
@@ -110,16 +111,24 @@ export async function parsePointer(text: string, path: string): Promise<Pointer>
   }
 }
 
+/** YAML's anchors can make a value part of itself, which no text can spell out. */
+function holdsItself(value: unknown, above: readonly unknown[] = []): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  if (above.includes(value)) return true
+  return Object.values(value).some((item) => holdsItself(item, [...above, value]))
+}
+
 /** The one valid text of a pointer: known keys in their order, unknown ones after them, sorted. */
 export async function formatPointer(pointer: Pointer): Promise<string> {
   const { entry } = pointer
   let text = `mlv: 1\nkind: ${entry.kind}\noid: ${entry.oid}\nsize: ${entry.size}\n`
   if (entry.kind === 'tree') text += `files: ${entry.files}\n`
-  const rest: Record<string, unknown> = {}
+  // A map, because an object moves keys like "7" to its front and loses "__proto__".
+  const rest = new Map<string, unknown>()
   for (const key of ['desc', 'labels', 'remote', 'source', 'meta'] as const)
-    if (pointer[key] !== undefined) rest[key] = pointer[key]
-  for (const key of Object.keys(pointer.unknown ?? {}).sort()) rest[key] = pointer.unknown![key]
-  if (Object.keys(rest).length === 0) return text
+    if (pointer[key] !== undefined) rest.set(key, pointer[key])
+  for (const key of Object.keys(pointer.unknown ?? {}).sort()) rest.set(key, pointer.unknown![key])
+  if (rest.size === 0) return text
   const { formatYaml } = await import('../base/yaml.ts')
   return text + formatYaml(rest)
 }
