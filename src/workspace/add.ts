@@ -11,14 +11,14 @@ import { editEntry } from './edit-entry.ts'
 import { type Entry, sameEntry } from './entry.ts'
 import type { Saving } from './hash-files.ts'
 import { withPages } from './pages.ts'
+import { placedEntry } from './placed.ts'
 import { dataPathOf, formatPointer, POINTER_SUFFIX, type Pointer, pointerPathOf, readPointer } from './pointer.ts'
 import type { Project } from './project.ts'
 import { openSaving, recordSnapshot } from './saving.ts'
 import { scannedFiles } from './scan.ts'
 import type { Snapshot } from './snapshot.ts'
-import type { StatCache } from './stat-cache.ts'
 import { checkParents, findTracked, type Tracked } from './tracked.ts'
-import { absentFiles, insidePath, noteEntry, openWorktree, pageReader, recordedEntry, type Worktree } from './worktree.ts'
+import { absentFiles, insidePath, noteEntry, openWorktree, pageReader, type Worktree } from './worktree.ts'
 
 export interface AddOptions {
   /** record what is here even where the pointer has moved on */
@@ -100,13 +100,14 @@ function pointerEntry(path: RepoPath, entry: Entry): Pointer['entry'] {
 }
 
 /** @throws WORKSPACE_OUTDATED when the pointer has moved since mlv last placed the path here */
-function refuseOutdated(cache: StatCache, snapshot: Snapshot, pointer: Pointer | undefined): void {
+async function refuseOutdated(worktree: Worktree, snapshot: Snapshot, pointer: Pointer | undefined): Promise<void> {
   const { path } = snapshot
-  const recorded = recordedEntry(cache, path)
-  if (!pointer || !recorded || sameEntry(recorded, pointer.entry) || sameEntry(snapshot.entry, pointer.entry)) return
-  if (sameEntry(snapshot.entry, recorded))
+  if (!pointer || sameEntry(snapshot.entry, pointer.entry)) return
+  const placed = await placedEntry(worktree, snapshot)
+  if (!placed || sameEntry(placed, pointer.entry)) return
+  if (sameEntry(snapshot.entry, placed))
     throw new MlvError('WORKSPACE_OUTDATED', `${path} is outdated: its pointer has changed since it was checked out`, {
-      hint: `Run "mlv checkout ${quotePath(path)}" to get the version the pointer names.`,
+      hint: `Run "mlv checkout ${quotePath(path)}" to get the version the pointer names, or go back to this one with "mlv add --force ${quotePath(path)}".`,
     })
   throw new MlvError('WORKSPACE_OUTDATED', `${path} was changed here, and its pointer has changed, too`, {
     hint: `Keep your version with "mlv add --force ${quotePath(path)}", or take the pointer's with "mlv checkout --force ${quotePath(path)}".`,
@@ -213,7 +214,7 @@ export async function addPaths(
         const keepPages = pointer?.entry.kind === 'tree'
         const snapshot = await worktree.snapshot(path, { saving, keepPages, onBytes: (count) => task.advance(count) })
         if (!covering) await refuseInnerPointers(worktree, snapshot)
-        if (!options.force) refuseOutdated(worktree.cache, snapshot, pointer)
+        if (!options.force) await refuseOutdated(worktree, snapshot, pointer)
         const entry = await resolveEntry(project, snapshot, pointer, saving)
         works.set(path, { tracked: path, pointer, parts: undefined, entry, snapshot })
         continue

@@ -8,6 +8,7 @@ import {
   openSync,
   renameSync,
   rmdirSync,
+  rmSync,
   type Stats,
   symlinkSync,
   unlinkSync,
@@ -24,7 +25,7 @@ import type { LinkType } from './config.ts'
 import { chosenLinks, placeFile } from './link.ts'
 import { scannedFiles } from './scan.ts'
 import { type StatRow, type StatTable, TICK_MS } from './stat-table.ts'
-import { insidePath, type Worktree } from './worktree.ts'
+import { insidePath, noteEntry, type Worktree } from './worktree.ts'
 
 export interface CheckedOut {
   placed: number
@@ -177,10 +178,17 @@ interface Placing {
   onBytes?: (count: number) => void
 }
 
+/** What a killed checkout had begun beside its files; the lock is ours, so no other one is at it now. */
+function removeLeftovers(plan: CheckoutPlan, absolute: (below: string) => string): void {
+  if (plan.snapshot.scan.kind === 'folder')
+    for (const below of plan.snapshot.scan.leftovers) rmSync(absolute(below), { force: true })
+}
+
 async function placeFiles(worktree: Worktree, plan: CheckoutPlan, placing: Placing): Promise<void> {
   const { project } = worktree
   const store = await project.cache('write')
   const { table, keyOf, absolute, result } = placing
+  removeLeftovers(plan, absolute)
   const time = Date.now() / 1000 - (2 * TICK_MS) / 1000
   const packed = new Map<Oid, PlacedFile[]>()
   const whole: PlacedFile[] = []
@@ -262,20 +270,9 @@ async function placeWhole(store: ObjectStore, file: PlacedFile, to: string, type
 /** After a checkout the target is what mlv last placed here, and the rows of what is gone are forgotten. */
 function noteTarget(worktree: Worktree, plan: CheckoutPlan, table: StatTable): void {
   const { path, target } = plan
-  if (target === undefined) {
-    worktree.cache.files().rows.delete(path)
-    worktree.cache.files().recorded.delete(path)
-    worktree.cache.files().dirty = true
-    const folder = worktree.cache.folder(path)
-    folder.rows.clear()
-    folder.recorded.clear()
-    folder.computed = undefined
-    folder.dirty = true
-    return
-  }
-  table.recorded.set(target.kind === 'tree' ? '' : path, target)
+  noteEntry(worktree.cache, path, target)
   table.dirty = true
-  if (target.kind !== 'tree') return
+  if (target?.kind !== 'tree') return
   if (plan.upToDate) {
     for (const [below, row] of table.rows) if (!row.recorded) table.rows.set(below, { ...row, recorded: true })
     return

@@ -2,11 +2,12 @@ import { hasCode, MlvError } from '../base/errors.ts'
 import type { RepoPath } from '../base/paths.ts'
 import { applyCheckout, type CheckedOut } from './checkout-apply.ts'
 import { type CheckoutPlan, planCheckout } from './checkout-plan.ts'
+import { entryAfter } from './checkout-record.ts'
 import { findLeftovers } from './leftover.ts'
 import type { Project } from './project.ts'
 import { readTargets, selectTargets } from './target.ts'
 import { notTracked } from './tracked.ts'
-import { openWorktree } from './worktree.ts'
+import { noteEntry, openWorktree } from './worktree.ts'
 
 export interface CheckoutOptions {
   force?: boolean
@@ -37,13 +38,15 @@ export async function checkout(
     const worktree = openWorktree(project)
     const result: CheckoutResult = { placed: 0, removed: 0, bytes: 0, paths: [], missing: [], skipped: [] }
     const plans: CheckoutPlan[] = []
+    const parts = new Map<CheckoutPlan, string>()
     const targets = await readTargets(project, await project.revision(undefined))
     for (const path of paths) if (selectTargets(targets, [path]).length === 0) throw notTracked(path)
     for (const { target, part } of selectTargets(targets, paths)) {
       try {
-        plans.push(
-          await planCheckout(worktree, target.path, target.entry, { force: options.force, relink: options.relink, part }),
-        )
+        const { force, relink } = options
+        const plan = await planCheckout(worktree, target.path, target.entry, { force, relink, part })
+        plans.push(plan)
+        parts.set(plan, part)
       } catch (error) {
         if (!(options.allowMissing && hasCode(error, 'OBJECT_MISSING'))) throw error
         result.missing.push({ path: target.path, size: target.entry.size })
@@ -74,7 +77,9 @@ export async function checkout(
           result.bytes += bytes
           continue
         }
+        const after = await entryAfter(worktree, plan, parts.get(plan)!)
         const done = await applyCheckout(worktree, plan, (count) => task.advance(count))
+        if (after) noteEntry(worktree.cache, plan.path, after)
         result.placed += done.placed
         result.removed += done.removed
         result.bytes += done.bytes

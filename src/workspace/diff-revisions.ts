@@ -1,13 +1,15 @@
 import { hasCode } from '../base/errors.ts'
-import type { RepoPath } from '../base/paths.ts'
+import { loadFingerprint } from '../base/fingerprint.ts'
+import { compareUtf8, type RepoPath } from '../base/paths.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { PageReader } from '../store/tree.ts'
-import { diffEntries, type EntryDiff } from './diff.ts'
+import { editPaths, findPath } from '../store/tree-walk.ts'
+import { diffEntries, type EntryDiff, UNREADABLE } from './diff.ts'
 import { type Entry, sameEntry } from './entry.ts'
 import type { Project } from './project.ts'
 import type { Revision } from './revision.ts'
-import { readTargets, selectTargets } from './target.ts'
-import { openWorktree, type Worktree } from './worktree.ts'
+import { readTargets, selectTargets, type Target } from './target.ts'
+import { absentFiles, insidePath, openWorktree, type Worktree, wasPlaced } from './worktree.ts'
 
 /** Pages from the cache, else from the default remote where there is one. */
 function readPages(project: Project): PageReader {
@@ -21,7 +23,7 @@ function readPages(project: Project): PageReader {
       remote ??= project.remote().then(
         (opened) => opened.store,
         (failure: unknown) => {
-          if (hasCode(failure, 'REMOTE_MISSING', 'REMOTE_UNREACHABLE', 'REMOTE_DENIED', 'REMOTE_FAILED')) return undefined
+          if (hasCode(failure, ...UNREADABLE)) return undefined
           throw failure
         },
       )
@@ -32,20 +34,59 @@ function readPages(project: Project): PageReader {
   }
 }
 
-async function entriesOf(
+/** What a side of the comparison holds at the paths asked for, and the pages of trees that no store has. */
+interface Side {
+  entries: Map<RepoPath, Entry>
+  pages: Map<string, Uint8Array>
+}
+
+/** The workspace is what lies there, with what was never placed here as its pointer says. */
+async function entryHere(worktree: Worktree, target: Target, read: PageReader, pages: Side['pages']): Promise<Entry | undefined> {
+  const snapshot = await worktree.snapshot(target.path)
+  const { entry } = snapshot
+  if (!entry) return wasPlaced(worktree.cache, target.path) ? undefined : target.entry
+  if (entry.kind !== 'tree' || sameEntry(entry, target.entry)) return entry
+  for (const [oid, bytes] of snapshot.pages ?? []) pages.set(oid, bytes)
+  try {
+    const absent = await absentFiles(snapshot, target.entry, read)
+    if (absent.size === 0) return entry
+    await loadFingerprint()
+    const sink = (oid: string, bytes: Buffer) => void pages.set(oid, bytes)
+    return { kind: 'tree', ...(await editPaths(entry.oid, absent, { read: async (oid) => pages.get(oid) ?? read(oid), sink })) }
+  } catch (error) {
+    if (hasCode(error, ...UNREADABLE)) return entry
+    throw error
+  }
+}
+
+/** @throws OBJECT_MISSING and the like where the tree's pages cannot be read */
+async function entryBelow(entry: Entry, part: string, read: PageReader): Promise<Entry | undefined> {
+  return part === '' ? entry : entry.kind === 'tree' ? findPath(entry.oid, part, read) : undefined
+}
+
+async function readSide(
   project: Project,
   revision: Revision | undefined,
   paths: readonly RepoPath[],
-  worktree: Worktree,
-): Promise<Map<RepoPath, Entry>> {
-  const entries = new Map<RepoPath, Entry>()
-  if (!revision) return entries
-  for (const { target } of selectTargets(await readTargets(project, revision), paths)) {
-    // The workspace is what lies there; where nothing does, what its pointer says.
-    const here = revision.commit === undefined ? (await worktree.snapshot(target.path)).entry : undefined
-    entries.set(target.path, here ?? target.entry)
+  reading: { worktree: Worktree; read: PageReader },
+): Promise<Side> {
+  const side: Side = { entries: new Map(), pages: new Map() }
+  if (!revision) return side
+  const { worktree, read } = reading
+  const readAll: PageReader = async (oid) => side.pages.get(oid) ?? read(oid)
+  for (const { target, part } of selectTargets(await readTargets(project, revision), paths)) {
+    const whole = revision.commit === undefined ? await entryHere(worktree, target, read, side.pages) : target.entry
+    if (!whole) continue
+    try {
+      const entry = await entryBelow(whole, part, readAll)
+      if (entry) side.entries.set(insidePath(target.path, part), entry)
+    } catch (error) {
+      // Without the pages only the whole is known.
+      if (!hasCode(error, ...UNREADABLE)) throw error
+      side.entries.set(target.path, whole)
+    }
   }
-  return entries
+  return side
 }
 
 /** Compares the data of two revisions. Fetches tree pages at most, never data. @returns paths that differ */
@@ -55,25 +96,15 @@ export async function diffRevisions(
   paths: readonly RepoPath[],
 ): Promise<EntryDiff[]> {
   const worktree = openWorktree(project, 'read')
-  const pages = new Map<string, Uint8Array>()
-  const before = await entriesOf(project, pair.before, paths, worktree)
-  const after = new Map<RepoPath, Entry>()
-  for (const { target } of selectTargets(await readTargets(project, pair.after), paths)) {
-    if (pair.after.commit !== undefined) {
-      after.set(target.path, target.entry)
-      continue
-    }
-    const snapshot = await worktree.snapshot(target.path)
-    for (const [oid, bytes] of snapshot.pages ?? []) pages.set(oid, bytes)
-    after.set(target.path, snapshot.entry ?? target.entry)
-  }
-  worktree.flush()
   const read = readPages(project)
+  const before = await readSide(project, pair.before, paths, { worktree, read })
+  const after = await readSide(project, pair.after, paths, { worktree, read })
+  worktree.flush()
   const diffs: EntryDiff[] = []
-  for (const path of [...new Set([...before.keys(), ...after.keys()])].sort()) {
-    const [old, now] = [before.get(path), after.get(path)]
+  for (const path of [...new Set([...before.entries.keys(), ...after.entries.keys()])].sort(compareUtf8)) {
+    const [old, now] = [before.entries.get(path), after.entries.get(path)]
     if (sameEntry(old, now)) continue
-    diffs.push(await diffEntries(path, old, now, async (oid) => pages.get(oid) ?? read(oid)))
+    diffs.push(await diffEntries(path, old, now, async (oid) => before.pages.get(oid) ?? after.pages.get(oid) ?? read(oid)))
   }
   return diffs
 }

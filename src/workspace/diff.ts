@@ -1,5 +1,5 @@
 import { hasCode } from '../base/errors.ts'
-import type { RepoPath } from '../base/paths.ts'
+import { compareUtf8, type RepoPath } from '../base/paths.ts'
 import type { PageReader, TreeEntry } from '../store/tree.ts'
 import { diffTrees } from '../store/tree-walk.ts'
 import { type Entry, sameEntry } from './entry.ts'
@@ -37,7 +37,7 @@ export function pairRenames(changes: (FileChange & { oid?: string })[]): FileCha
     paired.push({ kind: 'renamed', path: change.path, from: from.path, before: from.before, after: change.after })
   }
   const rest = changes.filter((change) => !used.has(change)).map(({ oid: _oid, ...change }) => change)
-  return [...rest, ...paired].sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0))
+  return [...rest, ...paired].sort((a, b) => compareUtf8(a.path, b.path))
 }
 
 function fileChange(
@@ -53,6 +53,17 @@ function fileChange(
     oid: (before && after ? undefined : (after ?? before))?.oid,
   }
 }
+
+/** What keeps a tree's pages from being read: then only its totals are known. */
+export const UNREADABLE = [
+  'OBJECT_MISSING',
+  'OBJECT_CORRUPT',
+  'BLOB_MISSING',
+  'REMOTE_MISSING',
+  'REMOTE_UNREACHABLE',
+  'REMOTE_DENIED',
+  'REMOTE_FAILED',
+] as const
 
 /** Compares what a path was with what it is, down to files. Reads tree pages only, no data. */
 export async function diffEntries(
@@ -73,19 +84,7 @@ export async function diffEntries(
       for await (const change of diffTrees(oldTree?.oid, newTree?.oid, read))
         changes.push(fileChange(insidePath(path, change.path), change.before, change.after))
     } catch (error) {
-      if (
-        hasCode(
-          error,
-          'OBJECT_MISSING',
-          'OBJECT_CORRUPT',
-          'BLOB_MISSING',
-          'REMOTE_MISSING',
-          'REMOTE_UNREACHABLE',
-          'REMOTE_DENIED',
-          'REMOTE_FAILED',
-        )
-      )
-        return { path, before, after, changes: undefined }
+      if (hasCode(error, ...UNREADABLE)) return { path, before, after, changes: undefined }
       throw error
     }
   return { path, before, after, changes: pairRenames(changes) }

@@ -65,15 +65,23 @@ async function snapshotFile(
 ): Promise<Snapshot> {
   const { file } = scan
   const known = file.oid !== undefined && !needsSaving(options.saving, file.oid)
-  if (!known) await hashFiles(join(options.root, path), [file], (_file, row) => keepRow(table, path, file, row), options)
+  if (!known)
+    await hashFiles(
+      join(options.root, path),
+      [file],
+      (_file, row) => keepRow(table, path, file, row, options.saving !== undefined),
+      options,
+    )
   return { path, entry: { kind: file.kind, oid: file.oid!, size: file.size }, scan, table, unchanged: known }
 }
 
-function keepRow(table: StatTable, key: string, file: ScannedFile, row: StatRow): void {
+function keepRow(table: StatTable, key: string, file: ScannedFile, row: StatRow, saved: boolean): void {
   file.kind = row.kind as ScannedFile['kind']
   file.oid = row.oid
   file.size = row.size
-  table.rows.set(key, { ...row, recorded: table.rows.get(key)?.recorded ?? false })
+  const old = table.rows.get(key)
+  const unsaved = !saved && (old?.oid !== row.oid || old.unsaved === true)
+  table.rows.set(key, { ...row, recorded: old?.recorded ?? false, unsaved })
   table.dirty = true
 }
 
@@ -102,7 +110,7 @@ async function snapshotFolder(
       const old = table.rows.get(file.path)
       fresh ||= old === undefined
       if (old?.oid !== row.oid || old.kind !== row.kind) changed.add(file.path)
-      keepRow(table, file.path, file, row)
+      keepRow(table, file.path, file, row, saving !== undefined)
     },
     hashing,
   )
@@ -139,7 +147,9 @@ function addUnsaved(scan: Scan & { kind: 'folder' }, table: StatTable, saving: S
   const recorded = table.recorded.get('')
   const trusted = recorded !== undefined && saving.store.has(recorded.oid)
   for (const file of scannedFiles(scan.folder)) {
-    if (file.oid === undefined || (trusted && table.rows.get(file.path)?.recorded)) continue
+    if (file.oid === undefined) continue
+    const row = table.rows.get(file.path)
+    if (trusted && row?.recorded && !row.unsaved) continue
     if (needsSaving(saving, file.oid)) toRead.add(file)
   }
 }

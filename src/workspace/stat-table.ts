@@ -24,6 +24,8 @@ export interface StatRow {
   racy: boolean
   /** written by mlv and not flushed: after a power loss it may hold anything */
   unsettled: boolean
+  /** only looked at: these bytes may be in no store, whatever was recorded of the path before */
+  unsaved?: boolean
 }
 
 /** Rows of one tracked directory, or (at '') of all single files. Derived: may be lost at any time. */
@@ -173,6 +175,7 @@ function parseTable(bytes: Buffer, path: RepoPath): StatTable | undefined {
       recorded: (flag & 4) !== 0,
       racy: (flag & 8) !== 0,
       unsettled: (flag & 16) !== 0,
+      unsaved: (flag & 32) !== 0,
     }
     table.rows.set(names[i]!, row.unsettled ? settle(row, age, table) : row)
   }
@@ -246,7 +249,8 @@ function formatTable(path: RepoPath, table: StatTable): Buffer {
     numbers[i * 4 + 2] = row.mtime
     numbers[i * 4 + 3] = row.inode
     hex += row.oid
-    bytes[flagsAt + i] = KINDS.indexOf(row.kind) | (row.recorded ? 4 : 0) | (row.racy ? 8 : 0) | (row.unsettled ? 16 : 0)
+    bytes[flagsAt + i] =
+      KINDS.indexOf(row.kind) | (row.recorded ? 4 : 0) | (row.racy ? 8 : 0) | (row.unsettled ? 16 : 0) | (row.unsaved ? 32 : 0)
     i++
   }
   Buffer.from(numbers.buffer).copy(bytes, start)

@@ -1,14 +1,16 @@
 import { hasCode } from '../base/errors.ts'
-import type { RepoPath } from '../base/paths.ts'
+import { isWithin, type RepoPath } from '../base/paths.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { walkTree } from '../store/tree-walk.ts'
 import { diffEntries, type FileChange, pairRenames } from './diff.ts'
 import { type Entry, sameEntry } from './entry.ts'
+import { placedEntry } from './placed.ts'
 import type { Project } from './project.ts'
 import { scannedFiles } from './scan.ts'
 import type { Snapshot } from './snapshot.ts'
 import { readTargets, selectTargets, type Target } from './target.ts'
-import { insidePath, openWorktree, pageReader, recordedEntry, type Worktree } from './worktree.ts'
+import { notTracked } from './tracked.ts'
+import { insidePath, openWorktree, pageReader, recordedEntry, type Worktree, wasPlaced } from './worktree.ts'
 
 /** How a tracked path stands to its pointer.
  *  unchanged · modified: the user changed files · deleted: mlv had put it here and it is gone · absent: it was never put here
@@ -29,14 +31,26 @@ export interface PathStatus {
  *  @throws PATH_MISSING, POINTER_INVALID, POINTER_CONFLICT, FILE_UNREADABLE */
 export async function readStatus(project: Project, paths: readonly RepoPath[]): Promise<PathStatus[]> {
   const worktree = openWorktree(project, 'read')
-  const selected = selectTargets(await readTargets(project, await project.revision(undefined)), paths)
+  const targets = await readTargets(project, await project.revision(undefined))
+  for (const path of paths) if (path !== '' && selectTargets(targets, [path]).length === 0) throw notTracked(path)
+  const parts = new Map<Target, string[]>()
+  for (const { target, part } of selectTargets(targets, paths)) parts.set(target, [...(parts.get(target) ?? []), part])
   const statuses: PathStatus[] = []
   try {
-    for (const target of new Set(selected.map((item) => item.target))) statuses.push(await statusOf(worktree, target))
+    for (const [target, wanted] of parts) statuses.push(limitTo(await statusOf(worktree, target), wanted))
   } finally {
     worktree.flush()
   }
   return statuses
+}
+
+/** Leaves out the changes outside of the parts that were asked for. */
+function limitTo(status: PathStatus, parts: readonly string[]): PathStatus {
+  if (parts.includes('') || !status.changes) return status
+  const isAsked = (path: RepoPath | undefined) =>
+    path !== undefined && parts.some((part) => isWithin(path, `${status.path}/${part}`) || path === status.path)
+  const changes = status.changes.filter((change) => isAsked(change.path) || isAsked(change.from))
+  return { ...status, changes, state: changes.length === 0 ? 'unchanged' : status.state }
 }
 
 async function statusOf(worktree: Worktree, target: Target): Promise<PathStatus> {
@@ -52,9 +66,9 @@ async function statusOf(worktree: Worktree, target: Target): Promise<PathStatus>
   if (sameEntry(snapshot.entry, entry)) return status('unchanged', [], false)
   const store = await worktree.project.cache('read')
   const uncached = !store.has(entry.oid)
-  const recorded = recordedEntry(worktree.cache, path)
+  const recorded = target.origin === 'pointer' ? await placedEntry(worktree, snapshot) : recordedEntry(worktree.cache, path)
   if (!snapshot.entry) {
-    const state: PathState = recorded && wasPlaced(worktree, path) ? 'deleted' : 'absent'
+    const state: PathState = recorded && wasPlaced(worktree.cache, path) ? 'deleted' : 'absent'
     return status(state, [{ kind: state === 'deleted' ? 'deleted' : 'absent', path, before: entry.size }], uncached)
   }
   const moved = recorded !== undefined && !sameEntry(recorded, entry)
@@ -63,13 +77,6 @@ async function statusOf(worktree: Worktree, target: Target): Promise<PathStatus>
   if (!moved && changes && changes.length > 0 && changes.every((change) => change.kind === 'absent'))
     return status('absent', changes, uncached)
   return status(moved ? 'diverged' : 'modified', changes, uncached)
-}
-
-/** Whether mlv placed or recorded anything of the path here. */
-function wasPlaced(worktree: Worktree, path: RepoPath): boolean {
-  for (const row of worktree.cache.folder(path).rows.values()) if (row.recorded) return true
-  const row = worktree.cache.files().rows.get(path)
-  return row?.recorded ?? worktree.cache.files().recorded.has(path)
 }
 
 /** Files that differ between the pointer's version and the workspace; undefined when the pointer's tree cannot be read. */

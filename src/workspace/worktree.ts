@@ -77,6 +77,13 @@ export function recordedEntry(cache: StatCache, path: RepoPath): Entry | undefin
   return cache.folder(path).recorded.get('') ?? cache.files().recorded.get(path)
 }
 
+/** Whether mlv placed or recorded anything of a path here. */
+export function wasPlaced(cache: StatCache, path: RepoPath): boolean {
+  for (const row of cache.folder(path).rows.values()) if (row.recorded) return true
+  const files = cache.files()
+  return files.rows.get(path)?.recorded ?? files.recorded.has(path)
+}
+
 /** A path is recorded once: as a folder in its own table, or as a file in that of all single files. undefined: no longer at all. */
 export function noteEntry(cache: StatCache, path: RepoPath, entry: Entry | undefined): void {
   const [folder, files] = [cache.folder(path), cache.files()]

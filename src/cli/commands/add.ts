@@ -57,7 +57,12 @@ export const configure: Configure = (command, act) => {
         const changed = (await readStatus(project, paths)).filter(
           (status) => status.origin === 'pointer' && (status.state === 'modified' || status.state === 'diverged'),
         )
-        paths = changed.map((status) => status.path)
+        const { isWithin } = await import('../../base/paths.ts')
+        // A part that was named stays a part.
+        paths = changed.flatMap(({ path }) => {
+          const parts = paths.filter((asked) => asked !== path && isWithin(asked, path))
+          return parts.length > 0 ? parts : [path]
+        })
       } else {
         const { refuseStageOuts } = await import('../stage-outs.ts')
         await refuseStageOuts(project, paths)

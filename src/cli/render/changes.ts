@@ -5,12 +5,18 @@ import type { EntryDiff, FileChange } from '../../workspace/diff.ts'
 import type { Entry } from '../../workspace/entry.ts'
 import type { PathStatus } from '../../workspace/status.ts'
 import type { SyncResult } from '../../workspace/sync.ts'
+import { printable } from '../output.ts'
 import { formatBytes, formatCount, plural } from './amount.ts'
 
 /** Files listed per path before the rest is only counted. */
 const SHOWN = 20
 
 const MARKS: Record<FileChange['kind'], string> = { added: '+', deleted: '-', modified: '~', renamed: '→', absent: '?' }
+
+/** A name on one line, unable to drive the terminal. */
+function shown(path: string): string {
+  return printable(path).replaceAll('\n', '\\n')
+}
 
 export function describeSize(entry: Entry | undefined): string {
   if (!entry) return 'nothing'
@@ -22,7 +28,7 @@ export function renderAdded(result: AddResult): string {
   for (const { path, entry, before, changed } of result.added)
     if (changed)
       lines.push(
-        `${before ? 'updated' : 'added'}  ${path}  (${describeSize(entry)}${before ? `, was ${describeSize(before)}` : ''})`,
+        `${before ? 'updated' : 'added'}  ${shown(path)}  (${describeSize(entry)}${before ? `, was ${describeSize(before)}` : ''})`,
       )
   if (result.untracked.length > 0)
     lines.push(`git no longer tracks ${plural(result.untracked.length, 'file')} that mlv tracks now; the files stay`)
@@ -45,7 +51,7 @@ function renderChange(change: FileChange): string {
         ? formatBytes(change.after)
         : `${formatBytes(change.before)} → ${formatBytes(change.after)}`
       : formatBytes(change.after ?? change.before ?? 0)
-  const name = change.from ? `${change.from} → ${change.path}` : change.path
+  const name = change.from ? `${shown(change.from)} → ${shown(change.path)}` : shown(change.path)
   return `  ${MARKS[change.kind]} ${change.kind.padEnd(8)}  ${name}  (${sizes})`
 }
 
@@ -78,7 +84,7 @@ export function renderStatus(statuses: readonly PathStatus[]): string {
     const notes = [counts, uncached ? 'missing from cache' : '', origin === 'stage' ? 'out of a stage' : '']
       .filter(Boolean)
       .join(', ')
-    lines.push(`${state.padEnd(9)}  ${path}${notes ? `  (${notes})` : ''}`)
+    lines.push(`${state.padEnd(9)}  ${shown(path)}${notes ? `  (${notes})` : ''}`)
     if (changes && state !== 'absent') lines.push(...renderFiles(path, changes))
     const hint = HINTS[state]
     if (hint && origin === 'pointer') hints.add(`  ${state}: ${hint}`)
@@ -98,7 +104,9 @@ export function renderDiff(diffs: readonly EntryDiff[], options: { md: boolean; 
         : changes.length === 1 && changes[0]!.path === path
           ? ''
           : countChanges(changes)
-    lines.push(`${word.padEnd(8)}  ${path}  (${describeSize(before)} → ${describeSize(after)})${counts ? `  ${counts}` : ''}`)
+    lines.push(
+      `${word.padEnd(8)}  ${shown(path)}  (${describeSize(before)} → ${describeSize(after)})${counts ? `  ${counts}` : ''}`,
+    )
     if (changes && !options.stat) lines.push(...renderFiles(path, changes))
   }
   return lines.join('\n')
@@ -106,7 +114,7 @@ export function renderDiff(diffs: readonly EntryDiff[], options: { md: boolean; 
 
 function renderDiffMarkdown(diffs: readonly EntryDiff[], stat: boolean): string {
   if (diffs.length === 0) return 'No data changed.'
-  const cell = (text: string) => text.replaceAll('|', '\\|').replaceAll('\n', ' ')
+  const cell = (text: string) => shown(text).replaceAll('|', '\\|')
   const rows = diffs.map(
     ({ path, before, after, changes }) =>
       `| ${cell(path)} | ${describeSize(before)} | ${describeSize(after)} | ${changes ? countChanges(changes) : 'unknown'} |`,
@@ -128,7 +136,7 @@ export function renderCheckout(result: CheckoutResult, dryRun: boolean): string 
       removed > 0 ? `${plural(removed, 'file')} ${dryRun ? 'to remove' : 'removed'}` : '',
       missing > 0 ? `${plural(missing, 'file')} not in the cache` : '',
     ]
-    return `${path}  (${parts.filter(Boolean).join(', ')})`
+    return `${shown(path)}  (${parts.filter(Boolean).join(', ')})`
   })
   return lines.length === 0 && result.missing.length === 0 ? 'everything is checked out' : lines.join('\n')
 }
@@ -138,7 +146,7 @@ export function renderMissing(missing: readonly { path: RepoPath; revision?: str
     .slice(0, SHOWN)
     .map(
       (item) =>
-        `  ${item.path}${item.revision && item.revision !== 'workspace' ? ` of ${item.revision}` : ''}  (${formatBytes(item.size)})`,
+        `  ${shown(item.path)}${item.revision && item.revision !== 'workspace' ? ` of ${item.revision}` : ''}  (${formatBytes(item.size)})`,
     )
   if (missing.length > SHOWN) lines.push(`  … and ${formatCount(missing.length - SHOWN)} more`)
   return lines.join('\n')

@@ -1,0 +1,210 @@
+import { mkdirSync, renameSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { expectFailure } from '../helpers/failure.ts'
+import { makeFolder, makeRepo, type Repo } from '../helpers/repo.ts'
+
+interface PathAnswer {
+  path: string
+  state: string
+  uncached: boolean
+  changes?: { kind: string; path: string; from?: string }[]
+}
+
+async function status(repo: Repo, ...args: string[]): Promise<PathAnswer[]> {
+  const result = await repo.mlv('status', '--json', ...args)
+  expect(result).toMatchObject({ exitCode: 0, stderr: '' })
+  return JSON.parse(result.stdout).paths
+}
+
+async function states(repo: Repo): Promise<Record<string, string>> {
+  return Object.fromEntries((await status(repo)).map((item) => [item.path, item.state]))
+}
+
+/** Two versions of data and model on two branches; `main` is checked out, with its data. */
+async function twoBranches(): Promise<Repo> {
+  const repo = await makeRepo({ 'data/a': 'one', 'data/b': 'two', model: 'v1' }, { init: true })
+  await repo.mlv('add', 'data', 'model')
+  await repo.commit('First')
+  await repo.git('switch', '-q', '-c', 'next')
+  repo.write('data/c', 'three')
+  repo.write('model', 'v2 longer')
+  await repo.mlv('add', '-u')
+  await repo.commit('Second')
+  await repo.git('switch', '-q', 'main')
+  expect(await repo.mlv('checkout')).toMatchObject({ exitCode: 0 })
+  return repo
+}
+
+describe('mlv status', () => {
+  it('tells where nothing is tracked, and where all is well', async () => {
+    const repo = await makeRepo({ a: '1' }, { init: true })
+    expect((await repo.mlv('status')).stdout).toBe('nothing is tracked yet; start with "mlv add PATH"\n')
+    await repo.mlv('add', 'a')
+    expect(await repo.mlv('status', '--exit-code')).toMatchObject({ exitCode: 0, stdout: 'up to date\n' })
+  })
+
+  it('lists what was added, modified, deleted and renamed', async () => {
+    const repo = await makeRepo({ 'data/a': 'aa', 'data/b': 'bb', 'data/c': 'cc', 'data/d': 'dd' }, { init: true })
+    await repo.mlv('add', 'data')
+    repo.write('data/a', 'changed')
+    rmSync(repo.path('data/b'))
+    renameSync(repo.path('data/c'), repo.path('data/z'))
+    repo.write('data/new', 'new')
+    const [data] = await status(repo)
+    expect(data).toMatchObject({ state: 'modified', uncached: false })
+    expect(data?.changes?.map(({ kind, path, from }) => `${kind} ${from ?? ''} ${path}`)).toEqual([
+      'modified  data/a',
+      'deleted  data/b',
+      'added  data/new',
+      'renamed data/c data/z',
+    ])
+    const { stdout, exitCode } = await repo.mlv('status', '--exit-code')
+    expect(exitCode).toBe(1)
+    expect(stdout).toContain('modified   data  (+1 −1 ~1 →1)\n')
+    expect(stdout).toContain('  → renamed   data/c → data/z')
+    expect(stdout).toContain('mlv add -u')
+  })
+
+  it('tells deleted from absent', async () => {
+    const repo = await twoBranches()
+    rmSync(repo.path('data'), { recursive: true })
+    rmSync(repo.path('model'))
+    expect(await states(repo)).toEqual({ data: 'deleted', model: 'deleted' })
+    const clone = await repo.clone()
+    expect(await states(clone)).toEqual({ data: 'absent', model: 'absent' })
+    expect((await status(clone)).every((item) => item.uncached)).toBe(true)
+    expect((await clone.mlv('status')).stdout).toMatch(/^absent +data +\(.*missing from cache\)/)
+  })
+
+  it('calls data outdated after a git switch without the hook, and add refuses to record it', async () => {
+    const repo = await twoBranches()
+    await repo.git('switch', '-q', 'next')
+    expect(await states(repo)).toEqual({ data: 'outdated', model: 'outdated' })
+    const before = await repo.git('status', '--porcelain')
+    for (const path of ['data', 'model'])
+      expect(expectFailure(await repo.mlv('add', path), 4, 'is outdated')).toContain('mlv checkout')
+    expect(await repo.mlv('add', '-u')).toMatchObject({ exitCode: 0 })
+    expect(await repo.git('status', '--porcelain')).toBe(before)
+    // Changed here and there: neither is thrown away unasked.
+    repo.write('data/mine', 'mine')
+    repo.write('model', 'mine')
+    expect(await states(repo)).toEqual({ data: 'diverged', model: 'diverged' })
+    for (const path of ['data', 'model']) expectFailure(await repo.mlv('add', path), 4, 'was changed here')
+    expectFailure(await repo.mlv('add', '-u'), 4, 'was changed here')
+    expectFailure(await repo.mlv('checkout', 'model'), 4, 'would be lost')
+    expect(repo.read('model')).toBe('mine')
+    expect(await repo.mlv('add', '--force', 'model')).toMatchObject({ exitCode: 0 })
+    expect(await repo.mlv('checkout', 'data')).toMatchObject({ exitCode: 0 })
+    expect(repo.read('data/mine')).toBe('mine')
+    expect(repo.read('data/c')).toBe('three')
+  })
+
+  it('keeps outdated parts outdated when another part was checked out', async () => {
+    const repo = await makeRepo({ 'data/a/1': 'one', 'data/b/1': 'one' }, { init: true })
+    await repo.mlv('add', 'data')
+    await repo.commit('First')
+    await repo.git('switch', '-q', '-c', 'next')
+    repo.write('data/a/1', 'second')
+    repo.write('data/b/1', 'second')
+    await repo.mlv('add', 'data')
+    await repo.commit('Second')
+    await repo.git('switch', '-q', 'main')
+    await repo.mlv('checkout')
+    await repo.git('switch', '-q', 'next')
+    expect(await repo.mlv('checkout', 'data/a')).toMatchObject({ exitCode: 0 })
+    expect([repo.read('data/a/1'), repo.read('data/b/1')]).toEqual(['second', 'one'])
+    expect(await states(repo)).toEqual({ data: 'outdated' })
+    expectFailure(await repo.mlv('add', 'data'), 4, 'outdated')
+    await repo.mlv('checkout')
+    expect(await states(repo)).toEqual({ data: 'unchanged' })
+  })
+
+  it('survives the loss of its state: nothing is lost, old versions are still outdated', async () => {
+    const repo = await twoBranches()
+    rmSync(repo.path('.git/mlv/state'), { recursive: true })
+    expect(await states(repo)).toEqual({ data: 'unchanged', model: 'unchanged' })
+    rmSync(repo.path('.git/mlv/state'), { recursive: true })
+    await repo.git('switch', '-q', 'next')
+    expect(await states(repo)).toEqual({ data: 'outdated', model: 'outdated' })
+    expectFailure(await repo.mlv('add', 'data'), 4, 'outdated')
+    rmSync(repo.path('data/a'))
+    expect((await status(repo, 'data'))[0]?.changes?.find((change) => change.path === 'data/a')?.kind).toBe('absent')
+  })
+
+  it('sees an edit of the same size in the same second, and no difference in a touch', async () => {
+    const repo = await makeRepo({ 'data/a': 'aaaa', b: 'bbbb' }, { init: true })
+    await repo.mlv('add', 'data', 'b')
+    for (const path of ['data/a', 'b']) {
+      const { atime, mtime } = statSync(repo.path(path))
+      writeFileSync(repo.path(path), 'xxxx')
+      utimesSync(repo.path(path), atime, mtime)
+    }
+    expect(await states(repo)).toEqual({ data: 'modified', b: 'modified' })
+    repo.write('data/a', 'aaaa')
+    repo.write('b', 'bbbb')
+    expect(await states(repo)).toEqual({ data: 'unchanged', b: 'unchanged' })
+    for (const path of ['data/a', 'b']) utimesSync(repo.path(path), 1, 1)
+    expect((await repo.mlv('status')).stdout).toBe('up to date\n')
+  })
+
+  it('sees a file that became executable, a link, or a folder', async () => {
+    const repo = await makeRepo({ 'data/a': '1', 'data/b': '1', 'data/c': '1' }, { init: true })
+    await repo.mlv('add', 'data')
+    rmSync(repo.path('data/b'))
+    symlinkSync('a', repo.path('data/b'))
+    rmSync(repo.path('data/c'))
+    mkdirSync(repo.path('data/c'))
+    writeFileSync(repo.path('data/a'), '1', { mode: 0o755 })
+    rmSync(repo.path('data/a'))
+    writeFileSync(repo.path('data/a'), '1', { mode: 0o755 })
+    const [data] = await status(repo)
+    expect(data?.changes?.map(({ kind, path }) => `${kind} ${path}`)).toEqual([
+      'modified data/a',
+      'modified data/b',
+      'deleted data/c',
+      'added data/c',
+    ])
+  })
+
+  it('looks at named paths only, and refuses what is not tracked', async () => {
+    const repo = await makeRepo({ a: '1', b: '1', c: '1' }, { init: true })
+    await repo.mlv('add', 'a', 'b')
+    repo.write('a', '22')
+    repo.write('b', '22')
+    expect((await status(repo, 'a')).map((item) => item.path)).toEqual(['a'])
+    expectFailure(await repo.mlv('status', 'c'), 2, 'c is not tracked')
+  })
+
+  it('--remote says what is not pushed', async () => {
+    const repo = await makeRepo({ 'data/a': '1', 'data/b': '2' }, { init: true })
+    await repo.mlv('add', 'data')
+    expectFailure(await repo.mlv('status', '--remote'), 3, 'remote')
+    await repo.mlv('remote', 'add', 'origin', makeFolder().dir)
+    expect((await repo.mlv('status', '--remote')).stdout).toMatch(/^not pushed to origin: 3 objects; run "mlv push"\n$/)
+    expect((await repo.mlv('status', '--remote', '--exit-code')).exitCode).toBe(1)
+    await repo.mlv('push')
+    expect((await repo.mlv('status', '--remote', '--exit-code')).stdout).toBe('up to date\n')
+  })
+
+  it('keeps what an add recorded while it was looking', async () => {
+    const repo = await makeRepo({ 'data/a': '1' }, { init: true })
+    await repo.mlv('add', 'data')
+    for (let i = 0; i < 3; i++) {
+      repo.write(`data/n${i}`, String(i))
+      await Promise.all([repo.mlv('add', 'data'), repo.mlv('status'), repo.mlv('status')])
+      repo.write('data/a', `changed ${i}`)
+      expect(await states(repo)).toEqual({ data: 'modified' })
+      expect(await repo.mlv('add', 'data')).toMatchObject({ exitCode: 0 })
+    }
+  })
+
+  it('shows names as they are without letting them drive the terminal', async () => {
+    const repo = await makeRepo({ 'data/x': '1' }, { init: true })
+    await repo.mlv('add', 'data')
+    writeFileSync(join(repo.dir, 'data', 'a\u001b[31m\nred'), 'x')
+    const { stdout } = await repo.mlv('status')
+    expect(stdout).not.toContain('\u001b')
+    expect(stdout).toMatch(/added .*a.*red/)
+  })
+})
