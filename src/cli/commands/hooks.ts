@@ -52,52 +52,51 @@ function renderEdits(edits: HookEdit[], done: string, nothing: string): string {
 }
 
 export const configure: Configure = (command, act) => {
-  command
+  const install = command
     .command('install')
     .description('let git place data after a switch or merge, and push data before commits')
     .argument('[hooks...]', 'only these: post-checkout, post-merge, post-rewrite, pre-commit, pre-push')
-    .action(
-      act(async ({ output, surroundings }, typed: string[]) => {
-        const names = await parseNames(typed)
-        const { applyHookEdits, planInstall } = await import('../../git/install.ts')
-        const hooks = await openHooks(surroundings)
-        const edits = planInstall(hooks, ownProgram(), names)
-        applyHookEdits(edits)
-        output.answer({ ...hooks, written: edits.map(({ path }) => path) }, () => {
-          const words = SCOPE_WORDS[hooks.scope]
-          return (
-            renderEdits(edits, 'wrote', 'all hooks are installed already') +
-            (words && edits.length > 0 ? `\n${hooks.folder}${words}` : '')
-          )
-        })
-      }),
-    )
-  command
-    .command('uninstall')
-    .description('take mlv out of the hooks; other lines in them stay')
-    .action(
-      act(async ({ output, surroundings }) => {
-        const { applyHookEdits, planUninstall } = await import('../../git/install.ts')
-        const hooks = await openHooks(surroundings)
-        const edits = planUninstall(hooks)
-        applyHookEdits(edits)
-        output.answer({ ...hooks, changed: edits.map(({ path }) => path) }, () =>
-          renderEdits(edits, 'took mlv out of', 'no hook calls mlv'),
+  example(install, 'mlv hooks install', 'mlv hooks install pre-push')
+  install.action(
+    act(async ({ output, surroundings }, typed: string[]) => {
+      const names = await parseNames(typed)
+      const { applyHookEdits, planInstall } = await import('../../git/install.ts')
+      const hooks = await openHooks(surroundings)
+      const edits = planInstall(hooks, ownProgram(), names)
+      applyHookEdits(edits)
+      output.answer({ ...hooks, written: edits.map(({ path }) => path) }, () => {
+        const words = SCOPE_WORDS[hooks.scope]
+        return (
+          renderEdits(edits, 'wrote', 'all hooks are installed already') +
+          (words && edits.length > 0 ? `\n${hooks.folder}${words}` : '')
         )
-      }),
-    )
-  command
-    .command('status')
-    .description('say which hooks call mlv')
-    .action(
-      act(async ({ output, surroundings }) => {
-        const { readHooks } = await import('../../git/install.ts')
-        const hooks = await openHooks(surroundings)
-        const statuses = readHooks(hooks, ownProgram())
-        output.answer({ ...hooks, hooks: statuses }, () =>
-          renderTable(statuses.map(({ name, state }) => [name, STATE_WORDS[state]])),
-        )
-      }),
-    )
+      })
+    }),
+  )
+  const uninstall = command.command('uninstall').description('take mlv out of the hooks; other lines in them stay')
+  example(uninstall, 'mlv hooks uninstall')
+  uninstall.action(
+    act(async ({ output, surroundings }) => {
+      const { applyHookEdits, planUninstall } = await import('../../git/install.ts')
+      const hooks = await openHooks(surroundings)
+      const edits = planUninstall(hooks)
+      applyHookEdits(edits)
+      output.answer({ ...hooks, changed: edits.map(({ path }) => path) }, () =>
+        renderEdits(edits, 'took mlv out of', 'no hook calls mlv'),
+      )
+    }),
+  )
+  const status = command.command('status').description('say which hooks call mlv')
+  example(status, 'mlv hooks status')
+  status.action(
+    act(async ({ output, surroundings }) => {
+      const { readHooks } = await import('../../git/install.ts')
+      const hooks = await openHooks(surroundings)
+      const statuses = readHooks(hooks, ownProgram())
+      output.answer({ ...hooks, hooks: statuses }, () =>
+        renderTable(statuses.map(({ name, state }) => [name, STATE_WORDS[state]])),
+      )
+    }),
+  )
   example(command, 'mlv hooks install')
 }
