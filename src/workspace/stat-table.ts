@@ -3,7 +3,7 @@ import { readFileSync, rmSync, type Stats } from 'node:fs'
 import { uptime } from 'node:os'
 import { join } from 'node:path'
 import { writeFileAtomic } from '../base/atomic.ts'
-import type { Oid } from '../base/oid.ts'
+import { type Oid, oidOfBytes } from '../base/oid.ts'
 import type { RepoPath } from '../base/paths.ts'
 import type { Entry } from './entry.ts'
 
@@ -43,6 +43,8 @@ export interface StatTable {
 /** A kernel stamps files with the time of its last tick, at most 10 ms ago. */
 export const TICK_MS = 10
 const SETTLE_MS = 60_000
+/** Layout: magic 8 · header's length u32 · check u32 · header as JSON · zeros up to a multiple of 8 · per row 4 doubles (size, files, mtime,
+ *  inode), then per row 32 bytes (oid), then per row a byte of flags, then the names, NUL between them; little-endian. */
 const MAGIC = 'mlvstat1'
 const KINDS = ['file', 'exec', 'link', 'tree'] as const
 
@@ -145,8 +147,13 @@ export function readHeader(start: Buffer, json: Buffer): { path: RepoPath } | un
   return { path: (JSON.parse(json.toString('utf8')) as Header).path as RepoPath }
 }
 
+/** Four bytes of the SHA-256: a power loss may have left zeros in the middle of a file that was not flushed, and an oid of zeros would be believed. */
+function checkOf(bytes: Buffer): number {
+  return Number.parseInt(oidOfBytes(bytes.subarray(16)).slice(0, 8), 16)
+}
+
 function parseTable(bytes: Buffer, path: RepoPath): StatTable | undefined {
-  if (bytes.toString('latin1', 0, 8) !== MAGIC) return undefined
+  if (bytes.length < 16 || bytes.toString('latin1', 0, 8) !== MAGIC || bytes.readUInt32LE(12) !== checkOf(bytes)) return undefined
   const headerLength = bytes.readUInt32LE(8)
   const header = JSON.parse(bytes.toString('utf8', 16, 16 + headerLength)) as Header
   if (header.path !== path) return undefined
@@ -163,6 +170,7 @@ function parseTable(bytes: Buffer, path: RepoPath): StatTable | undefined {
   const age = ageOf(header)
   const table: StatTable = { rows: new Map(), recorded: new Map(header.recorded), computed: header.computed, dirty: false }
   const hex = oids.toString('hex')
+  const stored = new Map<string, StatRow>()
   for (let i = 0; i < count; i++) {
     const flag = flags[i]!
     const row: StatRow = {
@@ -177,9 +185,10 @@ function parseTable(bytes: Buffer, path: RepoPath): StatTable | undefined {
       unsettled: (flag & 16) !== 0,
       unsaved: (flag & 32) !== 0,
     }
+    stored.set(names[i]!, row)
     table.rows.set(names[i]!, row.unsettled ? settle(row, age, table) : row)
   }
-  table.base = { id: header.id, rows: new Map(table.rows) }
+  table.base = { id: header.id, rows: stored }
   return table
 }
 
@@ -256,6 +265,7 @@ function formatTable(path: RepoPath, table: StatTable): Buffer {
   Buffer.from(numbers.buffer).copy(bytes, start)
   bytes.write(hex, oidsAt, 'hex')
   names.copy(bytes, flagsAt + count)
+  bytes.writeUInt32LE(checkOf(bytes), 12)
   return bytes
 }
 
