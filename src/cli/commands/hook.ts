@@ -77,10 +77,11 @@ async function workOf(name: string, args: string[], git: GitPlace): Promise<Hook
 }
 
 async function runWork({ output, surroundings }: Context, gitPlace: GitPlace, work: HookWork): Promise<void> {
-  const [{ findProjects }, { openProject }, { openGit }] = await Promise.all([
+  const [{ findProjects }, { openProject }, { openGit }, { lockOuts }] = await Promise.all([
     import('../../workspace/git-events.ts'),
     import('../../workspace/open-project.ts'),
     import('../../git/open-git.ts'),
+    import('../lock-outs.ts'),
   ])
   let git: Git | undefined
   const roots = await findProjects(gitPlace, async () => {
@@ -89,7 +90,7 @@ async function runWork({ output, surroundings }: Context, gitPlace: GitPlace, wo
   })
   git?.close()
   for (const root of roots) {
-    const project = await openProject({ ...surroundings, cwd: root })
+    const project = await openProject({ ...surroundings, cwd: root }, lockOuts)
     try {
       await work(project, output)
     } finally {
