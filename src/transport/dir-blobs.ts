@@ -188,14 +188,18 @@ export function createDirBlobs(options: DirOptions): Blobs & { filePath(key: str
 }
 
 function missing(key: string, place: string): MlvError {
-  return new MlvError('BLOB_MISSING', `${place} has no ${key}`, { hint: 'Run "mlv fsck" to see what else is missing.' })
+  return new MlvError('BLOB_MISSING', `${place} has no ${key}`, {
+    hint: 'Run "mlv push --all-commits" from a clone that has the data.',
+  })
 }
 
 /** Keys come from files that others wrote: none may lead out of the root. @throws STORE_INVALID */
 function checkKey(key: string, place: string): string {
   const broken = key.includes('\0') || key.split('/').some((segment) => segment === '' || segment === '.' || segment === '..')
   if (!broken) return key
-  throw new MlvError('STORE_INVALID', `${place}: "${key.slice(0, 200)}" cannot be the key of a blob`, { hint: 'Run "mlv fsck".' })
+  throw new MlvError('STORE_INVALID', `${place}: "${key.slice(0, 200)}" cannot be the key of a blob`, {
+    hint: 'What names it was made by a broken or hostile program; restore the pointer from an earlier commit.',
+  })
 }
 
 function checkOid(bytes: Uint8Array, oid: Oid, key: string): void {

@@ -51,7 +51,9 @@ export function createHttpBlobs({ url }: { url: string }): Blobs {
         return collectBody(body, range)
       })
       if (bytes) return bytes
-      throw new MlvError('BLOB_MISSING', `${root} has no ${key}`, { hint: 'Run "mlv fsck" to see what else is missing.' })
+      throw new MlvError('BLOB_MISSING', `${root} has no ${key}`, {
+        hint: 'Run "mlv push --all-commits" from a clone that has the data.',
+      })
     },
 
     head: (key, signal) =>

@@ -167,7 +167,7 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
         if (range.end !== undefined && range.end <= (range.start ?? 0)) {
           if (await find(key, range.signal)) return new Uint8Array(0)
           throw new MlvError('BLOB_MISSING', `${place.url} has no ${key}`, {
-            hint: 'Run "mlv fsck" to see what else is missing.',
+            hint: 'Run "mlv push --all-commits" from a clone that has the data.',
           })
         }
         return collectAgain(() => request(key, range), range, `${place.url}/${key}`)

@@ -74,7 +74,11 @@ function answerError(error: Answer, place: S3Place, doing: string): MlvError | u
   const server = place.endpoint ?? 'Amazon S3'
   const make = (code: ErrorCode, text: string, hint: string) => new MlvError(code, text, { hint, cause: error })
   if (name === 'NoSuchKey')
-    return make('BLOB_MISSING', `${place.url} has no such blob: ${doing}`, 'Run "mlv fsck" to see what else is missing.')
+    return make(
+      'BLOB_MISSING',
+      `${place.url} has no such blob: ${doing}`,
+      'Run "mlv push --all-commits" from a clone that has the data.',
+    )
   if (name === 'NoSuchBucket') {
     const hint = `Create the bucket "${place.bucket}", or correct the url with "mlv remote modify NAME --url URL".`
     return make('REMOTE_FAILED', `There is no bucket "${place.bucket}" at ${server}`, hint)
