@@ -38,7 +38,6 @@ function tableOf(rows: Record<string, StatRow>, more: Partial<StatTable> = {}): 
 }
 
 const read = () => readTable(state, DATA)
-const rowsOf = (table: StatTable) => Object.fromEntries(table.rows)
 
 describe('a table', () => {
   const name = fc.string({ unit: 'binary', minLength: 1 }).filter((text) => !text.includes('\0') && text !== '__proto__')
