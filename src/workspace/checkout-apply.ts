@@ -25,6 +25,7 @@ import type { LinkType } from './config.ts'
 import { chosenLinks, placeFile } from './link.ts'
 import { scannedFiles } from './scan.ts'
 import { type StatRow, type StatTable, TICK_MS } from './stat-table.ts'
+import { checkParents } from './tracked.ts'
 import { insidePath, noteEntry, type Worktree } from './worktree.ts'
 
 export interface CheckedOut {
@@ -120,7 +121,8 @@ export async function applyCheckout(
   const table = target?.kind === 'tree' ? worktree.cache.folder(path) : worktree.cache.files()
   const keyOf = (below: string) => (target?.kind === 'tree' ? below : path)
   const absolute = (below: string) => (below === '' ? top : `${top}/${below}`)
-
+  // A plan carried out before may have put a link where this one saw a folder.
+  checkParents(project.root, path)
   for (const below of plan.remove) {
     try {
       unlinkSync(absolute(below))

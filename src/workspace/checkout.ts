@@ -53,7 +53,11 @@ export async function checkout(
       }
     }
     if (paths.length === 0)
-      for (const { path } of await findLeftovers(worktree, targets)) plans.push(await planCheckout(worktree, path, undefined))
+      for (const { path } of await findLeftovers(worktree, targets)) {
+        const plan = await planCheckout(worktree, path, undefined)
+        // What the cache has lost since stays: nothing tracks it, so nothing needs its place.
+        if (plan.unsaved.length === 0) plans.push(plan)
+      }
     refuseBefore(plans, options)
     const task = project.surroundings.progress.start(
       'checking out',

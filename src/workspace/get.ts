@@ -7,6 +7,7 @@ import { temporaryName } from '../base/atomic.ts'
 import { fileError, MlvError } from '../base/errors.ts'
 import { isWithin, type RepoPath } from '../base/paths.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import type { PageReader } from '../store/tree.ts'
 import { findPath, walkTree } from '../store/tree-walk.ts'
 import type { Entry } from './entry.ts'
 import type { Project } from './project.ts'
@@ -22,10 +23,16 @@ export interface GetRequest {
   force: boolean
 }
 
-/** An object from the cache, else from the default remote. */
-async function storeWith(project: Project, entry: Entry): Promise<ObjectStore> {
+/** Gives the store to read an object from: the cache, else the remote that its pointer names, or the default one. */
+type StoreFinder = (oid: Entry['oid']) => Promise<ObjectStore>
+
+async function createStoreFinder(project: Project, remote: string | undefined): Promise<StoreFinder> {
   const cache = await project.cache('read')
-  return cache.has(entry.oid) ? cache : (await project.remote()).store
+  return async (oid) => (cache.has(oid) ? cache : (await project.remote(remote)).store)
+}
+
+function pageReader(storeOf: StoreFinder): PageReader {
+  return async (oid) => (await storeOf(oid)).read(oid)
 }
 
 async function writeFileFrom(store: ObjectStore, entry: Entry, to: string): Promise<void> {
@@ -50,22 +57,21 @@ export async function getPath(project: Project, request: GetRequest): Promise<{ 
   const revision = await project.revision(request.revision)
   const target = (await readTargets(project, revision)).find((item) => isWithin(path, item.path))
   if (!target) throw notTracked(path)
+  const storeOf = await createStoreFinder(project, target.remote)
   let entry: Entry | undefined = target.entry
-  if (path !== target.path) {
-    const store = await storeWith(project, target.entry)
+  if (path !== target.path)
     entry =
       target.entry.kind === 'tree'
-        ? await findPath(target.entry.oid, path.slice(target.path.length + 1), (oid) => store.read(oid))
+        ? await findPath(target.entry.oid, path.slice(target.path.length + 1), pageReader(storeOf))
         : undefined
-  }
   if (!entry)
     throw new MlvError('PATH_MISSING', `${target.path} of ${revision.name} has no ${path}`, {
       hint: `See what it has with "mlv diff ${revision.name} --stat".`,
     })
   const temporary = temporaryName(out)
   try {
-    if (entry.kind === 'tree') await writeFolder(project, entry, temporary)
-    else await writeFileFrom(await storeWith(project, entry), entry, temporary)
+    if (entry.kind === 'tree') await writeFolder(storeOf, entry, temporary)
+    else await writeFileFrom(await storeOf(entry.oid), entry, temporary)
     if (request.force) rmSync(out, { recursive: true, force: true })
     await rename(temporary, out)
   } catch (error) {
@@ -75,23 +81,24 @@ export async function getPath(project: Project, request: GetRequest): Promise<{ 
   return { bytes: entry.size, oid: entry.oid }
 }
 
-async function writeFolder(project: Project, entry: Entry & { kind: 'tree' }, to: string): Promise<void> {
-  const store = await storeWith(project, entry)
+async function writeFolder(storeOf: StoreFinder, entry: Entry & { kind: 'tree' }, to: string): Promise<void> {
   mkdirSync(to)
   const small = new Map<Entry['oid'], { path: string; entry: Entry }[]>()
-  for await (const { path, entry: file } of walkTree(entry.oid, (oid) => store.read(oid))) {
+  for await (const { path, entry: file } of walkTree(entry.oid, pageReader(storeOf))) {
     if (file.kind === 'tree') mkdirSync(join(to, path))
-    else if (file.size > 1 << 20 || file.kind === 'link')
-      await writeFileFrom(await storeWith(project, file), file, join(to, path))
+    else if (file.size > 1 << 20 || file.kind === 'link') await writeFileFrom(await storeOf(file.oid), file, join(to, path))
     else small.set(file.oid, [...(small.get(file.oid) ?? []), { path, entry: file }])
   }
-  const cache = await project.cache('read')
-  const here = [...small.keys()].filter((oid) => cache.has(oid))
-  const away = [...small.keys()].filter((oid) => !cache.has(oid))
+  const byStore = new Map<ObjectStore, Entry['oid'][]>()
+  for (const oid of small.keys()) {
+    const holder = await storeOf(oid)
+    const oids = byStore.get(holder)
+    if (oids) oids.push(oid)
+    else byStore.set(holder, [oid])
+  }
   const write = async (oid: Entry['oid'], bytes: Buffer) => {
     for (const { path, entry: file } of small.get(oid)!)
       await writeFile(join(to, path), bytes, { flag: 'wx', mode: file.kind === 'exec' ? 0o777 : 0o666 })
   }
-  await cache.readEach(here, write)
-  if (away.length > 0) await (await project.remote()).store.readEach(away, write)
+  for (const [holder, oids] of byStore) await holder.readEach(oids, write)
 }

@@ -2,7 +2,7 @@ import { existsSync, lstatSync, mkdirSync, renameSync, rmSync, unlinkSync } from
 import { dirname, join } from 'node:path'
 import { flushFolder, writeFileAtomic } from '../base/atomic.ts'
 import { fileError, MlvError } from '../base/errors.ts'
-import { isWithin, nameOf, parentOf, quotePath, type RepoPath } from '../base/paths.ts'
+import { isWithin, joinPath, nameOf, parentOf, quotePath, type RepoPath } from '../base/paths.ts'
 import { ignoreLines, unignoreLines } from '../git/gitignore.ts'
 import { findPath } from '../store/tree-walk.ts'
 import { editEntry } from './edit-entry.ts'
@@ -101,10 +101,9 @@ export async function movePath(project: Project, from: RepoPath, to: RepoPath): 
       throw new MlvError('USAGE', `${from} is an entry of ${found.path}, which is tracked as one`, {
         hint: `Move the file with "mv", then run "mlv add ${quotePath(found.path)}".`,
       })
-    const target = (
-      lstatSync(join(project.root, to), { throwIfNoEntry: false })?.isDirectory() ? `${to}/${nameOf(from)}` : to
-    ) as RepoPath
-    checkParents(project.root, target)
+    const isFolder = lstatSync(join(project.root, to), { throwIfNoEntry: false })?.isDirectory()
+    const target = isFolder ? joinPath(to, nameOf(from)) : to
+    for (const path of [from, target]) checkParents(project.root, path)
     if (isWithin(target, from))
       throw new MlvError('PATH_OVERLAP', `${target} lies in ${from}`, { hint: 'Choose a place outside of it.' })
     const above = await findTracked(project.root, target)
