@@ -124,8 +124,12 @@ const isChunks = (name: string) => /^[0-9a-f]{64}-chunks$/.test(name)
 function createReader(store: string) {
   const objects = readIndexes(store, isPlain)
   const chunks = readIndexes(store, isChunks)
-  const stored = (entry: Entry) =>
-    readFileSync(join(store, 'packs', entry.pack.slice(0, 2), entry.pack)).subarray(entry.offset, entry.offset + entry.length)
+  const packs = new Map<string, Buffer>()
+  function stored({ pack, offset, length }: Entry): Buffer {
+    const bytes = packs.get(pack) ?? readFileSync(join(store, 'packs', pack.slice(0, 2), pack))
+    packs.set(pack, bytes)
+    return bytes.subarray(offset, offset + length)
+  }
   function read(oid: string): Buffer {
     const entry = objects.get(oid)
     if (!entry) return readFileSync(join(store, 'objects', oid.slice(0, 2), oid))
