@@ -8,6 +8,8 @@ import { formatRecord, readRecords } from './record.ts'
 
 /** Places whose bytes proved wrong. They count as missing, so that their objects are fetched or added again. */
 export interface Damage {
+  /** nothing is known to be wrong */
+  readonly isNone: boolean
   isBad(place: Location): boolean
   /** whether wrong bytes are known to lie at a place, other than none */
   isCorrupt(place: Location): boolean
@@ -32,6 +34,9 @@ export function createDamage(blobs: Blobs): Damage {
   }
 
   return {
+    get isNone() {
+      return bad.size === 0
+    },
     isBad(place) {
       if (bad.size === 0) return false
       const known = bad.get(place.pack)

@@ -1,6 +1,6 @@
 import { MlvError } from '../base/errors.ts'
 import { isOid, type Oid, oidOfBytes } from '../base/oid.ts'
-import { checkRow, type PackEntry, ROW_BYTES, readRow } from './pack.ts'
+import { type PackEntry, ROW_BYTES, readRow } from './pack.ts'
 
 /** An object's pack and its place there. */
 export interface Location extends PackEntry {
@@ -14,6 +14,7 @@ export interface PackIndex {
   readonly packs: readonly Oid[]
   /** indexes whose entries this one repeats */
   readonly supersedes: readonly Oid[]
+  has(oid: Oid): boolean
   /** every place of an object in this index's packs */
   find(oid: Oid): Location[]
   entries(): Iterable<Location>
@@ -113,13 +114,32 @@ export function openIndex(bytes: Buffer, oid: Oid = oidOfBytes(bytes)): PackInde
   for (let byte = 0; byte < 256; byte++) if (fan(byte) < fan(byte - 1) || fan(byte) > count) fail('has a broken fan-out')
   if (count > 0 && fan(255) !== count) fail('has a broken fan-out')
 
-  function entryAt(i: number): Location {
+  function entryAt(i: number, oid?: Oid): Location {
     const at = base + i * ENTRY_BYTES
-    const row = bytes.subarray(at, at + ENTRY_BYTES)
-    checkRow(row, 0, fail)
-    const pack = packs[row.readUInt32LE(ROW_BYTES)]
+    const pack = packs[bytes.readUInt32LE(at + ROW_BYTES)]
     if (!pack) return fail('names a pack it does not list')
-    return { ...readRow(row, 0), pack }
+    const { offset, length, size, type, oid: found } = readRow(bytes, at, fail, oid)
+    return { oid: found, offset, length, size, type, pack }
+  }
+
+  /** The first entry that is not before `wanted`. The first four bytes decide nearly always, without a look at the others. */
+  function seek(wanted: Oid): number {
+    const start = Number.parseInt(wanted.slice(0, 8), 16)
+    let low = fan((start >>> 24) - 1)
+    let high = fan(start >>> 24)
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      const at = base + middle * ENTRY_BYTES
+      const word = bytes.readUInt32BE(at)
+      if (word < start || (word === start && bytes.toString('hex', at, at + 32) < wanted)) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+
+  const isAt = (i: number, wanted: Oid) => {
+    const at = base + i * ENTRY_BYTES
+    return i < count && bytes.toString('hex', at, at + 32) === wanted
   }
 
   return {
@@ -127,23 +147,10 @@ export function openIndex(bytes: Buffer, oid: Oid = oidOfBytes(bytes)): PackInde
     count,
     packs,
     supersedes: oids.slice(packCount),
+    has: (wanted) => isAt(seek(wanted), wanted),
     find(wanted) {
-      const key = Buffer.from(wanted, 'hex')
-      let low = fan(key[0]! - 1)
-      let high = fan(key[0]!)
-      const end = high
-      while (low < high) {
-        const middle = (low + high) >>> 1
-        const at = base + middle * ENTRY_BYTES
-        if (bytes.compare(key, 0, 32, at, at + 32) < 0) low = middle + 1
-        else high = middle
-      }
       const found: Location[] = []
-      for (; low < end; low++) {
-        const at = base + low * ENTRY_BYTES
-        if (bytes.compare(key, 0, 32, at, at + 32) !== 0) break
-        found.push(entryAt(low))
-      }
+      for (let i = seek(wanted); isAt(i, wanted); i++) found.push(entryAt(i, wanted))
       return found
     },
     *entries() {

@@ -45,15 +45,15 @@ export interface PackBuilder {
   seal(): SealedPack
 }
 
-export function readRow(table: Buffer, row: number): PackEntry {
-  const at = row * ROW_BYTES
-  return {
-    oid: table.toString('hex', at, at + 32) as Oid,
-    offset: table.readUInt32LE(at + 32),
-    length: table.readUInt32LE(at + 36),
-    size: table.readUIntLE(at + 40, 6),
-    type: TYPES[table[at + 46]!]!,
-  }
+/** Reads the row at byte `at` and checks what does not depend on its neighbours. @param oid where it is known already */
+export function readRow(bytes: Buffer, at: number, fail: (what: string) => never, oid?: Oid): PackEntry {
+  const type = TYPES[bytes[at + 46]!]
+  if (!type) return fail(`has an entry of unknown type ${bytes[at + 46]}`)
+  if (bytes[at + 47] !== CODEC_RAW) return fail(`has an entry of unknown codec ${bytes[at + 47]}`)
+  const length = bytes.readUInt32LE(at + 36)
+  const size = bytes.readUIntLE(at + 40, 6)
+  if (type === 'bytes' && length !== size) return fail('has an entry whose lengths differ')
+  return { oid: oid ?? (bytes.toString('hex', at, at + 32) as Oid), offset: bytes.readUInt32LE(at + 32), length, size, type }
 }
 
 export function createPackBuilder(capacity = PACK_BYTES): PackBuilder {
@@ -127,20 +127,10 @@ export function parsePackTable(tail: Buffer, oid: Oid, size: number): { table: B
   const table = tail.subarray(tail.length - FOOTER_BYTES - length, tail.length - FOOTER_BYTES)
   let offset = 0
   for (let row = 0; row < count; row++) {
-    checkRow(table, row, fail)
-    const entry = readRow(table, row)
+    const entry = readRow(table, row * ROW_BYTES, fail)
     if (entry.offset !== offset) return fail(`has a gap or an overlap at row ${row}`)
     offset += entry.length
   }
   if (offset !== end - length) return fail('has bytes that no row names')
   return { table, count }
-}
-
-/** Checks the fields of a row that do not depend on its neighbours. */
-export function checkRow(table: Buffer, row: number, fail: (what: string) => never): void {
-  const at = row * ROW_BYTES
-  if (table[at + 46]! >= TYPES.length) fail(`has an entry of unknown type ${table[at + 46]}`)
-  if (table[at + 47] !== CODEC_RAW) fail(`has an entry of unknown codec ${table[at + 47]}`)
-  const entry = readRow(table, row)
-  if (entry.type === 'bytes' && entry.length !== entry.size) fail(`has an entry whose lengths differ at row ${row}`)
 }

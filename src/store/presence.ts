@@ -194,6 +194,10 @@ export function createPresence(blobs: Blobs, { copies, mend }: PresenceOptions):
     locateChunk: (oid) => best([...places(oid, chunkIndexes), ...places(oid, indexes)].filter(isBytes)),
     has(oid) {
       if (purged.has(oid)) return false
+      if (damage.isNone && condemnedPacks.size === 0) {
+        for (const index of indexes.values()) if (index.has(oid)) return true
+        return false
+      }
       const place = best(places(oid, indexes))
       return place !== undefined && !condemnedPacks.has(place.pack)
     },

@@ -7,7 +7,7 @@ import type { Blobs } from '../../src/store/blobs.ts'
 import { KEYS } from '../../src/store/layout.ts'
 import type { ObjectStore } from '../../src/store/object-store.ts'
 import { type OpenOptions, openStore } from '../../src/store/open-store.ts'
-import { parsePackTable, readRow } from '../../src/store/pack.ts'
+import { parsePackTable, ROW_BYTES, readRow } from '../../src/store/pack.ts'
 import { applyTransfer, planTransfer, type TransferOptions, type Wanted } from '../../src/store/transfer.ts'
 import { createDirBlobs } from '../../src/transport/dir-blobs.ts'
 import { keysOf } from '../contract/blobs.ts'
@@ -54,12 +54,15 @@ async function hashOf(store: ObjectStore, oid: Oid): Promise<Oid> {
   return oidOfBytes(Buffer.concat(read))
 }
 
+const never = (what: string): never => {
+  throw new Error(what)
+}
 async function entriesOf(blobs: Blobs) {
   const entries = []
   for (const key of await keysOf(blobs, 'packs/')) {
     const bytes = Buffer.from(await blobs.get(key))
     const { table, count } = parsePackTable(bytes, oidOfBytes(bytes), bytes.length)!
-    for (let row = 0; row < count; row++) entries.push(readRow(table, row))
+    for (let row = 0; row < count; row++) entries.push(readRow(table, row * ROW_BYTES, never))
   }
   return entries
 }
