@@ -1,12 +1,13 @@
 import { closeSync, lstatSync, openSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import { MlvError } from '../base/errors.ts'
-import type { Oid } from '../base/oid.ts'
+import { type Oid, oidOfFile } from '../base/oid.ts'
 import { parentOf, quotePath, type RepoPath } from '../base/paths.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { TreeRoot } from '../store/tree.ts'
 import { walkTree } from '../store/tree-walk.ts'
 import type { Entry } from './entry.ts'
+import { createHiddenFinder } from './hidden.ts'
 import { scannedFiles, scannedFolders } from './scan.ts'
 import type { Snapshot } from './snapshot.ts'
 import { checkParents } from './tracked.ts'
@@ -159,6 +160,9 @@ export async function planCheckout(
     for (const file of scannedFiles(scan.folder)) here.set(file.path, { oid: file.oid!, kind: file.kind, size: file.size })
   else if (scan.kind === 'file') here.set('', { oid: scan.file.oid!, kind: scan.file.kind, size: scan.file.size })
 
+  const top = join(project.root, path)
+  // What .mlvignore hides where a file belongs is work like any other.
+  const findHidden = createHiddenFinder(top, scan)
   const isSaved = (oid: Oid) => store.has(oid)
   for (const [below, entry] of wanted.files) {
     const now = here.get(below)
@@ -178,7 +182,14 @@ export async function planCheckout(
       !(now.kind !== 'link' && (await isBeginning(join(project.root, full), now.size, entry, store)))
     )
       plan.unsaved.push(full)
-    plan.place.push({ path: below, entry, replaces: now !== undefined })
+    const hidden = now ? [] : findHidden(below)
+    for (const item of hidden) {
+      const mayGo = options.force || (item.kind === 'file' && isSaved(oidOfFile(join(top, item.path))))
+      if (item.kind === 'folder') plan.removeFolders.unshift(item.path)
+      else if (!mayGo) plan.unsaved.push(insidePath(path, item.path))
+      else if (item.path !== below) plan.remove.push(item.path)
+    }
+    plan.place.push({ path: below, entry, replaces: now !== undefined || hidden.length > 0 })
   }
   // A tree names each folder before what it holds.
   const { folders } = wanted
@@ -199,10 +210,14 @@ export async function planCheckout(
     else plan.extra++
   }
   if (scan.kind === 'folder') {
-    for (const folder of scannedFolders(scan.folder))
-      if (!folders.has(folder.path) && (folder.path !== '' || target?.kind !== 'tree') && plan.whole)
-        plan.removeFolders.push(folder.path)
-    plan.removeFolders.reverse()
+    const gone: string[] = []
+    for (const folder of scannedFolders(scan.folder)) {
+      const makesRoom = wanted.files.has(folder.path) || [...ancestors(folder.path)].some((above) => wanted.files.has(above))
+      if (!folders.has(folder.path) && (folder.path !== '' || target?.kind !== 'tree') && (plan.whole || makesRoom))
+        gone.push(folder.path)
+    }
+    // Hidden folders lie in these.
+    plan.removeFolders.push(...gone.reverse())
   }
   // Looked at last, and again before each write: a link here would lead elsewhere.
   if (target?.kind === 'tree' && lstatSync(join(project.root, path), { throwIfNoEntry: false })?.isSymbolicLink())
