@@ -81,7 +81,7 @@ function finish() {
   mlv exp show --all-commits          # every commit that changed a parameter or a metric
   mlv diff main                       # which files changed, with sizes
   mlv hooks install                   # from now on "git switch main" brings the data along
-  mlv repro --force train             # run a stage again whatever has changed
+  mlv repro -s --force train          # run a stage again whatever has changed
 ${trackingUri ? '' : '\nWith a running MLflow server, the export is real: MLFLOW_TRACKING_URI=http://127.0.0.1:5000 npm run demo\n'}
 Remove it with: rm -rf ${quote(folder)}`)
 }

@@ -23,6 +23,6 @@ Options of every command:
   -V, --version         mlv's version
 
 Example:
-  $ mlv init && mlv add data && git commit -m "Track data"
+  $ mlv init && mlv add data && git add . && git commit -m "Track data"
 `
 }

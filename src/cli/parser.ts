@@ -34,7 +34,7 @@ function complete(command: Command): void {
   add('-q, --quiet', 'say nothing but answers and errors')
   add('-v, --verbose', 'say more')
   add('--lock-timeout <seconds>', 'how long to wait for another mlv', parseSeconds)
-  command.helpOption('-h, --help', 'show this help').helpCommand(false)
+  command.addHelpOption(new Option('-h, --help', 'show this help').helpGroup(GROUP)).helpCommand(false)
   // The caller prints errors itself: in one shape, and as JSON where asked.
   command
     .exitOverride()

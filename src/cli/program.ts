@@ -38,7 +38,7 @@ export const COMMANDS: Record<string, CommandEntry> = {
   config: { group: 'Set-up', summary: 'read and change settings', load: () => import('./commands/config.ts') },
   hooks: {
     group: 'Set-up',
-    summary: 'let git place data after a switch, and push data before commits',
+    summary: 'let git place data after a switch, and push data before it pushes commits',
     load: () => import('./commands/hooks.ts'),
   },
   hook: {

@@ -1,22 +1,29 @@
 import { MlvError } from '../base/errors.ts'
 import { SECRET_KEYS } from './config.ts'
 
-type ValueType = { words: string; check(value: unknown): unknown; variable?: string }
+type ValueType = { words: string; sample?: string; check(value: unknown): unknown; variable?: string }
 
 const LINKS = ['reflink', 'hardlink', 'symlink', 'copy']
 
 const text: ValueType = { words: 'text', check: (value) => (typeof value === 'string' && value !== '' ? value : undefined) }
-const yesOrNo: ValueType = { words: 'true or false', check: (value) => (typeof value === 'boolean' ? value : undefined) }
+const yesOrNo: ValueType = {
+  words: 'true or false',
+  sample: 'true',
+  check: (value) => (typeof value === 'boolean' ? value : undefined),
+}
 const seconds: ValueType = {
   words: 'a number of seconds, 0 or more',
+  sample: '60',
   check: (value) => (typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : undefined),
 }
 const count: ValueType = {
   words: 'a whole number from 1 to 1000',
+  sample: '8',
   check: (value) => (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= 1000 ? value : undefined),
 }
 const links: ValueType = {
   words: `one or more of ${LINKS.join(', ')}`,
+  sample: 'reflink,copy',
   check: (value) => {
     const list = typeof value === 'string' ? value.split(/[\s,]+/).filter(Boolean) : value
     return Array.isArray(list) && list.length > 0 && list.every((item) => LINKS.includes(item as string)) ? list : undefined
@@ -24,6 +31,7 @@ const links: ValueType = {
 }
 const oneOf = (...words: string[]): ValueType => ({
   words: words.join(' or '),
+  sample: words[0],
   check: (value) => (words.includes(value as string) ? value : undefined),
 })
 
@@ -85,7 +93,8 @@ export function checkValue(key: string, value: unknown, where?: string): unknown
   if (checked !== undefined) return checked
   const given = SECRET_KEYS.has(key.slice(key.lastIndexOf('.') + 1)) ? 'the value given' : JSON.stringify(value)
   const problem = `${key} takes ${type?.words ?? 'nothing: mlv knows no such setting'}, not ${given}`
-  if (where === undefined) throw new MlvError('CONFIG_INVALID', problem, { hint: 'See "mlv config set --help".' })
+  if (where === undefined)
+    throw new MlvError('CONFIG_INVALID', problem, { hint: `For example "mlv config set ${key} ${type?.sample ?? 'VALUE'}".` })
   throw new MlvError('CONFIG_INVALID', `${where}: ${problem}`, {
     hint: /^[A-Z_]+$/.test(where)
       ? `Unset or correct the variable ${where}.`

@@ -66,7 +66,7 @@ export async function getPath(project: Project, request: GetRequest): Promise<{ 
         : undefined
   if (!entry)
     throw new MlvError('PATH_MISSING', `${target.path} of ${revision.name} has no ${path}`, {
-      hint: `See what it has with "mlv diff ${revision.name} --stat".`,
+      hint: 'Check the path, or name a revision that has it with --rev.',
     })
   const temporary = temporaryName(out)
   try {

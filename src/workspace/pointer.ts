@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileError, MlvError, systemCode } from '../base/errors.ts'
 import { isOid, type Oid } from '../base/oid.ts'
-import type { RepoPath } from '../base/paths.ts'
+import { quotePath, type RepoPath } from '../base/paths.ts'
 import type { Entry } from './entry.ts'
 
 /** The `NAME.mlv` file that says which object belongs at NAME. */
@@ -55,7 +55,7 @@ export async function parsePointer(text: string, path: string): Promise<Pointer>
   if (text.length > MAX_BYTES) throw invalid(path, 'is larger than any pointer')
   if (/^(<<<<<<<|>>>>>>>) /m.test(text))
     throw new MlvError('POINTER_CONFLICT', `Merge markers in ${path}`, {
-      hint: `Run "git checkout --ours -- ${path}" or "git checkout --theirs -- ${path}", then "mlv checkout".`,
+      hint: `Run "git checkout --ours -- ${quotePath(path)}" or "git checkout --theirs -- ${quotePath(path)}", then "git add" it and "mlv checkout".`,
     })
   const { parseYaml } = await import('../base/yaml.ts')
   let file: ReturnType<typeof parseYaml>

@@ -92,7 +92,7 @@ describe('mlv remote', () => {
     )
     const disk = makeFolder().dir
     expect((await repo.mlv('remote', 'add', 'disk', disk)).stdout).toContain(
-      `disk → ${disk} is now in .git/mlv/config\nit counts on this machine only`,
+      `disk → ${disk} is now in .git/mlv/config\nit counts in this clone only`,
     )
     expect((await repo.mlv('remote', 'list')).stdout.split('\n').map((line) => line.split(/ +/))).toEqual([
       ['disk', disk, 'local'],

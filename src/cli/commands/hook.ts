@@ -18,11 +18,17 @@ async function readInput(): Promise<string> {
 async function place(project: Project, output: Output): Promise<void> {
   const { placeAfterSwitch } = await import('../../workspace/git-events.ts')
   const { placed, removed, bytes, missing, kept } = await placeAfterSwitch(project)
-  if (placed + removed > 0) output.say(`mlv: placed ${plural(placed, 'file')} (${formatBytes(bytes)}), removed ${removed}`)
+  const done = [
+    placed > 0 && `placed ${plural(placed, 'file')} (${formatBytes(bytes)})`,
+    removed > 0 && `removed ${plural(removed, 'file')}`,
+  ]
+  if (placed + removed > 0) output.say(`mlv: ${done.filter(Boolean).join(', ')}`)
   for (const { error } of kept) output.warn(`${error.message}. ${error.hint ?? ''}`)
   if (missing.length > 0) {
     const more = missing.length > 1 ? ` and ${missing.length - 1} more` : ''
-    output.warn(`${missing[0]!.path}${more} not in the cache; run "mlv pull" to get the data`)
+    output.warn(
+      `${missing[0]!.path}${more} ${missing.length > 1 ? 'are' : 'is'} not in the cache; run "mlv pull" to get the data`,
+    )
   }
 }
 

@@ -54,7 +54,7 @@ function renderEdits(edits: HookEdit[], done: string, nothing: string): string {
 export const configure: Configure = (command, act) => {
   const install = command
     .command('install')
-    .description('let git place data after a switch or merge, and push data before commits')
+    .description('let git place data after a switch or merge, and push data before it pushes commits')
     .argument('[hooks...]', 'only these: post-checkout, post-merge, post-rewrite, pre-commit, pre-push')
   example(install, 'mlv hooks install', 'mlv hooks install pre-push')
   install.action(

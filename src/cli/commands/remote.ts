@@ -66,7 +66,7 @@ function answerChange(output: Output, change: RemoteChange, words: string): void
           `${change.name}${change.url === undefined ? '' : ` → ${change.url}`} ${words} ${change.file}${change.default ? ', the default remote' : ''}`,
           committed
             ? 'to share it: git add .mlv/config'
-            : 'it counts on this machine only; the committed settings stay as they are',
+            : `it counts ${change.file === '.git/mlv/config' ? 'in this clone' : 'on this machine'} only; the committed settings stay as they are`,
         ].join('\n'),
   )
 }

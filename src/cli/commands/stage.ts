@@ -4,16 +4,16 @@ import { type Configure, example } from '../command.ts'
 import type { Context } from '../context.ts'
 
 interface AddOptions {
-  dep: string[]
-  param: string[]
-  out: string[]
-  metric: string[]
-  plots: string[]
+  dep?: string[]
+  param?: string[]
+  out?: string[]
+  metric?: string[]
+  plots?: string[]
   wdir?: string
   force?: boolean
 }
 
-function collect(value: string, before: string[]): string[] {
+function collect(value: string, before: string[] = []): string[] {
   return [...before, value]
 }
 
@@ -35,7 +35,7 @@ async function add(context: Context, name: string, words: string[], options: Add
     cmd: shellLine(words),
     ...(options.wdir === undefined ? {} : { wdir: options.wdir }),
     ...some('deps', options.dep),
-    ...some('params', paramItems(options.param)),
+    ...some('params', paramItems(options.param ?? [])),
     ...some('outs', options.out),
     ...some('metrics', options.metric),
     ...some('plots', options.plots),
@@ -61,11 +61,15 @@ export const configure: Configure = (command, act) => {
   const adding = command
     .command('add <name> [command...]')
     .description('write a stage into mlv.yaml')
-    .option('-d, --dep <path>', 'a file or folder it reads (may be given again)', collect, [])
-    .option('-p, --param <key>', 'a key of params.yaml, or FILE:KEY,KEY, or FILE: for all of a file (again)', collect, [])
-    .option('-o, --out <path>', 'a file or folder it writes; mlv stores it (again)', collect, [])
-    .option('-m, --metric <path>', 'a file of metrics it writes; git keeps it (again)', collect, [])
-    .option('--plots <path>', 'a file or folder of plots it writes; git keeps it (again)', collect, [])
+    .option('-d, --dep <path>', 'a file or folder it reads (may be given again)', collect)
+    .option(
+      '-p, --param <key>',
+      'a key of params.yaml, or FILE:KEY,KEY, or FILE: for all of a file (may be given again)',
+      collect,
+    )
+    .option('-o, --out <path>', 'a file or folder it writes; mlv stores it (may be given again)', collect)
+    .option('-m, --metric <path>', 'a file of metrics it writes; git keeps it (may be given again)', collect)
+    .option('--plots <path>', 'a file or folder of plots it writes; git keeps it (may be given again)', collect)
     .option('-w, --wdir <dir>', 'where it runs; the paths are relative to it')
     .option('-f, --force', 'replace a stage of that name')
   example(adding, 'mlv stage add train -d train.py -d data -p train.lr -o model.bin -m metrics.json -- python train.py')

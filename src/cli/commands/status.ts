@@ -1,4 +1,5 @@
 import { type Configure, example } from '../command.ts'
+import { plural } from '../render/amount.ts'
 import { typedPaths } from '../typed-paths.ts'
 
 export const configure: Configure = (command, act) => {
@@ -35,7 +36,7 @@ export const configure: Configure = (command, act) => {
       context.output.answer(answer, () => {
         const parts = [renderStatus(statuses), stages.text]
         if (unpushed && unpushed.objects > 0)
-          parts.push(`not pushed to ${unpushed.remote}: ${unpushed.objects} objects; run "mlv push"`)
+          parts.push(`not pushed to ${unpushed.remote}: ${plural(unpushed.objects, 'object')}; run "mlv push"`)
         if (unpushed && unpushed.missing.length > 0)
           parts.push(`neither here nor on ${unpushed.remote}:\n${renderMissing(unpushed.missing)}`)
         const text = parts.filter(Boolean).join('\n')

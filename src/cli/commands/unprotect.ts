@@ -10,7 +10,12 @@ export const configure: Configure = (command, act) => {
       const project = await context.project()
       const { unprotect } = await import('../../workspace/unprotect.ts')
       const files = await unprotect(project, typedPaths(project, typed))
-      context.output.answer({ files }, () => (context.output.quiet ? '' : `${plural(files.length, 'file')} can be edited now`))
+      context.output.answer({ files }, () => {
+        if (context.output.quiet) return ''
+        return files.length === 0
+          ? 'no links into the cache there: all can be edited'
+          : `${plural(files.length, 'file')} can be edited now`
+      })
     }),
   )
 }
