@@ -1,15 +1,18 @@
 import { randomBytes } from 'node:crypto'
-import { lstatSync, mkdirSync, readdirSync, renameSync, unlinkSync } from 'node:fs'
+import { chmodSync, lstatSync, mkdirSync, readdirSync, renameSync, unlinkSync, utimesSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { flushFolder } from '../base/atomic.ts'
 import { fileError, systemCode } from '../base/errors.ts'
-import { createOidHash, type Oid } from '../base/oid.ts'
+import { createOidHash, type Oid, oidOfFile } from '../base/oid.ts'
 import { KEYS } from './layout.ts'
 
 const PIECE_BYTES = 4 << 20
 /** Written but unflushed bytes after which a flush begins beside the reading, so that the last one is short. */
 const FLUSH_EVERY = 256 << 20
+
+/** Seconds since 1970 that every whole object's file carries. One with another time has been written to, for instance through a link. */
+const OBJECT_TIME = 1_000_000_000
 
 /** Whole objects as read-only files under objects/, so that they can be cloned or linked into the workspace. */
 export interface LooseObjects {
@@ -28,6 +31,9 @@ export interface LooseObjects {
   storeStream(oid: Oid, pieces: AsyncIterable<Buffer>): Promise<number>
   /** Makes the names of all that was stored durable. */
   flush(): void
+  /** Reads an object again if its file was written to since it was stored, and sets it aside when it is no longer what its name says.
+   *  @returns whether it is whole   @throws FILE_UNREADABLE */
+  check(oid: Oid): boolean
   /** Moves a corrupt object out of the way. */
   setAside(oid: Oid): void
 }
@@ -82,6 +88,7 @@ export function createLooseObjects(root: string): LooseObjects {
       await writing
       await flushing
       const oid = finish(size)
+      await temporary.file.utimes(OBJECT_TIME, OBJECT_TIME)
       await temporary.file.sync()
       await temporary.file.close()
       settle(temporary.name, oid)
@@ -146,16 +153,36 @@ export function createLooseObjects(root: string): LooseObjects {
       if (folders.size > 0) for (const above of [join(root, 'objects'), root]) flushFolder(above)
       folders.clear()
     },
-    setAside(oid) {
+    check(oid) {
       const from = path(oid)
-      listed.get(oid.slice(0, 2))?.delete(oid)
-      try {
-        renameSync(from, `${from}.corrupt`)
-      } catch (error) {
-        // In a cache that may only be read it counts as missing for this process.
-        if (!['ENOENT', 'EACCES', 'EPERM', 'EROFS'].includes(systemCode(error) ?? '')) throw fileError(error, 'moving', from)
+      const stats = lstatSync(from, { throwIfNoEntry: false })
+      if (!stats) return false
+      if (stats.mtimeMs === OBJECT_TIME * 1000 && (stats.mode & 0o222) === 0) return true
+      if (oidOfFile(from) !== oid) {
+        setAside(oid)
+        return false
       }
+      try {
+        chmodSync(from, 0o444)
+        utimesSync(from, OBJECT_TIME, OBJECT_TIME)
+      } catch (error) {
+        // Another user's cache: it is read again next time.
+        if (!['EACCES', 'EPERM', 'EROFS', 'ENOENT'].includes(systemCode(error) ?? '')) throw fileError(error, 'writing', from)
+      }
+      return true
     },
+    setAside,
+  }
+
+  function setAside(oid: Oid): void {
+    const from = path(oid)
+    listed.get(oid.slice(0, 2))?.delete(oid)
+    try {
+      renameSync(from, `${from}.corrupt`)
+    } catch (error) {
+      // In a cache that may only be read it counts as missing for this process.
+      if (!['ENOENT', 'EACCES', 'EPERM', 'EROFS'].includes(systemCode(error) ?? '')) throw fileError(error, 'moving', from)
+    }
   }
 }
 

@@ -15,10 +15,10 @@ import { placedEntry } from './placed.ts'
 import { dataPathOf, formatPointer, POINTER_SUFFIX, type Pointer, pointerPathOf, readPointer } from './pointer.ts'
 import type { Project } from './project.ts'
 import { openSaving, recordSnapshot } from './saving.ts'
-import { scannedFiles } from './scan.ts'
+import { linkedObject, scannedFiles } from './scan.ts'
 import type { Snapshot } from './snapshot.ts'
 import { checkParents, findTracked, type Tracked } from './tracked.ts'
-import { absentFiles, insidePath, noteEntry, openWorktree, pageReader, type Worktree } from './worktree.ts'
+import { absentFiles, forgetTrees, insidePath, noteEntry, openWorktree, pageReader, type Worktree } from './worktree.ts'
 
 export interface AddOptions {
   /** record what is here even where the pointer has moved on */
@@ -62,7 +62,7 @@ async function checkPath(worktree: Worktree, path: RepoPath): Promise<Tracked | 
     throw new MlvError('PATH_INVALID', `${path} is a pointer itself`, {
       hint: `Name the data it stands for: "mlv add ${quotePath(path.slice(0, -4))}".`,
     })
-  if (stats.isSymbolicLink() && (!covering || covering.below === ''))
+  if (stats.isSymbolicLink() && (!covering || covering.below === '') && !linkedObject(join(root, path), worktree.objects))
     throw new MlvError('PATH_UNSUPPORTED', `${path} is a symbolic link`, {
       hint: 'Add the file or folder it leads to, or a folder that holds the link.',
     })
@@ -179,8 +179,7 @@ async function scanPart(worktree: Worktree, tracked: Tracked, saving: Saving): P
     for (const file of scannedFiles(snapshot.scan.folder))
       table.rows.set(`${tracked.below}/${file.path}`, { ...part.rows.get(file.path)!, recorded: true })
   }
-  table.computed = undefined
-  table.dirty = true
+  forgetTrees(table, tracked.below)
   return { ...entry, name } as TreeEntry
 }
 

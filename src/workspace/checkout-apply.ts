@@ -251,17 +251,19 @@ async function setCorruptAside(store: ObjectStore, oids: Iterable<Oid>, error: M
   for (const oid of oids) if (error.message.includes(oid)) await store.setAside(oid)
 }
 
-/** Clones, links or copies a whole object. A copy that is not as long as it should be is refused. */
+/** Clones, links or copies a whole object. One that is not as long as it should be, or was altered since it was stored, is set aside and refused. */
 async function placeWhole(store: ObjectStore, file: PlacedFile, to: string, types: LinkType[]): Promise<Stats> {
-  const from = store.loose!.path(file.entry.oid)
-  const size = lstatSync(from, { throwIfNoEntry: false })?.size
-  if (size !== file.entry.size) {
-    if (size !== undefined) store.loose!.setAside(file.entry.oid)
-    throw new MlvError(
-      'OBJECT_CORRUPT',
-      `The object ${file.entry.oid} in the cache has ${size ?? 'no'} bytes instead of ${file.entry.size}`,
-      { hint: 'Run "mlv pull" to fetch it again.' },
-    )
+  const { oid } = file.entry
+  const loose = store.loose!
+  const from = loose.path(oid)
+  const size = loose.size(oid)
+  const isAltered = size === file.entry.size && !loose.check(oid)
+  if (isAltered || size !== file.entry.size) {
+    if (size !== undefined && !isAltered) loose.setAside(oid)
+    const what = isAltered
+      ? 'was altered and no longer hashes to its name'
+      : `has ${size ?? 'no'} bytes instead of ${file.entry.size}`
+    throw new MlvError('OBJECT_CORRUPT', `The object ${oid} in the cache ${what}`, { hint: 'Run "mlv pull" to fetch it again.' })
   }
   const umask = process.umask()
   const mode = (file.entry.kind === 'exec' ? 0o777 : 0o666) & ~umask

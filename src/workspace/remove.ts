@@ -11,7 +11,7 @@ import { formatPointer, pointerPathOf, readPointer } from './pointer.ts'
 import type { Project } from './project.ts'
 import { openSaving } from './saving.ts'
 import { checkParents, findTracked, notTracked } from './tracked.ts'
-import { noteEntry, openWorktree, pageReader } from './worktree.ts'
+import { forgetTrees, noteEntry, openWorktree, pageReader } from './worktree.ts'
 
 export interface RemoveResult {
   removed: RepoPath[]
@@ -65,8 +65,7 @@ export async function removePaths(
         const table = worktree.cache.folder(tracked)
         for (const key of [...table.rows.keys()]) if (isWithin(key, below)) table.rows.delete(key)
         table.recorded.set('', entry)
-        table.computed = undefined
-        table.dirty = true
+        forgetTrees(table, below)
       }
       if (options.delete) {
         try {

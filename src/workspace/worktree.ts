@@ -1,6 +1,6 @@
 import { existsSync, lstatSync } from 'node:fs'
 import { join } from 'node:path'
-import { compareUtf8, type RepoPath } from '../base/paths.ts'
+import { compareUtf8, isWithin, type RepoPath } from '../base/paths.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { PageReader, TreeEntry } from '../store/tree.ts'
 import { walkTree } from '../store/tree-walk.ts'
@@ -13,12 +13,14 @@ import type { Project } from './project.ts'
 import { scannedFiles, scannedFolders } from './scan.ts'
 import { type Snapshot, type SnapshotOptions, takeSnapshot } from './snapshot.ts'
 import { createStatCache, type StatCache } from './stat-cache.ts'
-import { isUnchanged, kindOf } from './stat-table.ts'
+import { isUnchanged, kindOf, type StatTable } from './stat-table.ts'
 
 /** What the verbs share about one worktree: its rows, its tracked paths, and how to look at one of them. */
 export interface Worktree {
   project: Project
   cache: StatCache
+  /** the cache's objects/ folder, with a slash at its end: links into it stand for files */
+  objects: string
   /** paths that pointers stand for, sorted */
   tracked(): RepoPath[]
   snapshot(path: RepoPath, options?: Pick<SnapshotOptions, 'saving' | 'keepPages' | 'onBytes'>): Promise<Snapshot>
@@ -39,6 +41,7 @@ export function openWorktree(project: Project, purpose: 'read' | 'write' = 'writ
   return {
     project,
     cache,
+    objects,
     tracked: () => findPointers(project).map(dataPathOf).sort(compareUtf8),
     snapshot: (path, options = {}) =>
       takeSnapshot(path, {
@@ -75,6 +78,14 @@ export function openWorktree(project: Project, purpose: 'read' | 'write' = 'writ
 /** What mlv last placed or recorded at a path, as far as this worktree's state tells. */
 export function recordedEntry(cache: StatCache, path: RepoPath): Entry | undefined {
   return cache.folder(path).recorded.get('') ?? cache.files().recorded.get(path)
+}
+
+/** After a change at a path of a tracked folder, the rows of the folders around and below it say nothing any more. */
+export function forgetTrees(table: StatTable, below: string): void {
+  for (const [path, row] of table.rows)
+    if (row.kind === 'tree' && (isWithin(below, path) || isWithin(path, below))) table.rows.delete(path)
+  table.computed = undefined
+  table.dirty = true
 }
 
 /** Whether mlv placed or recorded anything of a path here. */

@@ -1,0 +1,67 @@
+import { chmodSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { expectFailure } from '../helpers/failure.ts'
+import { listing } from '../helpers/listing.ts'
+import { makeFolder, makeRepo, type Repo } from '../helpers/repo.ts'
+
+async function twoVersions(): Promise<Repo> {
+  const repo = await makeRepo({ 'data/a': 'old', 'data/sub/b': 'b', 'data/run': '#!', model: 'v1' }, { init: true })
+  chmodSync(repo.path('data/run'), 0o755)
+  symlinkSync('a', repo.path('data/link'))
+  await repo.mlv('add', 'data', 'model')
+  await repo.commit('First')
+  await repo.git('tag', 'v1')
+  repo.write('data/a', 'new')
+  repo.write('model', 'v2')
+  await repo.mlv('add', '-u')
+  await repo.commit('Second')
+  return repo
+}
+
+describe('mlv get', () => {
+  it('writes files and folders as they were', async () => {
+    const repo = await twoVersions()
+    expect((await repo.mlv('get', 'model', '--rev', 'v1', '-o', 'old.bin')).stdout).toBe('wrote old.bin  (2 B)\n')
+    expect(repo.read('old.bin')).toBe('v1')
+    await repo.mlv('get', 'data/a', '--rev', 'v1', '-o', 'a.old')
+    expect(repo.read('a.old')).toBe('old')
+    expect(await repo.mlv('get', 'data', '--rev', 'v1', '-o', 'copy')).toMatchObject({ exitCode: 0, stderr: '' })
+    expect(listing(repo.path('copy'))).toEqual({ a: 'old', 'sub/b': 'b', run: 'exec #!', link: '→ a' })
+    await repo.mlv('get', 'data/sub', '-o', 'sub')
+    expect(listing(repo.path('sub'))).toEqual({ b: 'b' })
+    expect(JSON.parse((await repo.mlv('get', 'model', '-o', 'm', '--json')).stdout)).toMatchObject({ bytes: 2, path: 'model' })
+  })
+
+  it('fetches what is not here from the remote, and keeps it nowhere else', async () => {
+    const repo = await twoVersions()
+    const remote = makeFolder().dir
+    await repo.mlv('remote', 'add', 'origin', remote, '--local')
+    await repo.mlv('push', '--all-commits')
+    const clone = await repo.clone()
+    expectFailure(await clone.mlv('get', 'data', '-o', 'x'), 3, 'remote')
+    await clone.mlv('remote', 'add', 'origin', remote, '--local')
+    expect(await clone.mlv('get', 'data', '--rev', 'v1', '-o', 'copy')).toMatchObject({ exitCode: 0, stderr: '' })
+    expect(listing(clone.path('copy'))).toMatchObject({ a: 'old', 'sub/b': 'b' })
+    await clone.mlv('get', 'data/sub/b', '-o', 'b')
+    expect(clone.read('b')).toBe('b')
+  })
+
+  it('explains what is there already, what is missing, and leaves nothing half-written', async () => {
+    const repo = await twoVersions()
+    repo.write('taken', 'mine')
+    expect(expectFailure(await repo.mlv('get', 'model', '-o', 'taken'), 4, 'is there already')).toContain('--force')
+    expect(repo.read('taken')).toBe('mine')
+    expect((await repo.mlv('get', 'model', '-o', 'taken', '--force')).exitCode).toBe(0)
+    expect(repo.read('taken')).toBe('v2')
+    expectFailure(await repo.mlv('get', 'data/none', '-o', 'x'), 2, 'has no data/none')
+    expectFailure(await repo.mlv('get', 'data/a/below', '-o', 'x'), 2, 'has no data/a/below')
+    expectFailure(await repo.mlv('get', 'nope', '-o', 'x'), 2, 'not tracked')
+    expectFailure(await repo.mlv('get', 'model', '--rev', 'v9', '-o', 'x'), 2, 'v9')
+    expectFailure(await repo.mlv('get', 'model', '-o', 'no/such/x'), 2, 'No such folder')
+    rmSync(repo.path('.git/mlv/store/packs'), { recursive: true })
+    const broken = await repo.mlv('get', 'data', '-o', 'x')
+    expect(broken.exitCode).toBeGreaterThan(2)
+    expect(broken.exitCode).toBeLessThan(10)
+    expect(readdirSync(repo.dir).filter((name) => name === 'x' || name.startsWith('.mlv-tmp'))).toEqual([])
+  })
+})
