@@ -78,17 +78,19 @@ async function hashLarge(fd: number, path: string, before: Stats, options: HashO
   const now = Date.now()
   try {
     const oid = await hashPieces(fd, path, before, options)
-    return sameStats(before, fstatSync(fd)) ? rowOf(before, kindOf(before), oid, before.size, now) : undefined
+    return oid && sameStats(before, fstatSync(fd)) ? rowOf(before, kindOf(before), oid, before.size, now) : undefined
   } finally {
     closeSync(fd)
   }
 }
 
-async function hashPieces(fd: number, path: string, stats: Stats, options: HashOptions): Promise<Oid> {
+/** @returns undefined when another file has taken the path meanwhile */
+async function hashPieces(fd: number, path: string, stats: Stats, options: HashOptions): Promise<Oid | undefined> {
   const loose = options.saving?.store.loose
   if (loose) {
     const source = await open(path, FLAGS)
     try {
+      if (!sameStats(stats, await source.stat())) return undefined
       return (await loose.storeFile(source, { signal: options.signal, onBytes: options.onBytes })).oid
     } finally {
       await source.close()

@@ -1,4 +1,4 @@
-import { MlvError } from '../base/errors.ts'
+import { hasCode } from '../base/errors.ts'
 import type { RepoPath } from '../base/paths.ts'
 import { resolveCommit } from './open-revision.ts'
 import { dataPathOf, POINTER_SUFFIX, parsePointer } from './pointer.ts'
@@ -24,6 +24,9 @@ export interface Selection {
 export interface SelectedTarget extends Target {
   revision: string
 }
+
+/** What a pointer or lock of an old commit may be; it says nothing about the others. */
+const BROKEN = ['POINTER_INVALID', 'POINTER_CONFLICT', 'LOCK_INVALID', 'YAML_INVALID', 'PATH_INVALID'] as const
 
 function isTargetFile(path: string): boolean {
   return path.endsWith(POINTER_SUFFIX) || path === 'mlv.lock' || path.endsWith('/mlv.lock')
@@ -86,7 +89,7 @@ export async function selectRevisions(project: Project, selection: Selection): P
       for (const target of await parseTargets(project, path as RepoPath, Buffer.from(bytes).toString('utf8'), revision))
         found.push({ ...target, revision })
     } catch (error) {
-      if (!(error instanceof MlvError)) throw error
+      if (!hasCode(error, ...BROKEN)) throw error
       project.surroundings.warn(`${error.message}; passed over`)
     }
   }

@@ -132,7 +132,11 @@ async function snapshotFolder(
     read,
     sink: (oid, bytes) => {
       if (!saving || options.keepPages) pages.set(oid, bytes)
-      if (saving && needsSaving(saving, oid)) stored.push(saving.writer.add(oid, bytes))
+      if (!saving || !needsSaving(saving, oid)) return
+      const adding = saving.writer.add(oid, bytes)
+      // Awaited once the tree is built; until then a failure nobody waits for would end the process.
+      adding.catch(() => {})
+      stored.push(adding)
     },
   })
   await Promise.all(stored)

@@ -114,7 +114,8 @@ async function setAsideIfCorrupt(stores: { from: ObjectStore }, done: Transferre
     await stores.from.setAside(oid)
 }
 
-function add(results: SyncResult[]): SyncResult {
+/** One result for all remotes. */
+function sumUp(results: SyncResult[]): SyncResult {
   const [first, ...rest] = results
   for (const next of rest) {
     first!.objects += next.objects
@@ -136,7 +137,7 @@ export async function push(project: Project, options: SyncOptions = {}): Promise
     const remote = await project.remote(name, options.dryRun ? 'read' : 'write')
     results.push(await transfer(project, group, { from, to: remote.store, remote: remote.name, task: 'pushing' }, options))
   }
-  return add(results)
+  return sumUp(results)
 }
 
 /** Gets into the cache what it lacks. @throws as push */
@@ -148,7 +149,7 @@ export async function fetchData(project: Project, options: SyncOptions = {}): Pr
     const remote = await project.remote(name, 'read')
     results.push(await transfer(project, group, { from: remote.store, to, remote: remote.name, task: 'fetching' }, options))
   }
-  return add(results)
+  return sumUp(results)
 }
 
 export interface PullResult extends SyncResult {

@@ -1,4 +1,4 @@
-import { chmodSync, copyFileSync, lstatSync, renameSync, statSync } from 'node:fs'
+import { chmodSync, copyFileSync, lstatSync, renameSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { temporaryName } from '../base/atomic.ts'
 import { fileError } from '../base/errors.ts'
@@ -29,6 +29,7 @@ export async function unprotect(project: Project, paths: readonly RepoPath[]): P
         chmodSync(temporary, statSync(absolute).mode | 0o200)
         renameSync(temporary, absolute)
       } catch (error) {
+        rmSync(temporary, { force: true })
         throw fileError(error, 'writing', shown)
       }
       freed.push(shown)
