@@ -37,7 +37,8 @@ function writeCopy(path: string, copy: ParsedCopy): void {
   }
 }
 
-function decode(bytes: Uint8Array): string {
+/** The text of mlv.yaml. @throws YAML_INVALID when it is not UTF-8 */
+export function decodePipeline(bytes: Uint8Array): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch (error) {
@@ -70,7 +71,7 @@ export async function readPipeline(project: Pick<Project, 'root' | 'stateDir'>):
   const copyPath = join(project.stateDir, 'pipeline.json')
   const copy = readCopy(copyPath, source)
   if (copy) return copy
-  const pipeline = await parsePipeline(decode(bytes))
+  const pipeline = await parsePipeline(decodePipeline(bytes))
   writeCopy(copyPath, { format: COPY_FORMAT, source, pipeline })
   return pipeline
 }

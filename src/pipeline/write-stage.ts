@@ -4,7 +4,7 @@ import type { RepoPath } from '../base/paths.ts'
 import type { Project } from '../workspace/project.ts'
 import { findTracked } from '../workspace/tracked.ts'
 import { buildGraph } from './graph.ts'
-import { readPipelineFile } from './open-pipeline.ts'
+import { decodePipeline, readPipelineFile } from './open-pipeline.ts'
 import { checkPointers } from './plan.ts'
 import { parsePipeline } from './schema.ts'
 import { PIPELINE_FILE } from './stage.ts'
@@ -14,7 +14,7 @@ import { PIPELINE_FILE } from './stage.ts'
 export async function writeStage(project: Project, name: string, edit: (text: string) => string): Promise<RepoPath[]> {
   return project.locked(async () => {
     const bytes = readPipelineFile(project)
-    const text = edit(bytes ? new TextDecoder().decode(bytes) : '')
+    const text = edit(bytes ? decodePipeline(bytes) : '')
     const pipeline = await parsePipeline(text)
     const mine = `stage "${name}"`
     for (const warning of pipeline.warnings) if (warning.includes(mine)) project.surroundings.warn(warning)

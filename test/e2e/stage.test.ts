@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 import { makeRepo } from '../helpers/repo.ts'
 
@@ -105,4 +106,12 @@ it.each([
 it('says what to do without mlv.yaml', async () => {
   const repo = await makeRepo({}, { init: true })
   expect(await repo.mlv('repro')).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('mlv stage add') })
+})
+
+it('does not rewrite a file that is not UTF-8', async () => {
+  const text = Buffer.from('# caf\u00e9\nstages:\n  first: {cmd: x}\n', 'latin1')
+  const repo = await makeRepo({ 'mlv.yaml': text }, { init: true })
+  const result = await repo.mlv('stage', 'add', 'second', '--', 'x')
+  expect(result).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('is no UTF-8 text') })
+  expect(readFileSync(repo.path('mlv.yaml'))).toEqual(text)
 })
