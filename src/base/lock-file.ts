@@ -107,7 +107,7 @@ export async function acquireLock(path: string, options: LockOptions): Promise<(
           hint:
             owner && owner.host !== hostname()
               ? `If that machine no longer runs it, delete ${path}.`
-              : 'Wait for it to end, or give a longer --lock-timeout.',
+              : `Wait for it to end, or give a longer --lock-timeout; if that process is no mlv, delete ${path}.`,
         })
       if (!told) options.onWait?.(who)
       told = true

@@ -1,6 +1,6 @@
 import * as crypto from 'node:crypto'
 import { closeSync, openSync, readSync } from 'node:fs'
-import { fileError, MlvError } from './errors.ts'
+import { fileError } from './errors.ts'
 
 /** SHA-256 of an object's bytes: 64 lower-case hex characters. */
 export type Oid = string & { readonly __brand: 'Oid' }
@@ -9,14 +9,6 @@ const OID = /^[0-9a-f]{64}$/
 
 export function isOid(text: string): text is Oid {
   return OID.test(text)
-}
-
-/** @throws OBJECT_CORRUPT when `text` is no oid; `where` names the place for the message */
-export function parseOid(text: string, where: string): Oid {
-  if (isOid(text)) return text
-  throw new MlvError('OBJECT_CORRUPT', `Not an oid in ${where}: "${text.slice(0, 80)}"`, {
-    hint: 'An oid is 64 lower-case hex characters; restore the file from git.',
-  })
 }
 
 export function oidOfBytes(bytes: Uint8Array | string): Oid {

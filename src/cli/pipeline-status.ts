@@ -19,7 +19,10 @@ export async function readPipelineStatus(project: Project): Promise<{ answer: St
     import('../workspace/open-data.ts'),
   ])
   const data = await openWorkspaceData(project)
-  const answer = await pipelineStatus(project, data)
-  await data.close()
-  return { answer, text: answer.map(renderStage).join('\n') }
+  try {
+    const answer = await pipelineStatus(project, data)
+    return { answer, text: answer.map(renderStage).join('\n') }
+  } finally {
+    await data.close()
+  }
 }

@@ -2,7 +2,6 @@ import { lstatSync } from 'node:fs'
 import { join } from 'node:path'
 import { MlvError } from '../base/errors.ts'
 import { parentOf, quotePath, type RepoPath } from '../base/paths.ts'
-import type { Entry } from './entry.ts'
 import { type Pointer, readPointer } from './pointer.ts'
 
 /** A path and the pointer that stands for it or for a folder above it. */
@@ -33,10 +32,6 @@ export function checkParents(root: string, path: RepoPath): void {
       hint: 'Name the path by its real folders.',
     })
   }
-}
-
-export function describeEntry(entry: Entry): string {
-  return entry.kind === 'tree' ? `${entry.files} files` : entry.kind
 }
 
 export function notTracked(path: RepoPath): MlvError {
