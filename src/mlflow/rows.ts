@@ -4,6 +4,7 @@ import { type ExperimentRow, type HistorySelection, readHistory, type ValuesByFi
 import type { Git } from '../git/git.ts'
 import { type LockedDep, parseLock } from '../pipeline/lock.ts'
 import { LOCK_FILE } from '../pipeline/stage.ts'
+import { resolveCommit } from '../workspace/open-revision.ts'
 import type { Project } from '../workspace/project.ts'
 import { type ExportRow, type ExportSource, publicUrl, repositoryName } from './run.ts'
 import { type Dataset, LIMITS } from './wire.ts'
@@ -22,14 +23,6 @@ export interface ExportRows {
   rows: ExportRow[]
   source: ExportSource
   notes: string[]
-}
-
-async function resolveCommit(git: Git, name: string): Promise<string> {
-  const commit = await git.resolve(name)
-  if (commit !== undefined) return commit
-  throw new MlvError('REVISION_UNKNOWN', `git knows no commit "${name}"`, {
-    hint: 'List branches and tags with "git branch -a" and "git tag".',
-  })
 }
 
 /** The commits a range names that are rows of the history: those that changed params, metrics or the lock. */
