@@ -149,10 +149,6 @@ export function insidePath(path: RepoPath, below: string): RepoPath {
   return (below === '' ? path : `${path}/${below}`) as RepoPath
 }
 
-export function absolutePath(project: Project, path: RepoPath): string {
-  return join(project.root, path)
-}
-
 export function pageReader(store: ObjectStore): PageReader {
   return (oid) => store.read(oid)
 }
