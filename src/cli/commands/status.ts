@@ -1,4 +1,5 @@
 import { type Configure, example } from '../command.ts'
+import type { Context } from '../context.ts'
 import { plural } from '../render/amount.ts'
 import { typedPaths } from '../typed-paths.ts'
 
@@ -22,7 +23,7 @@ export const configure: Configure = (command, act) => {
       const unpushed = options.remote
         ? await (await import('../../workspace/sync.ts')).push(project, { remote: name, paths, dryRun: true })
         : undefined
-      const changed = statuses.filter((status) => status.state !== 'unchanged')
+      const changed = statuses.filter((status) => status.state !== 'unchanged' || status.uncached)
       const answer = {
         paths: statuses,
         stages: stages.answer,
@@ -51,10 +52,7 @@ export const configure: Configure = (command, act) => {
 }
 
 /** Which stages would run, and why. */
-async function stageStatus(
-  context: Parameters<Parameters<Parameters<Configure>[1]>[0]>[0],
-  partial: boolean,
-): Promise<{ answer: unknown[]; text: string }> {
+async function stageStatus(context: Context, partial: boolean): Promise<{ answer: unknown[]; text: string }> {
   const project = await context.project()
   const { existsSync } = await import('node:fs')
   if (partial || !existsSync(`${project.root}/mlv.yaml`)) return { answer: [], text: '' }
