@@ -8,7 +8,7 @@ function renderStage(status: StageStatus): string {
     case 'restore':
       return `would get  ${status.stage}  (${status.outs.join(', ')} from the cache)`
     case 'absent':
-      return `absent     ${status.stage}  (${status.outs.join(', ')}; ${status.cached ? 'run "mlv checkout"' : 'run "mlv pull"'})`
+      return `absent     stage ${status.stage}  (${status.outs.join(', ')}; ${status.cached ? 'run "mlv checkout"' : 'run "mlv pull"'})`
   }
 }
 

@@ -38,6 +38,12 @@ export function ignoreLines(folder: string, names: readonly string[]): boolean {
   return true
 }
 
+/** Names without a line of their own in the .gitignore of `folder` (absolute); a wider pattern may still match them. */
+export function namesWithoutLine(folder: string, names: readonly string[]): string[] {
+  const present = new Set(readBytes(join(folder, '.gitignore')).text.split(/\r?\n/))
+  return names.filter((name) => [...patternsOf([name])].some((line) => !present.has(line)))
+}
+
 /** Takes the lines that ignoreLines added out again. @returns whether the file was written; an empty one stays, because git may track it */
 export function unignoreLines(folder: string, names: readonly string[]): boolean {
   const path = join(folder, '.gitignore')

@@ -10,6 +10,7 @@ import { findPath } from '../store/tree-walk.ts'
 import { editEntry } from './edit-entry.ts'
 import { type Entry, sameEntry } from './entry.ts'
 import type { Saving } from './hash-files.ts'
+import { hideFromGit } from './ignored.ts'
 import { withPages } from './pages.ts'
 import { placedEntry } from './placed.ts'
 import { dataPathOf, formatPointer, POINTER_SUFFIX, type Pointer, pointerPathOf, readPointer } from './pointer.ts'
@@ -42,6 +43,8 @@ export interface AddResult {
   untracked: RepoPath[]
   /** files for the user to `git add` */
   written: RepoPath[]
+  /** objects that the cache did not have */
+  stored: number
 }
 
 /** Refuses what cannot be tracked, before anything is read. @throws PATH_INVALID, PATH_MISSING, PATH_UNSUPPORTED, PATH_OVERLAP */
@@ -238,13 +241,14 @@ export async function addPaths(
   } finally {
     task.finish()
   }
-  return project.locked(() => record(worktree, [...works.values()], options))
+  const result = await project.locked(() => record(worktree, [...works.values()], options))
+  return { ...result, stored: saving.writer.written.objects }
 }
 
 /** Under the lock: reads each pointer again, applies the edit to what it says now, writes. */
 async function record(worktree: Worktree, works: Work[], options: AddOptions): Promise<AddResult> {
   const { project } = worktree
-  const result: AddResult = { added: [], untracked: [], written: [] }
+  const result: AddResult = { added: [], untracked: [], written: [], stored: 0 }
   const pending: { path: string; bytes: string }[] = []
   const saving = await openSaving(project)
   for (const work of works) {
@@ -285,6 +289,12 @@ async function record(worktree: Worktree, works: Work[], options: AddOptions): P
     const ignored = ignoreLines(join(project.root, parentOf(work.tracked)), [nameOf(work.tracked)])
     if (ignored) result.written.push(insidePath(parentOf(work.tracked), '.gitignore').replace(/^\//, '') as RepoPath)
   }
+  result.written.push(
+    ...(await hideFromGit(
+      project,
+      works.filter((item) => item.pointer !== undefined).map((item) => item.tracked),
+    )),
+  )
   result.written = [...new Set(result.written)]
   worktree.flush()
   return result

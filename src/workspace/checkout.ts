@@ -3,6 +3,7 @@ import type { RepoPath } from '../base/paths.ts'
 import { applyCheckout, type CheckedOut } from './checkout-apply.ts'
 import { type CheckoutPlan, planCheckout } from './checkout-plan.ts'
 import { entryAfter } from './checkout-record.ts'
+import { hideFromGit, showToGit } from './ignored.ts'
 import { findLeftovers } from './leftover.ts'
 import type { Project } from './project.ts'
 import { readTargets, selectTargets } from './target.ts'
@@ -25,6 +26,8 @@ export interface CheckoutResult extends CheckedOut {
   missing: { path: RepoPath; size: number }[]
   /** paths that were left as they are, and why */
   skipped: { path: RepoPath; error: MlvError }[]
+  /** .gitignore files that hide or show what was renamed */
+  written: RepoPath[]
 }
 
 /** Makes the workspace hold what the pointers say, from the cache.
@@ -36,11 +39,12 @@ export async function checkout(
 ): Promise<CheckoutResult> {
   return project.locked(async () => {
     const worktree = openWorktree(project)
-    const result: CheckoutResult = { placed: 0, removed: 0, bytes: 0, paths: [], missing: [], skipped: [] }
+    const result: CheckoutResult = { placed: 0, removed: 0, bytes: 0, paths: [], missing: [], skipped: [], written: [] }
     const plans: CheckoutPlan[] = []
     const parts = new Map<CheckoutPlan, string>()
     const targets = await readTargets(project, await project.revision(undefined))
     for (const path of paths) if (selectTargets(targets, [path]).length === 0) throw notTracked(path)
+    const pointers = new Set(targets.filter((target) => target.origin === 'pointer').map((target) => target.path))
     for (const { target, part } of selectTargets(targets, paths)) {
       try {
         const { force, relink } = options
@@ -52,11 +56,14 @@ export async function checkout(
         result.missing.push({ path: target.path, size: target.entry.size })
       }
     }
+    const leftovers: RepoPath[] = []
     if (paths.length === 0)
       for (const { path } of await findLeftovers(worktree, targets)) {
         const plan = await planCheckout(worktree, path, undefined)
         // What the cache has lost since stays: nothing tracks it, so nothing needs its place.
-        if (plan.unsaved.length === 0) plans.push(plan)
+        if (plan.unsaved.length > 0) continue
+        plans.push(plan)
+        leftovers.push(path)
       }
     refuseBefore(plans, options)
     const task = project.surroundings.progress.start(
@@ -87,6 +94,10 @@ export async function checkout(
         result.placed += done.placed
         result.removed += done.removed
         result.bytes += done.bytes
+      }
+      if (!options.dryRun) {
+        const here = plans.filter((plan) => plan.target && pointers.has(plan.path)).map((plan) => plan.path)
+        result.written = [...new Set([...showToGit(project, leftovers), ...(await hideFromGit(project, here))])]
       }
     } finally {
       task.finish()

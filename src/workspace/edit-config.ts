@@ -106,7 +106,7 @@ export async function editConfig(
   if (changed.includes(true)) {
     const empty = hasItems(document.contents) && (document.contents as { items?: unknown[] }).items?.length === 0
     if (empty) document.contents = null
-    writeFileAtomic(file.path, document.toString({ lineWidth: 0, flowCollectionPadding: false }), {
+    writeFileAtomic(file.path, textOf(document), {
       mode: target === 'project' ? undefined : 0o600,
     })
   }
@@ -126,4 +126,10 @@ function startMapping(document: Document): void {
 
 function plain(node: unknown): unknown {
   return typeof node === 'object' && node !== null && 'toJSON' in node ? (node as { toJSON(): unknown }).toJSON() : node
+}
+
+/** Without keys, only the comments are left: the yaml package would write `null` for them. */
+function textOf(document: Document): string {
+  const text = document.toString({ lineWidth: 0, flowCollectionPadding: false })
+  return document.contents === null ? text.replace(/^null\n/m, '') : text
 }

@@ -63,9 +63,9 @@ async function statusOf(worktree: Worktree, target: Target): Promise<PathStatus>
     changes,
     uncached,
   })
-  if (sameEntry(snapshot.entry, entry)) return status('unchanged', [], false)
   const store = await worktree.project.cache('read')
   const uncached = !store.has(entry.oid)
+  if (sameEntry(snapshot.entry, entry)) return status('unchanged', [], uncached)
   const recorded = target.origin === 'pointer' ? await placedEntry(worktree, snapshot) : recordedEntry(worktree.cache, path)
   if (!snapshot.entry) {
     const state: PathState = recorded && wasPlaced(worktree.cache, path) ? 'deleted' : 'absent'

@@ -1,5 +1,6 @@
 import { hasCode, MlvError } from '../../base/errors.ts'
 import { type Configure, example } from '../command.ts'
+import { tellWritten } from '../tell-written.ts'
 import { typedPaths } from '../typed-paths.ts'
 
 interface CheckoutOptions {
@@ -40,6 +41,7 @@ export const configure: Configure = (command, act) => {
         const text = renderCheckout(result, options.dryRun ?? false)
         return result.missing.length === 0 ? text : `${text}\nnot in the cache:\n${renderMissing(result.missing)}`.trimStart()
       })
+      await tellWritten(project, context.output, result.written)
     }),
   )
 }

@@ -1,5 +1,6 @@
 import { type Configure, example } from '../command.ts'
 import { addSyncOptions, answerOf, failOnMissing, type SyncFlags, syncOptions } from '../sync-command.ts'
+import { tellWritten } from '../tell-written.ts'
 
 export const configure: Configure = (command, act) => {
   addSyncOptions(command)
@@ -21,6 +22,7 @@ export const configure: Configure = (command, act) => {
         if (result.missing.length > 0) parts.push(`not on ${result.remote}:\n${renderMissing(result.missing)}`)
         return parts.filter(Boolean).join('\n')
       })
+      await tellWritten(project, context.output, result.checkedOut.written)
       failOnMissing(result, `on ${result.remote}`, 'Push it from a clone that has it, then pull again.')
     }),
   )

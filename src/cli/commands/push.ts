@@ -18,7 +18,7 @@ export const configure: Configure = (command, act) => {
       failOnMissing(
         result,
         `in the cache, so it could not be sent`,
-        'Run "mlv fetch" from a remote that has it, or push from a clone that does.',
+        'If the workspace has it, store it again with "mlv add PATH"; else push from a clone that has it.',
       )
     }),
   )

@@ -32,7 +32,10 @@ export function renderAdded(result: AddResult): string {
       )
   if (result.untracked.length > 0)
     lines.push(`git no longer tracks ${plural(result.untracked.length, 'file')} that mlv tracks now; the files stay`)
-  if (lines.length === 0) lines.push('nothing changed')
+  if (lines.length === 0)
+    lines.push(
+      result.stored > 0 ? `${plural(result.stored, 'object')} stored again; the pointers are as they were` : 'nothing changed',
+    )
   return lines.join('\n')
 }
 
@@ -70,15 +73,21 @@ const HINTS: Partial<Record<PathStatus['state'], string>> = {
   deleted: 'bring it back with "mlv checkout", or stop tracking it with "mlv remove"',
 }
 
+function hintFor(state: PathStatus['state'], uncached: boolean): string | undefined {
+  if (state === 'unchanged') return 'store it again with "mlv add PATH", or get it with "mlv fetch"'
+  if (state === 'absent' && !uncached) return 'place it with "mlv checkout", or get it with "mlv pull"'
+  return HINTS[state]
+}
+
 export function renderStatus(statuses: readonly PathStatus[]): string {
   const lines: string[] = []
   const hints = new Set<string>()
   for (const { path, origin, state, changes, uncached } of statuses) {
-    if (state === 'unchanged') continue
+    if (state === 'unchanged' && !uncached) continue
     const counts =
       changes === undefined
         ? 'its list of files is in no cache'
-        : changes.length === 1 && changes[0]!.path === path
+        : changes.length === 0 || (changes.length === 1 && changes[0]!.path === path)
           ? ''
           : countChanges(changes)
     const notes = [counts, uncached ? 'missing from cache' : '', origin === 'stage' ? 'out of a stage' : '']
@@ -86,7 +95,7 @@ export function renderStatus(statuses: readonly PathStatus[]): string {
       .join(', ')
     lines.push(`${state.padEnd(9)}  ${shown(path)}${notes ? `  (${notes})` : ''}`)
     if (changes && state !== 'absent') lines.push(...renderFiles(path, changes))
-    const hint = HINTS[state]
+    const hint = hintFor(state, uncached)
     if (hint && origin === 'pointer') hints.add(`  ${state}: ${hint}`)
   }
   return [...lines, ...hints].join('\n')

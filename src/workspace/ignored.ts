@@ -1,0 +1,40 @@
+import { join } from 'node:path'
+import { nameOf, parentOf, type RepoPath } from '../base/paths.ts'
+import { ignoreLines, namesWithoutLine, unignoreLines } from '../git/gitignore.ts'
+import type { Project } from './project.ts'
+
+function byFolder(paths: readonly RepoPath[]): Map<RepoPath, RepoPath[]> {
+  const folders = new Map<RepoPath, RepoPath[]>()
+  for (const path of paths) folders.set(parentOf(path), [...(folders.get(parentOf(path)) ?? []), path])
+  return folders
+}
+
+function ignoreFile(folder: RepoPath): RepoPath {
+  return (folder === '' ? '.gitignore' : `${folder}/.gitignore`) as RepoPath
+}
+
+/** Hides tracked data from git: a line for each path that git would show, as after a pointer was renamed. Where the user's own pattern
+ *  hides it already, nothing is written. @returns the .gitignore files written */
+export async function hideFromGit(project: Project, paths: readonly RepoPath[]): Promise<RepoPath[]> {
+  const written: RepoPath[] = []
+  for (const [folder, inside] of byFolder(paths)) {
+    const absolute = join(project.root, folder)
+    const without = new Set(namesWithoutLine(absolute, inside.map(nameOf)))
+    const shown: string[] = []
+    for (const path of inside) {
+      if (!without.has(nameOf(path))) continue
+      const git = await project.git()
+      if ((await git.visible(project.gitPath(path))).length > 0) shown.push(nameOf(path))
+    }
+    if (ignoreLines(absolute, shown)) written.push(ignoreFile(folder))
+  }
+  return written
+}
+
+/** Takes the lines of paths out again. @returns the .gitignore files written */
+export function showToGit(project: Project, paths: readonly RepoPath[]): RepoPath[] {
+  const written: RepoPath[] = []
+  for (const [folder, inside] of byFolder(paths))
+    if (unignoreLines(join(project.root, folder), inside.map(nameOf))) written.push(ignoreFile(folder))
+  return written
+}
