@@ -29,6 +29,8 @@ export interface ObjectStore {
   refresh(): Promise<void>
   /** Whether the object is here and no collector has condemned it. Answers from memory, without a request. */
   has(oid: Oid): boolean
+  /** Whether no wrong bytes are known of: only then does a tree's page vouch for what it names. */
+  isSound(): boolean
   /** Where a packed object lies; `bytes` wins over `recipe`. Condemned places still answer, places known to be bad do not. */
   locate(oid: Oid): Location | undefined
   /** A small object or tree page, verified. What proves corrupt or gone is sought at another place, once; in a cache it counts as missing from then on.

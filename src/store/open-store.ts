@@ -123,6 +123,7 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
     refresh,
     has: (oid) =>
       presence.has(oid) || (loose !== undefined && !presence.isPurged(oid) && !presence.isCondemned(oid) && loose.has(oid)),
+    isSound: () => presence.damage.isNone,
     locate: presence.locate,
     ...reader,
     loadChunkIndexes: presence.loadChunkIndexes,

@@ -94,7 +94,9 @@ async function snapshotFolder(
   const { saving } = options
   const complete = scan.unknown.length === 0 && scan.count === table.rows.size
   const { computed } = table
-  if (complete && computed && !needsSaving(saving, computed.oid)) return { path, entry: computed, scan, table, unchanged: true }
+  // Where bytes of the cache are known to be wrong, the root says nothing about what lies below it.
+  const whole = saving === undefined || (saving.store.isSound() && computed !== undefined && !needsSaving(saving, computed.oid))
+  if (complete && computed && whole) return { path, entry: computed, scan, table, unchanged: true }
 
   await loadFingerprint()
   const changed = new Set<string>()
@@ -149,7 +151,7 @@ async function snapshotFolder(
 /** Files whose oid a row knows, but which were never stored, e.g. because only `status` has read them. */
 function addUnsaved(scan: Scan & { kind: 'folder' }, table: StatTable, saving: Saving, toRead: Set<ScannedFile>): void {
   const recorded = table.recorded.get('')
-  const trusted = recorded !== undefined && saving.store.has(recorded.oid)
+  const trusted = recorded !== undefined && saving.store.isSound() && saving.store.has(recorded.oid)
   for (const file of scannedFiles(scan.folder)) {
     if (file.oid === undefined) continue
     const row = table.rows.get(file.path)
