@@ -4,6 +4,7 @@ import { hostname } from 'node:os'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileError, MlvError, systemCode } from './errors.ts'
+import { hasEnded } from './process-state.ts'
 
 interface LockOwner {
   pid: number
@@ -25,9 +26,16 @@ export interface LockOptions {
   signal?: AbortSignal
 }
 
+function isOwner(value: unknown): value is LockOwner {
+  const { pid, host } = (value ?? {}) as Partial<LockOwner>
+  return Number.isInteger(pid) && typeof host === 'string'
+}
+
+/** @returns undefined, too, for a lock whose text a crash of the machine has cut */
 function readOwner(path: string): LockOwner | undefined {
   try {
-    return JSON.parse(readFileSync(path, 'utf8')) as LockOwner
+    const owner: unknown = JSON.parse(readFileSync(path, 'utf8'))
+    return isOwner(owner) ? owner : undefined
   } catch (error) {
     if (systemCode(error) === 'ENOENT' || error instanceof SyntaxError) return undefined
     throw fileError(error, 'reading', path)
@@ -35,13 +43,7 @@ function readOwner(path: string): LockOwner | undefined {
 }
 
 function isGone(owner: LockOwner): boolean {
-  if (owner.host !== hostname()) return false
-  try {
-    process.kill(owner.pid, 0)
-    return false
-  } catch (error) {
-    return systemCode(error) === 'ESRCH'
-  }
+  return owner.host === hostname() && hasEnded(owner.pid)
 }
 
 /** Breaks a dead owner's lock. The rename is atomic, so of two breakers one wins; it puts back a lock that was not the one it saw. */
@@ -104,8 +106,9 @@ export async function acquireLock(path: string, options: LockOptions): Promise<(
       const who = owner ? `"${owner.command}" (process ${owner.pid} on ${owner.host}, since ${owner.since})` : 'another mlv'
       if (Date.now() >= deadline)
         throw new MlvError('LOCK_HELD', `The project is locked by ${who}`, {
-          hint:
-            owner && owner.host !== hostname()
+          hint: !owner
+            ? `If no mlv is at work here, delete ${path}.`
+            : owner.host !== hostname()
               ? `If that machine no longer runs it, delete ${path}.`
               : `Wait for it to end, or give a longer --lock-timeout; if that process is no mlv, delete ${path}.`,
         })

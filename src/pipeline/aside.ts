@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto'
-import { cpSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { flushFolder, writeFileAtomic } from '../base/atomic.ts'
 import { fileError, MlvError, systemCode } from '../base/errors.ts'
 import type { RepoPath } from '../base/paths.ts'
+import { hasEnded, isZombie } from '../base/process-state.ts'
 import type { Project } from '../workspace/project.ts'
 
 /** Earlier outs of a stage that runs wait in `.git/mlv/aside/WORKTREE/STAGE/`: `0`, `1`, … and `manifest.json`, which says who runs it and
@@ -58,13 +59,7 @@ function move(from: string, to: string): void {
 }
 
 function isGone(manifest: Manifest): boolean {
-  if (manifest.host !== hostname()) return false
-  try {
-    process.kill(manifest.pid, 0)
-    return isZombie(manifest.pid)
-  } catch (error) {
-    return systemCode(error) === 'ESRCH'
-  }
+  return manifest.host === hostname() && hasEnded(manifest.pid)
 }
 
 function readManifest(folder: string): Manifest | undefined {
@@ -122,17 +117,6 @@ export interface Recovered {
   stage: string
   /** where what it had written went, absolute */
   failed: string | undefined
-}
-
-/** Where nobody collects them, as in a container without an init, ended processes keep their number. */
-function isZombie(pid: number): boolean {
-  try {
-    return /^\d+ \(.*\) [ZX]/s.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))
-  } catch (error) {
-    // Gone, or a system without /proc.
-    if (['ENOENT', 'ESRCH', 'ENOTDIR'].includes(systemCode(error) ?? '')) return false
-    throw error
-  }
 }
 
 /** A killed mlv leaves its command running: what that still writes must not mix with the earlier outs. */
@@ -224,7 +208,8 @@ export function setAside(project: Place, stage: string, paths: RepoPath[]): Asid
     hadOuts,
     note: (group) => writeFileSync(join(folder, COMMAND), String(group)),
     drop() {
-      unlinkSync(join(folder, MANIFEST))
+      // A command may have deleted all of .git/mlv; then nothing is left to be dropped.
+      rmSync(join(folder, MANIFEST), { force: true })
       rmSync(folder, { recursive: true, force: true })
     },
     putBack: () => putBack(project, stage, outs),

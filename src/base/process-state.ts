@@ -1,0 +1,23 @@
+import { readFileSync } from 'node:fs'
+import { systemCode } from './errors.ts'
+
+/** Where nobody collects them, as in a container without an init, ended processes keep their number. */
+export function isZombie(pid: number): boolean {
+  try {
+    return /^\d+ \(.*\) [ZX]/s.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))
+  } catch (error) {
+    // Gone, or a system without /proc.
+    if (['ENOENT', 'ESRCH', 'ENOTDIR'].includes(systemCode(error) ?? '')) return false
+    throw error
+  }
+}
+
+/** Whether a process of this machine has ended. */
+export function hasEnded(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return isZombie(pid)
+  } catch (error) {
+    return systemCode(error) === 'ESRCH'
+  }
+}

@@ -1,0 +1,49 @@
+import { spawn } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { expect, it, onTestFinished } from 'vitest'
+import { acquireLock } from '../../src/base/lock-file.ts'
+import { makeFolder } from '../helpers/repo.ts'
+
+const mine = { timeout: 0, command: 'mlv test' }
+
+const owner = (pid: number) =>
+  `${JSON.stringify({ pid, host: hostname(), command: 'mlv add', since: '2026-01-01T00:00:00.000Z', nonce: 'a' })}\n`
+
+/** A process that has ended and that nobody collects. */
+async function makeZombie(): Promise<number> {
+  const child = spawn('/bin/sh', ['-c', 'sleep 0.05 & echo $!; exec sleep 60'], { stdio: ['ignore', 'pipe', 'ignore'] })
+  onTestFinished(() => {
+    child.kill('SIGKILL')
+  })
+  const pid = await new Promise<number>((done) => child.stdout.once('data', (text) => done(Number(String(text)))))
+  for (;;) {
+    if (/\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))) return pid
+    await new Promise((done) => setTimeout(done, 5))
+  }
+}
+
+it.runIf(process.platform === 'linux')('breaks the lock of an owner that has ended and was not collected', async () => {
+  const path = join(makeFolder().dir, 'lock')
+  writeFileSync(path, owner(await makeZombie()))
+  const release = await acquireLock(path, mine)
+  expect(JSON.parse(readFileSync(path, 'utf8')).pid).toBe(process.pid)
+  release()
+})
+
+it('waits for an owner that lives', async () => {
+  const path = join(makeFolder().dir, 'lock')
+  writeFileSync(path, owner(process.pid))
+  await expect(acquireLock(path, mine)).rejects.toMatchObject({ code: 'LOCK_HELD', message: expect.stringContaining('mlv add') })
+})
+
+it.each(['', 'null', '5', '{"pid":"x"}', '{"pid'])('names the file to delete when a lock says nothing: %j', async (text) => {
+  const path = join(makeFolder().dir, 'lock')
+  writeFileSync(path, text)
+  await expect(acquireLock(path, mine)).rejects.toMatchObject({
+    code: 'LOCK_HELD',
+    hint: `If no mlv is at work here, delete ${path}.`,
+  })
+  expect(readFileSync(path, 'utf8')).toBe(text)
+})
