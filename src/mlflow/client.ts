@@ -154,6 +154,10 @@ export function createMlflowClient(tracking: Tracking, options: ClientOptions = 
           'searching runs',
         )
         for (const run of Array.isArray(page.runs) ? page.runs : []) runs.push(parseRun(run))
+        if (page.next_page_token && page.next_page_token === token)
+          throw new MlvError('MLFLOW_FAILED', `MLflow at ${url} gives the same page of runs again and again`, {
+            hint: 'Look at the log of the server, and at what stands before it.',
+          })
         token = page.next_page_token
       } while (token)
       return runs

@@ -35,9 +35,17 @@ function refuseScheme(text: string): MlvError {
   })
 }
 
+/** fetch refuses such a header and says its value, which is a secret. */
+function refuseUnsendable(name: string, value: string | undefined): void {
+  if (value !== undefined && /[^\u0020-\u007e\u0080-\u00ff]/.test(value))
+    throw new MlvError('USAGE', `${name} has a line break or another character that no login can have`, {
+      hint: `Set ${name} again, without it.`,
+    })
+}
+
 /** Reads a tracking URI as a person gives it: also one copied from the browser with its #/experiments part. Credentials come from the URI,
  *  else MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, else MLFLOW_TRACKING_TOKEN, as in MLflow's own client.
- *  @throws USAGE for anything but http and https */
+ *  @throws USAGE for anything but http and https, and for a token that cannot be sent */
 export function parseTrackingUri(text: string, env: Record<string, string | undefined>): Tracking {
   let url: URL
   try {
@@ -49,6 +57,7 @@ export function parseTrackingUri(text: string, env: Record<string, string | unde
   const username = decoded(url.username) || env.MLFLOW_TRACKING_USERNAME
   const password = decoded(url.password) || env.MLFLOW_TRACKING_PASSWORD
   const token = env.MLFLOW_TRACKING_TOKEN
+  refuseUnsendable('MLFLOW_TRACKING_TOKEN', token)
   return {
     url: `${url.protocol}//${url.host}${url.pathname.replace(/\/+$/, '')}`,
     authorization: username && password ? basic(username, password) : token ? `Bearer ${token}` : undefined,

@@ -1,4 +1,6 @@
 import { MlvError } from '../../base/errors.ts'
+import type { Config } from '../../workspace/config.ts'
+import type { Surroundings } from '../../workspace/project.ts'
 import { type Configure, example } from '../command.ts'
 import type { Context } from '../context.ts'
 
@@ -16,14 +18,31 @@ function parseCount(text: string): number {
   throw new MlvError('USAGE', `-n takes how many commits to export, not "${text}"`, { hint: 'For example -n 20.' })
 }
 
-async function exportRuns(context: Context, revisions: string[], options: ExportOptions): Promise<void> {
-  const { output, surroundings } = context
-  const project = await context.project()
-  const uri = options.trackingUri ?? project.config.get('mlflow.tracking_uri')
+const LOGIN = ['MLFLOW_TRACKING_USERNAME', 'MLFLOW_TRACKING_PASSWORD', 'MLFLOW_TRACKING_TOKEN']
+
+/** The server, and the environment its login is read from. Who writes the committed settings is not to be sent the login of who exports.
+ *  @throws USAGE when no server is named */
+function nameServer(context: Context, config: Config, given: string | undefined): { uri: string; env: Surroundings['env'] } {
+  const { env } = context.surroundings
+  const uri = given ?? config.get('mlflow.tracking_uri')
   if (!uri)
     throw new MlvError('USAGE', 'No MLflow server is named', {
       hint: 'Give --tracking-uri URL, set MLFLOW_TRACKING_URI, or run "mlv config set mlflow.tracking_uri URL".',
     })
+  const shared =
+    given === undefined && config.list().some(({ key, origin }) => key === 'mlflow.tracking_uri' && origin === 'project')
+  if (!shared) return { uri, env }
+  if (LOGIN.some((name) => env[name]))
+    context.output.warn(
+      'the MLflow server is named by the committed .mlv/config, so your login is not sent to it; if you trust it, name it yourself: "mlv config set mlflow.tracking_uri URL --local", or --tracking-uri URL',
+    )
+  return { uri, env: {} }
+}
+
+async function exportRuns(context: Context, revisions: string[], options: ExportOptions): Promise<void> {
+  const { output, surroundings } = context
+  const project = await context.project()
+  const server = nameServer(context, project.config, options.trackingUri)
   if (revisions.length > 0 && (options.allBranches || options.allCommits || options.number))
     throw new MlvError('USAGE', 'Commits are named twice: as revisions and by an option', {
       hint: 'Give either REVS, or --all-branches, --all-commits or -n.',
@@ -43,7 +62,7 @@ async function exportRuns(context: Context, revisions: string[], options: Export
     import('../../mlflow/export.ts'),
     import('../render/mlflow.ts'),
   ])
-  const client = createMlflowClient(parseTrackingUri(uri, surroundings.env), { signal: surroundings.signal })
+  const client = createMlflowClient(parseTrackingUri(server.uri, server.env), { signal: surroundings.signal })
   const choice = { revisions, allBranches: options.allBranches, allCommits: options.allCommits, limit: options.number }
   const { rows, source, notes } = await readExportRows(project, choice)
   const experiment = options.experiment ?? project.config.get('mlflow.experiment') ?? defaultExperiment(source)
