@@ -18,6 +18,8 @@ export type Decision =
   | { kind: 'frozen' }
   /** nothing it reads has changed: its outs come from the cache */
   | { kind: 'restore'; outs: LockedOut[] }
+  /** nothing it reads has changed: its outs may be had from a remote, and are not made anew unasked */
+  | { kind: 'absent'; outs: LockedOut[] }
   | { kind: 'run'; reasons: Reason[]; inputs: StageInputs }
   /** it would run, and may not */
   | { kind: 'blocked'; reasons: Reason[]; error: MlvError }
@@ -31,6 +33,8 @@ export interface DecisionView {
   lock: Lock
   force: boolean
   allowMissing: boolean
+  /** a remote that has not been asked yet may hold outs that are not here */
+  elsewhere: boolean
   /** stages decided to run that have not run yet */
   willRun: Set<string>
   /** outs that count as what the lock says though the workspace does not hold them (yet) */
@@ -48,6 +52,12 @@ async function restorable(problems: OutState[], data: WorkspaceData): Promise<Lo
     outs.push(locked)
   }
   return outs
+}
+
+/** The outs of a stage that only lacks them here, where another machine has stored them. */
+function storedElsewhere(problems: OutState[], view: DecisionView): LockedOut[] | undefined {
+  const outs = problems.flatMap(({ state, locked }) => (state === 'missing' && locked && !locked.git ? [locked] : []))
+  return view.elsewhere && outs.length === problems.length ? outs : undefined
 }
 
 function outReason({ out, state }: OutState): Reason {
@@ -99,6 +109,8 @@ export async function decideStage(stage: Stage, view: DecisionView): Promise<{ d
   const found = problems.map(outReason)
   const unsaved = await findUnsaved(outs, view.project, view.data)
   const restored = unsaved.length > 0 ? undefined : await restorable(problems, view.data)
-  if (!restored) return { decision: await decideRun(stage, view, { reasons: found, inputs, outs }), edited }
-  return { decision: { kind: 'restore', outs: restored }, edited }
+  if (restored) return { decision: { kind: 'restore', outs: restored }, edited }
+  const absent = storedElsewhere(problems, view)
+  if (absent) return { decision: { kind: 'absent', outs: absent }, edited }
+  return { decision: await decideRun(stage, view, { reasons: found, inputs, outs }), edited }
 }

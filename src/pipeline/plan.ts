@@ -18,6 +18,8 @@ export interface ReproOptions {
   downstream?: boolean
   /** data that is not in the workspace counts as what lock and pointer say */
   allowMissing?: boolean
+  /** the remotes have been asked for what is not here: what still is not is made anew */
+  asked?: boolean
 }
 
 export interface PlannedStage {
@@ -67,12 +69,13 @@ export async function checkPointers(graph: StageGraph, view: { observer: Pick<Ob
   }
 }
 
-export function createView(scene: PipelineScene, options: Pick<ReproOptions, 'force' | 'allowMissing'>): DecisionView {
+export function createView(scene: PipelineScene, options: Pick<ReproOptions, 'force' | 'allowMissing' | 'asked'>): DecisionView {
   return {
     ...scene,
     observer: createObserver(scene.project, scene.data, scene.graph.makers),
     force: options.force ?? false,
     allowMissing: options.allowMissing ?? false,
+    elsewhere: !options.force && !options.asked && scene.project.config.remotes().length > 0,
     willRun: new Set(),
     expected: new Map(),
   }
@@ -86,6 +89,7 @@ function look(view: DecisionView, stage: Stage, decision: Decision): void {
       view.willRun.add(stage.name)
       return
     case 'restore':
+    case 'absent':
       for (const out of decision.outs) view.expected.set(out.path, out.entry)
       return
     case 'unchanged':
@@ -111,7 +115,7 @@ export async function planRepro(scene: PipelineScene, options: ReproOptions): Pr
   return { stages, edited: [...edited], whole: names.length === scene.graph.order.length, view }
 }
 
-/** Whether the plan would run a command. */
+/** Whether the plan would run a command, or lacks outs that it could not get without being told how. */
 export function wouldRun(plan: ReproPlan): boolean {
-  return plan.stages.some(({ decision }) => decision.kind === 'run' || decision.kind === 'blocked')
+  return plan.stages.some(({ decision }) => ['run', 'blocked', 'absent'].includes(decision.kind))
 }

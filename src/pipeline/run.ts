@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { type ErrorCode, MlvError } from '../base/errors.ts'
-import { parentOf, type RepoPath } from '../base/paths.ts'
+import { parentOf, quotePath, type RepoPath } from '../base/paths.ts'
 import { type Decision, type DecisionView, decideStage } from './decide.ts'
 import type { Executor } from './executor/executor.ts'
 import { hideOuts } from './hide-outs.ts'
@@ -25,6 +25,8 @@ export type StageEvent =
     }
   | { kind: 'unchanged' | 'frozen'; stage: string }
   | { kind: 'restored'; stage: string; outs: RepoPath[] }
+  /** nothing changed, but its outs are not here */
+  | { kind: 'absent'; stage: string; outs: RepoPath[] }
   | { kind: 'failed'; stage: string; error: MlvError }
   /** a stage it waits for failed */
   | { kind: 'skipped'; stage: string; because: string }
@@ -60,6 +62,8 @@ interface Progress {
   /** something in the workspace has changed since the plan was made */
   touched: boolean
   failed: { stage: string; error: MlvError }[]
+  /** outs of unchanged stages that are not here */
+  absent: RepoPath[]
   /** stages that may not run, and the failed one each waits for */
   cut: Map<string, string>
   written: Set<RepoPath>
@@ -124,6 +128,12 @@ async function* applyStage(
     case 'frozen':
       yield { kind: decision.kind, stage: stage.name }
       return
+    case 'absent': {
+      const outs = decision.outs.map((out) => out.path)
+      progress.absent.push(...outs)
+      yield { kind: 'absent', stage: stage.name, outs }
+      return
+    }
     case 'restore':
       progress.touched = true
       yield* restore(stage, decision, view)
@@ -135,6 +145,18 @@ async function* applyStage(
     case 'blocked':
       throw decision.error
   }
+}
+
+/** Told at the end, when all that could run has. */
+function notHere(outs: RepoPath[]): MlvError {
+  const names = outs.slice(0, 3).map(quotePath).join(', ') + (outs.length > 3 ? ` and ${outs.length - 3} more` : '')
+  return new MlvError(
+    'OBJECT_MISSING',
+    `Nothing changed for ${names}, but the data is neither in the workspace nor in the cache`,
+    {
+      hint: 'Get it with "mlv pull" or "mlv repro --pull", make it anew with "mlv repro --force", or do without it: --allow-missing.',
+    },
+  )
 }
 
 const STOPPING: ErrorCode[] = ['INTERRUPTED', 'DISK_FULL']
@@ -158,7 +180,7 @@ export async function* applyRepro(plan: ReproPlan, ports: ApplyPorts): AsyncGene
   const { project } = view
   if (!ports.keepGoing) refuseBlocked(plan)
   const recorder = createLockRecorder(project)
-  const progress: Progress = { touched: plan.edited.length > 0, failed: [], cut: new Map(), written: new Set() }
+  const progress: Progress = { touched: plan.edited.length > 0, failed: [], absent: [], cut: new Map(), written: new Set() }
   view.willRun.clear()
   let failure: { error: unknown } | undefined
   try {
@@ -175,6 +197,7 @@ export async function* applyRepro(plan: ReproPlan, ports: ApplyPorts): AsyncGene
   yield { kind: 'written', files: [...progress.written].sort() }
   if (failure) throw failure.error
   if (progress.failed.length > 0) throw summary(progress.failed)
+  if (progress.absent.length > 0) throw notHere(progress.absent)
 }
 
 async function* applyStages(plan: ReproPlan, scene: Parameters<typeof applyStage>[2]): AsyncGenerator<StageEvent> {

@@ -43,6 +43,9 @@ export async function pipelineStatus(project: Project, data: WorkspaceData): Pro
         break
       case 'frozen':
         break
+      case 'absent':
+        statuses.push({ kind: 'absent', stage: name, outs: decision.outs.map((out) => out.path), cached: false })
+        break
       case 'unchanged': {
         const absent = stage.outs.map((out) => out.path).filter((path) => plan.view.expected.has(path))
         if (absent.length === 0) break

@@ -30,19 +30,6 @@ async function putBackKilled({ output }: Context, project: Project, options: Opt
     }
 }
 
-/** A stage that runs only because the workspace lacks its outs may have them on the remote. */
-function tellOfPull({ output }: Context, plan: ReproPlan, options: Options): void {
-  if (options.pull || plan.view.project.config.remotes().length === 0) return
-  const lost = plan.stages.filter(
-    ({ decision }) =>
-      decision.kind === 'run' && decision.reasons.every((reason) => reason.kind === 'out' && reason.change === 'missing'),
-  )
-  if (lost.length > 0)
-    output.warn(
-      `${lost.map(({ stage }) => stage.name).join(', ')}: nothing changed, but the outs are not here; "mlv repro --pull" looks for them on the remote`,
-    )
-}
-
 async function makePlan(context: Context, project: Project, given: { stages: string[]; options: Options }): Promise<ReproPlan> {
   const [{ openScene }, { planRepro }] = await Promise.all([
     import('../../pipeline/open-scene.ts'),
@@ -62,7 +49,7 @@ async function makePlan(context: Context, project: Project, given: { stages: str
   const { pullInputs } = await import('../../pipeline/pull-inputs.ts')
   const fetched = await pullInputs(scene, wanted)
   if (fetched.length > 0) context.output.say(`fetched     ${fetched.join(', ')}`)
-  return planRepro(scene, wanted)
+  return planRepro(scene, { ...wanted, asked: true })
 }
 
 /** Prints the plan. With --exit-code, 1 when a command would run; without, what forbids one is an error. */
@@ -112,7 +99,6 @@ async function repro(context: Context, stages: string[], options: Options): Prom
   const project = await context.project()
   const plan = await makePlan(context, project, { stages, options })
   try {
-    tellOfPull(context, plan, options)
     if (options.dryRun) return await showPlan(context, plan, options.exitCode ?? false)
     const ran = await apply(context, project, { plan, keepGoing: options.keepGoing ?? false })
     return options.exitCode && ran ? 1 : 0

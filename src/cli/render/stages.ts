@@ -28,6 +28,8 @@ export function eventLine(event: StageEvent): string {
     case 'unchanged':
     case 'frozen':
       return line(event.kind, event.stage)
+    case 'absent':
+      return line('absent', event.stage, `(${event.outs.join(', ')}; run "mlv pull")`)
     case 'restored':
       return line('restored', event.stage, `(${event.outs.join(', ')})`)
     case 'failed':
@@ -67,6 +69,7 @@ function decisionJson(decision: Decision): Record<string, unknown> {
     case 'frozen':
       return {}
     case 'restore':
+    case 'absent':
       return { outs: decision.outs.map((out) => out.path) }
     case 'run':
       return { reasons: decision.reasons.map(describeReason) }
@@ -92,6 +95,8 @@ function plannedLine({ stage, decision }: PlannedStage): string {
       return line(decision.kind, stage.name)
     case 'restore':
       return line('restore', stage.name, `(${decision.outs.map((out) => out.path).join(', ')})`)
+    case 'absent':
+      return line('absent', stage.name, `(${decision.outs.map((out) => out.path).join(', ')}; run "mlv pull")`)
     case 'run':
       return line('would run', stage.name, `(${describeReasons(decision.reasons)})`)
     case 'blocked':
