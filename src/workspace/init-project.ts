@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs'
+import { lstatSync, type Stats, statSync } from 'node:fs'
 import { join, relative, sep } from 'node:path'
 import { writeFilesAtomic } from '../base/atomic.ts'
 import { MlvError } from '../base/errors.ts'
@@ -12,6 +12,13 @@ __pycache__/
 .ipynb_checkpoints/
 .DS_Store
 `
+
+/** What may stand already where init writes, and as what. */
+const PLACES: [string, (stats: Stats) => boolean][] = [
+  ['.mlv', (stats) => stats.isDirectory()],
+  ['.mlv/config', (stats) => stats.isFile()],
+  ['.mlvignore', (stats) => stats.isFile() || stats.isSymbolicLink()],
+]
 
 export interface InitResult {
   root: string
@@ -35,6 +42,13 @@ export function initProject(cwd: string, options: { subdir: boolean }): InitResu
         hint: 'Use that project, or "mlv init --subdir" for a separate one here.',
       })
     throw new MlvError('USAGE', `${cwd} is not the top of the git repository`, { hint })
+  }
+  for (const [name, isRight] of PLACES) {
+    const stats = lstatSync(join(cwd, name), { throwIfNoEntry: false })
+    if (stats && !isRight(stats))
+      throw new MlvError('PATH_INVALID', `${join(cwd, name)} is in the way of what mlv keeps there`, {
+        hint: `Look at it with "ls -ld ${quotePath(name)}", move it away, then run "mlv init" again.`,
+      })
   }
   const missing = [
     { name: '.mlvignore', bytes: IGNORE_TEXT },

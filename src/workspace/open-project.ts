@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { statSync } from 'node:fs'
+import { lstatSync, statSync } from 'node:fs'
 import { dirname, join, relative, sep } from 'node:path'
 import { MlvError } from '../base/errors.ts'
 import type { RepoPath } from '../base/paths.ts'
@@ -32,10 +32,20 @@ export function requireGit(cwd: string): GitPlace {
   })
 }
 
-/** @returns the nearest folder with .mlv/config between `cwd` and the top of its work tree, or undefined */
+/** Whether a folder holds .mlv/config. A link could lead the writing of settings out of the repository. @throws CONFIG_INVALID when .mlv is one */
+function isRoot(folder: string): boolean {
+  const home = lstatSync(join(folder, '.mlv'), { throwIfNoEntry: false })
+  if (home?.isSymbolicLink())
+    throw new MlvError('CONFIG_INVALID', `${join(folder, '.mlv')} is a symbolic link, which mlv does not follow`, {
+      hint: 'Put a folder in its place, then run "mlv init".',
+    })
+  return home?.isDirectory() === true && statSync(join(folder, '.mlv', 'config'), { throwIfNoEntry: false })?.isFile() === true
+}
+
+/** @returns the nearest folder with .mlv/config between `cwd` and the top of its work tree, or undefined   @throws CONFIG_INVALID */
 export function findRoot(cwd: string, workTree: string): string | undefined {
   for (let folder = cwd; ; folder = dirname(folder)) {
-    if (statSync(join(folder, '.mlv', 'config'), { throwIfNoEntry: false })?.isFile()) return folder
+    if (isRoot(folder)) return folder
     if (folder === workTree || dirname(folder) === folder) return undefined
   }
 }
