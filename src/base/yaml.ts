@@ -18,20 +18,31 @@ export function formatYaml(value: unknown): string {
   return stringify(value, { lineWidth: 0, aliasDuplicateObjects: false })
 }
 
+/** The parser reports an exhausted stack like a fault of the text, which it is. */
+function problemOf(message: string): string {
+  return message.startsWith('Maximum call stack') ? 'nested too deeply' : message.split('\n')[0]!
+}
+
 /** Parses one YAML 1.2 document strictly: duplicate keys, alias bombs and more than one document are refused.
  *  @throws YAML_INVALID with line and column */
 export function parseYaml(text: string, path: string): YamlFile {
   if (text.length > MAX_BYTES)
     throw new MlvError('YAML_INVALID', `${path} is larger than 50 MiB`, { hint: 'Keep data out of it.' })
   const lines = new LineCounter()
-  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, prettyErrors: false, merge: false })
+  const document = parseDocument(text, {
+    lineCounter: lines,
+    uniqueKeys: true,
+    prettyErrors: false,
+    merge: false,
+    logLevel: 'error',
+  })
   const where = (offset: number) => {
     const position = lines.linePos(offset)
     return `${path}:${position.line}:${position.col}`
   }
   const broken = document.errors[0]
   if (broken)
-    throw new MlvError('YAML_INVALID', `${where(broken.pos[0])}: ${broken.message.split('\n')[0]}`, {
+    throw new MlvError('YAML_INVALID', `${where(broken.pos[0])}: ${problemOf(broken.message)}`, {
       hint: /^(<<<<<<<|=======|>>>>>>>)/m.test(text)
         ? `It has merge markers: resolve them, then "git add ${path}".`
         : 'Correct the YAML at that place.',

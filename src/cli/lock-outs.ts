@@ -5,8 +5,9 @@ import type { Entry } from '../workspace/entry.ts'
 export async function lockOuts(text: string): Promise<{ path: RepoPath; entry: Entry }[]> {
   const { parseLock } = await import('../pipeline/lock.ts')
   const lock = await parseLock(text)
-  const outs: { path: RepoPath; entry: Entry }[] = []
+  // A stage that was renamed stands there under both names until all stages are looked at.
+  const outs = new Map<RepoPath, { path: RepoPath; entry: Entry }>()
   for (const stage of lock.stages.values())
-    for (const out of stage.outs) if (!out.git) outs.push({ path: out.path, entry: out.entry })
-  return outs
+    for (const out of stage.outs) if (!out.git) outs.set(out.path, { path: out.path, entry: out.entry })
+  return [...outs.values()]
 }

@@ -27,6 +27,11 @@ export function printable(text: string): string {
   return text.replace(CONTROL, (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`)
 }
 
+/** The same on one line: a message stays one also where a name in it has line breaks. */
+function printableLine(text: string): string {
+  return printable(text.trimEnd().replaceAll('\n', '\\n'))
+}
+
 /** @param beforeWrite takes away what is drawn on the terminal's last line */
 export function createOutput(
   options: OutputOptions,
@@ -57,14 +62,14 @@ export function createOutput(
       if (options.verbose) line(stderr, printable(text))
     },
     warn(text) {
-      line(stderr, printable(`warning: ${text}`))
+      line(stderr, printableLine(`warning: ${text}`))
     },
     error(error) {
       const { message, code, hint } =
         error instanceof MlvError ? error : { message: String(error), code: 'BUG', hint: (error as Error)?.stack }
       if (options.json) line(stderr, JSON.stringify({ error: { code, message, hint } }))
       else {
-        line(stderr, printable(`error: ${message}`))
+        line(stderr, printableLine(`error: ${message}`))
         if (hint) line(stderr, printable(`  ${hint}`))
       }
       if (options.verbose && error instanceof Error && error.cause instanceof Error)

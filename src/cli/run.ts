@@ -108,7 +108,10 @@ function watchStreams(): () => number {
   let status = 0
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') return
-    if (status === 0) process.stderr.write(`error: The answer cannot be written: ${error.message}\n`)
+    if (status === 0)
+      process.stderr.write(
+        `error: The answer cannot be written: ${error.message}\n  Free some space where it goes, then run the command again.\n`,
+      )
     status = exitStatus(new MlvError('DISK_FULL', error.message))
     // It may come after the answer was handed over and the status returned.
     process.exitCode = status

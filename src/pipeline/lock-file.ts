@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { writeFileAtomic } from '../base/atomic.ts'
-import { fileError, hasCode, systemCode } from '../base/errors.ts'
+import { fileError, hasCode, MlvError, systemCode } from '../base/errors.ts'
 import { acquireLock } from '../base/lock-file.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
 import type { Project } from '../workspace/project.ts'
@@ -13,6 +13,8 @@ function readText(project: Pick<Project, 'root'>): string | undefined {
     return readFileSync(join(project.root, LOCK_FILE), 'utf8')
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return undefined
+    if (systemCode(error) === 'EISDIR')
+      throw new MlvError('LOCK_INVALID', `${LOCK_FILE} is a folder`, { hint: 'Give the folder another name.', cause: error })
     throw fileError(error, 'reading', LOCK_FILE)
   }
 }

@@ -1,4 +1,4 @@
-import { MlvError } from '../base/errors.ts'
+import { hasCode, MlvError } from '../base/errors.ts'
 import { isOid, type Oid } from '../base/oid.ts'
 import { compareUtf8, parseRepoPath, type RepoPath } from '../base/paths.ts'
 import type { Entry } from '../workspace/entry.ts'
@@ -80,7 +80,13 @@ const PLAIN_PATH = /^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}(?:\/[A-Za-z0-9_-][A-Za-z0
 function asPath(value: unknown, keys: (string | number)[]): RepoPath {
   if (typeof value !== 'string') throw new Fault(keys, 'has no path')
   if (PLAIN_PATH.test(value)) return value as RepoPath
-  const path = parseRepoPath(value, LOCK_FILE)
+  let path: RepoPath
+  try {
+    path = parseRepoPath(value, LOCK_FILE)
+  } catch (error) {
+    if (hasCode(error, 'PATH_INVALID')) throw new Fault(keys, `has ${error.message.slice(`${LOCK_FILE}: `.length)}`)
+    throw error
+  }
   if (path !== value) throw new Fault(keys, `has the path "${value}", which should be "${path}"`)
   return path
 }
@@ -205,7 +211,7 @@ async function placed(text: string, fault: Fault | undefined): Promise<MlvError 
 
 /** Reads the text of mlv.lock. Lists come back sorted, keys it does not know are kept.
  *  @param own the text is known to be formatLock's, where no key can stand twice
- *  @throws LOCK_INVALID with line and column, PATH_INVALID */
+ *  @throws LOCK_INVALID with line and column */
 export async function parseLock(text: string, own = false): Promise<Lock> {
   const conflict = /^(<<<<<<<|=======|>>>>>>>)/m.exec(text)
   if (conflict)

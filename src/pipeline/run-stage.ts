@@ -37,8 +37,16 @@ export async function recordOuts(stage: Stage, { data, project }: Scene): Promis
   const saved = stage.outs.some((out) => !out.git) ? await data.save(await present(stage, data)) : new Map()
   const outs: LockedOut[] = []
   const missing: string[] = []
-  for (const { path, git, persist, at } of stage.outs) {
+  for (const { path, git, persist, at, role } of stage.outs) {
     const entry = git ? await data.hash(path, { all: true }) : saved.get(path)
+    if (role === 'metric' && entry?.kind === 'tree')
+      throw new MlvError(
+        'STAGE_FAILED',
+        `Stage "${stage.name}" wrote a folder as ${path} (${placeText(at)}), where metrics are a file`,
+        {
+          hint: 'Let it write one file, or name the files in the folder one by one.',
+        },
+      )
     if (entry) outs.push({ path, entry, git, persist })
     else missing.push(`${path} (${placeText(at)})`)
   }

@@ -97,6 +97,16 @@ function readParams(stage: Field, wdir: RepoPath): ParamRef[] {
   return [...refs.values()]
 }
 
+/** Files that mlv writes itself, or that stand for data. */
+const NOT_OUTS = /(?:^|\/)(?:\.gitignore|\.mlvignore|[^/]*\.mlv)$|^mlv\.(?:yaml|lock)$/
+
+function outPath(field: Field, text: string, wdir: RepoPath): RepoPath {
+  const path = resolvePath(field, text, wdir)
+  if (NOT_OUTS.test(path))
+    throw invalid(field, `names "${path}", which mlv keeps for itself`, 'Let the stage write another file.')
+  return path
+}
+
 function readOuts(stage: Field, role: OutRole, wdir: RepoPath, warnings: string[]): Out[] {
   const section = role === 'out' ? 'outs' : role === 'metric' ? 'metrics' : 'plots'
   const shown = `${section}: [a/path, {other/: {persist: true}}]`
@@ -105,12 +115,12 @@ function readOuts(stage: Field, role: OutRole, wdir: RepoPath, warnings: string[
   const git = role !== 'out'
   for (const item of readList(child(stage, section, `${stage.label}: ${section}`), shown)) {
     if (typeof item.value === 'string') {
-      outs.push({ path: resolvePath(item, readText(item, shown), wdir), role, persist: false, git, at: placeOf(item) })
+      outs.push({ path: outPath(item, readText(item, shown), wdir), role, persist: false, git, at: placeOf(item) })
       continue
     }
     for (const name of Object.keys(readMapping(item, shown))) {
       const options = child(item, name, `${item.label}: ${name}`)
-      const out: Out = { path: resolvePath(options, name, wdir), role, persist: false, git, at: placeOfKey(options) }
+      const out: Out = { path: outPath(options, name, wdir), role, persist: false, git, at: placeOfKey(options) }
       outs.push(out)
       if (options.value === null) continue
       const given = readMapping(options, shown)

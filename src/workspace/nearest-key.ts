@@ -13,5 +13,7 @@ export function nearestKey(typed: string, known: string[]): string | undefined {
     .map((item) => ({ item, share: common(key, item) / Math.max(key.length, item.length) }))
     .sort((a, b) => b.share - a.share)
   const best = ranked[0]
-  return best && best.share >= 0.7 ? best.item.replace('NAME', name[1] ?? 'NAME') : undefined
+  const close = best && best.share >= 0.7 ? best.item.replace('NAME', name[1] ?? 'NAME') : undefined
+  // The very same: the name of the remote is what is wrong.
+  return close === typed ? undefined : close
 }

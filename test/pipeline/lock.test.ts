@@ -147,5 +147,8 @@ test.each([
 
 it('refuses a path that leaves the project', async () => {
   const text = withStage(`, "outs": [{"path": "../m", "kind": "file", "oid": "${OID}", "size": 1}]`)
-  await expect(parseLock(text)).rejects.toMatchObject({ code: 'PATH_INVALID' })
+  await expect(parseLock(text)).rejects.toMatchObject({
+    code: 'LOCK_INVALID',
+    message: expect.stringMatching(/^mlv\.lock:\d+:\d+: /),
+  })
 })

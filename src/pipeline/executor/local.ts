@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { constants } from 'node:os'
 import { MlvError, systemCode } from '../../base/errors.ts'
 import type { CommandEnd, CommandRun, Executor } from './executor.ts'
@@ -36,12 +36,19 @@ export function createLocalExecutor(stdout: 'stdout' | 'stderr'): Executor {
   return {
     run: (run) =>
       new Promise((done, fail) => {
-        const child = spawn('/bin/sh', ['-c', run.command], {
-          cwd: run.cwd,
-          env: run.env as NodeJS.ProcessEnv,
-          stdio: ['ignore', stdout === 'stderr' ? 2 : 'inherit', 'inherit'],
-          detached: true,
-        })
+        let child: ChildProcess
+        try {
+          child = spawn('/bin/sh', ['-c', run.command], {
+            cwd: run.cwd,
+            env: run.env as NodeJS.ProcessEnv,
+            stdio: ['ignore', stdout === 'stderr' ? 2 : 'inherit', 'inherit'],
+            detached: true,
+          })
+        } catch (error) {
+          // What is too long is not told by an event.
+          fail(notStarted(run, error))
+          return
+        }
         if (child.pid !== undefined) run.onStart?.(child.pid)
         let why: 'timed out' | 'interrupted' | undefined
         const timers: NodeJS.Timeout[] = []
