@@ -61,6 +61,10 @@ async function checkPath(worktree: Worktree, path: RepoPath): Promise<Tracked | 
     throw new MlvError('PATH_MISSING', `No such file or folder: ${path}`, {
       hint: covering ? `If it should go, run "mlv remove ${quotePath(path)}".` : 'Check the path with "ls".',
     })
+  if (!covering && Buffer.byteLength(nameOf(pointerPathOf(path))) > 255)
+    throw new MlvError('PATH_INVALID', `The name of ${path} is too long: its pointer's name would have more than 255 bytes`, {
+      hint: 'Rename it, or add the folder that it lies in.',
+    })
   if (!covering && path.endsWith('.mlv'))
     throw new MlvError('PATH_INVALID', `${path} is a pointer itself`, {
       hint: `Name the data it stands for: "mlv add ${quotePath(path.slice(0, -4))}".`,

@@ -17,7 +17,7 @@ import {
 import { join } from 'node:path'
 import { temporaryName } from '../base/atomic.ts'
 import { fileError, hasCode, MlvError, systemCode } from '../base/errors.ts'
-import type { Oid } from '../base/oid.ts'
+import { type Oid, oidOfFile } from '../base/oid.ts'
 import { quotePath } from '../base/paths.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { CheckoutPlan, PlacedFile } from './checkout-plan.ts'
@@ -211,6 +211,7 @@ async function placeFiles(worktree: Worktree, plan: CheckoutPlan, placing: Placi
   }
   const write = (file: PlacedFile, bytes: Buffer) => {
     const to = absolute(file.path)
+    if (bytes.length !== file.entry.size) throw wrongSize(plan, file, bytes.length)
     try {
       if (file.entry.kind === 'link') done(file, placeLink(to, bytes, file.replaces))
       else done(file, writeSmall(to, bytes, { mode: file.entry.kind === 'exec' ? 0o777 : 0o666, replaces: file.replaces, time }))
@@ -222,7 +223,7 @@ async function placeFiles(worktree: Worktree, plan: CheckoutPlan, placing: Placi
   const types = whole.length > 0 ? chosenLinks(project) : []
   for (const file of whole) {
     project.surroundings.signal?.throwIfAborted()
-    done(file, await placeWhole(store, file, absolute(file.path), types))
+    done(file, await placeWhole(store, plan, file, { to: absolute(file.path), types }))
   }
 }
 
@@ -251,18 +252,35 @@ async function setCorruptAside(store: ObjectStore, oids: Iterable<Oid>, error: M
   for (const oid of oids) if (error.message.includes(oid)) await store.setAside(oid)
 }
 
-/** Clones, links or copies a whole object. One that is not as long as it should be, or was altered since it was stored, is set aside and refused. */
-async function placeWhole(store: ObjectStore, file: PlacedFile, to: string, types: LinkType[]): Promise<Stats> {
+function wrongSize(plan: CheckoutPlan, file: PlacedFile, bytes: number): MlvError {
+  const shown = insidePath(plan.path, file.path)
+  const what = `${file.entry.size} bytes, and its object has ${bytes}`
+  return file.path === ''
+    ? new MlvError('POINTER_INVALID', `The pointer of ${shown} says ${what}`, {
+        hint: `Restore it with "git checkout -- ${quotePath(`${shown}.mlv`)}".`,
+      })
+    : new MlvError('TREE_INVALID', `The tree of ${plan.path} says that ${shown} has ${what}`, {
+        hint: 'It was made by a broken or hostile program; restore the pointer from an earlier commit.',
+      })
+}
+
+/** Clones, links or copies a whole object. One that was altered since it was stored is set aside and refused. */
+async function placeWhole(
+  store: ObjectStore,
+  plan: CheckoutPlan,
+  file: PlacedFile,
+  placing: { to: string; types: LinkType[] },
+): Promise<Stats> {
+  const { to, types } = placing
   const { oid } = file.entry
   const loose = store.loose!
   const from = loose.path(oid)
   const size = loose.size(oid)
-  const isAltered = size === file.entry.size && !loose.check(oid)
-  if (isAltered || size !== file.entry.size) {
-    if (size !== undefined && !isAltered) loose.setAside(oid)
-    const what = isAltered
-      ? 'was altered and no longer hashes to its name'
-      : `has ${size ?? 'no'} bytes instead of ${file.entry.size}`
+  const isWhole = size === file.entry.size ? loose.check(oid) : size !== undefined && oidOfFile(from) === oid
+  if (isWhole && size !== file.entry.size) throw wrongSize(plan, file, size!)
+  if (!isWhole) {
+    if (size !== undefined) loose.setAside(oid)
+    const what = size === undefined ? 'is gone' : 'was altered and no longer hashes to its name'
     throw new MlvError('OBJECT_CORRUPT', `The object ${oid} in the cache ${what}`, { hint: 'Run "mlv pull" to fetch it again.' })
   }
   const umask = process.umask()

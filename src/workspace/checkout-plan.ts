@@ -90,7 +90,7 @@ async function targetFiles(worktree: Worktree, path: RepoPath, target: Entry, st
   if (target.kind !== 'tree') files.set('', target)
   else
     try {
-      for await (const { path: below, entry } of walkTree(target.oid, pageReader(store))) {
+      for await (const { path: below, entry } of walkTree(target.oid, pageReader(store), '', target)) {
         if (!within(below, part)) continue
         if (entry.kind === 'tree') folders.set(below, entry)
         else files.set(below, entry)

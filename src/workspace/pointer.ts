@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { lstatSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileError, MlvError, systemCode } from '../base/errors.ts'
 import { isOid, type Oid } from '../base/oid.ts'
@@ -138,9 +138,13 @@ export async function readPointer(root: string, path: RepoPath): Promise<Pointer
   const pointerPath = pointerPathOf(path)
   let text: string
   try {
+    const stats = lstatSync(join(root, pointerPath), { throwIfNoEntry: false })
+    if (!stats || stats.isDirectory()) return undefined
+    // A FIFO would keep the reader waiting, a link lead elsewhere.
+    if (!stats.isFile()) throw invalid(pointerPath, 'is neither a file nor a folder')
     text = readFileSync(join(root, pointerPath), 'utf8')
   } catch (error) {
-    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR' || systemCode(error) === 'EISDIR') return undefined
+    if (['ENOENT', 'ENOTDIR', 'ENAMETOOLONG'].includes(systemCode(error) ?? '')) return undefined
     throw fileError(error, 'reading', pointerPath)
   }
   return parsePointer(text, pointerPath)
