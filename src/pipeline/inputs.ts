@@ -92,7 +92,7 @@ async function readParams(stage: Stage, view: InputView, inputs: StageInputs): P
     try {
       inputs.params.push({ file: ref.file, key: ref.key, value: await view.observer.param(ref) })
     } catch (error) {
-      if (!hasCode(error, 'PATH_MISSING', 'PARAMS_INVALID', 'YAML_INVALID')) throw error
+      if (!hasCode(error, 'PATH_MISSING', 'PATH_INVALID', 'PARAMS_INVALID', 'YAML_INVALID')) throw error
       inputs.problem ??= error
     }
   }

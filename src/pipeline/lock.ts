@@ -191,13 +191,16 @@ function readLock(value: unknown): Lock {
   return { stages, extra: rest(raw, new Set(['mlv', 'stages'])) }
 }
 
+/** A lock is written by mlv, and larger than what people write. */
+const MAX_CHARACTERS = 50 << 20
+
 const RESTORE = `Restore it with "git checkout ${LOCK_FILE}", or delete it and run "mlv repro".`
 
 /** Line and column of a fault; and of a key that stands twice, which JSON.parse lets pass. */
 async function placed(text: string, fault: Fault | undefined): Promise<MlvError | undefined> {
   const { parseYaml } = await import('../base/yaml.ts')
   try {
-    const file = parseYaml(text, LOCK_FILE)
+    const file = parseYaml(text, LOCK_FILE, MAX_CHARACTERS)
     if (!fault) return undefined
     const name = fault.keys.length === 0 ? 'the file' : fault.keys.slice(fault.keys.length > 1 ? 1 : 0).join(' ')
     return new MlvError('LOCK_INVALID', `${file.at(...fault.keys)}: ${name} ${fault.message}`, { hint: RESTORE })

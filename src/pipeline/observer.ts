@@ -1,6 +1,6 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileError, MlvError, systemCode } from '../base/errors.ts'
+import { MlvError } from '../base/errors.ts'
 import { parentOf, type RepoPath } from '../base/paths.ts'
 import type { WorkspaceData } from '../workspace/data.ts'
 import type { Entry } from '../workspace/entry.ts'
@@ -16,7 +16,7 @@ export interface Observer {
   dep(path: RepoPath): Promise<Entry | undefined>
   /** what its pointer says, for paths that have one */
   tracked(path: RepoPath): Promise<Entry | undefined>
-  /** @throws PATH_MISSING without the file, PARAMS_INVALID without the key, YAML_INVALID */
+  /** @throws PATH_MISSING without the file, PATH_INVALID where it leads out of the project, PARAMS_INVALID without the key, YAML_INVALID */
   param(ref: ParamRef): Promise<unknown>
   /** to be called when a command may have changed anything */
   forget(): void
@@ -37,7 +37,11 @@ function missingFile(ref: ParamRef): MlvError {
   })
 }
 
-export function createObserver(project: Pick<Project, 'root'>, data: WorkspaceData, makers: StageGraph['makers']): Observer {
+export function createObserver(
+  project: Pick<Project, 'root' | 'revision'>,
+  data: WorkspaceData,
+  makers: StageGraph['makers'],
+): Observer {
   const outs = new Map<RepoPath, Promise<Entry | undefined>>()
   const deps = new Map<RepoPath, Promise<Entry | undefined>>()
   const pointers = new Map<RepoPath, Promise<Entry | undefined>>()
@@ -46,13 +50,9 @@ export function createObserver(project: Pick<Project, 'root'>, data: WorkspaceDa
 
   async function readValues(ref: ParamRef): Promise<unknown> {
     const { readParamFile } = await import('../measure/params.ts')
-    let bytes: Buffer
-    try {
-      bytes = readFileSync(join(project.root, ref.file))
-    } catch (error) {
-      if (['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '')) throw missingFile(ref)
-      throw fileError(error, 'reading', ref.file)
-    }
+    // As "mlv params" reads it: never through a link out of the project, whose values mlv.lock would then show.
+    const bytes = await (await project.revision(undefined)).read(ref.file)
+    if (!bytes) throw missingFile(ref)
     return lockable(readParamFile(bytes, ref.file))
   }
 

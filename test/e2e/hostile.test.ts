@@ -176,6 +176,35 @@ describe('a stage', () => {
   })
 })
 
+describe('params', () => {
+  const reads = stage('true', '    params: [a]\n')
+
+  it.each([
+    ['lead out of the project', '/etc/passwd', /params.yaml leads out of the project/],
+    ['lead nowhere', 'nowhere', /no params file params.yaml/],
+    ['lead to themselves', 'params.yaml', /params.yaml/],
+  ])('that %s by a link are not read', async (_what, target, message) => {
+    const repo = await start({ 'mlv.yaml': reads })
+    symlinkSync(target, repo.path('params.yaml'))
+    expectFailure(await repo.mlv('repro'), 2, message)
+    expect(repo.exists('mlv.lock')).toBe(false)
+  })
+
+  it('that are a folder, or hold merge markers, are told', async () => {
+    const repo = await start({ 'mlv.yaml': reads, 'params.yaml/x': '' })
+    expectFailure(await repo.mlv('repro'), 2, 'no params file params.yaml')
+    rmSync(repo.path('params.yaml'), { recursive: true })
+    repo.write('params.yaml', 'b: 1\n<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> other\n')
+    expect(expectFailure(await repo.mlv('repro'), 2, 'params.yaml:2:1: merge markers')).toContain('git add params.yaml')
+  })
+})
+
+it('finds a key that stands twice among thousands, also as number and text', async () => {
+  const stages = Array.from({ length: 5000 }, (_, index) => `  ${index}: {cmd: "true"}\n`).join('')
+  const repo = await start({ 'mlv.yaml': `stages:\n${stages}  "17": {cmd: "false"}\n` })
+  expectFailure(await repo.mlv('stage', 'list'), 2, 'mlv.yaml:5002:3: Map keys must be unique')
+})
+
 describe('mlv.lock', () => {
   const OID = '0'.repeat(64)
   const lock = (path: string) =>

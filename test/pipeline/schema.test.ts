@@ -142,7 +142,7 @@ test.each([
     'YAML_INVALID',
     'mlv.yaml: ',
   ],
-  ['50 MB', `a: "${'x'.repeat(51 << 20)}"`, 'YAML_INVALID', 'mlv.yaml is larger than 50 MiB'],
+  ['50 MB', `a: "${'x'.repeat(51 << 20)}"`, 'YAML_INVALID', 'mlv.yaml is larger than 8 MiB'],
   ['a tower of lists', `stages: ${'['.repeat(20_000)}`, 'YAML_INVALID', 'mlv.yaml'],
 ])('refuses %s', async (_name, text, code, message) => {
   await expect(parsePipeline(text)).rejects.toMatchObject({
