@@ -69,6 +69,9 @@ function merge({ table, recorded }: Opened, current: StatTable): boolean {
     else table.recorded.delete(key)
   }
   for (const [path, row] of current.rows) if (!table.rows.has(path) && !table.base?.rows.has(path)) table.rows.set(path, row)
+  // Neither side's folders hold what both sides' files make together.
+  for (const [path, row] of table.rows) if (row.kind === 'tree') table.rows.delete(path)
+  table.computed = undefined
   // What is on disk is not what was read: all of it is written.
   table.base = undefined
   return true
