@@ -83,7 +83,7 @@ export async function acquireLock(path: string, options: LockOptions): Promise<(
     writeSync(fd, `${JSON.stringify(mine)}\n`)
     closeSync(fd)
   } catch (error) {
-    throw fileError(error, 'writing', staged)
+    throw fileError(error, 'writing', dirname(path))
   }
   const deadline = Date.now() + options.timeout * 1000
   let told = false

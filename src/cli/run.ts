@@ -1,7 +1,7 @@
 import { realpathSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { Command, CommanderError } from 'commander'
-import { exitStatus, hasCode, MlvError } from '../base/errors.ts'
+import { exitStatus, fileError, hasCode, MlvError, systemCode } from '../base/errors.ts'
 import { silentProgress } from '../base/progress.ts'
 import type { Project, Surroundings } from '../workspace/project.ts'
 import type { Act } from './command.ts'
@@ -101,6 +101,13 @@ async function unknownCommand(typed: string): Promise<MlvError> {
 function printBug(error: unknown): void {
   process.stderr.write(`mlv ${VERSION} has a bug. Please report it with the command you ran and these lines:\n`)
   process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`)
+}
+
+/** What the system says of its disk and its permissions is no bug of ours, wherever it is met. */
+function systemFailure(error: unknown): unknown {
+  const { syscall = '', path } = (error ?? {}) as NodeJS.ErrnoException
+  if (!['ENOSPC', 'EDQUOT', 'EACCES', 'EPERM', 'EROFS', 'EIO'].includes(systemCode(error) ?? '')) return error
+  return fileError(error, /^(open|read|.*stat|scandir|access|realpath)/.test(syscall) ? 'reading' : 'writing', path ?? 'a file')
 }
 
 /** A reader that closes early, as in `mlv diff | head`, is no failure and stops no work; a full disk is one. */
@@ -224,7 +231,7 @@ export async function run(args: string[]): Promise<number> {
   } catch (error) {
     clearProgress()
     await project?.close().catch(() => {})
-    const thrown = error instanceof CommanderError ? usageError(error, command, name) : error
+    const thrown = error instanceof CommanderError ? usageError(error, command, name) : systemFailure(error)
     if (thrown === undefined) return streamStatus()
     const failure = interrupt.signal.aborted && !hasCode(thrown, 'STAGE_FAILED', 'INTERRUPTED') ? interrupt.signal.reason : thrown
     if (failure instanceof MlvError || output.json) output.error(failure)

@@ -75,12 +75,13 @@ export function findGitProgram(env: Environment): string | undefined {
       // An empty element of PATH means the current folder, which may be anyone's.
       if (!isAbsolute(folder)) continue
       const program = join(folder, name)
-      if (!statSync(program, { throwIfNoEntry: false })?.isFile()) continue
       try {
+        if (!statSync(program, { throwIfNoEntry: false })?.isFile()) continue
         accessSync(program, constants.X_OK)
         return program
       } catch (error) {
-        if (systemCode(error) !== 'EACCES') throw error
+        // PATH may name files, and folders of others.
+        if (!['EACCES', 'EPERM', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG'].includes(systemCode(error) ?? '')) throw error
       }
     }
   return undefined

@@ -13,9 +13,13 @@ function readIfPresent(path: string): string | undefined {
 }
 
 function kindOf(path: string): 'folder' | 'file' | undefined {
-  const stats = statSync(path, { throwIfNoEntry: false })
-  if (!stats) return undefined
-  return stats.isDirectory() ? 'folder' : 'file'
+  try {
+    const stats = statSync(path, { throwIfNoEntry: false })
+    if (!stats) return undefined
+    return stats.isDirectory() ? 'folder' : 'file'
+  } catch (error) {
+    throw fileError(error, 'reading', path)
+  }
 }
 
 /** Follows the one line of a `.git` file, as worktrees and submodules have it. */

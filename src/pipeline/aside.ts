@@ -166,11 +166,16 @@ export function recoverAside(project: Place, force: boolean): Recovered[] {
 
 function claim(folder: string, stage: string, manifest: Manifest): void {
   const staged = join(dirname(folder), `.${stage}-${randomBytes(6).toString('hex')}`)
-  mkdirSync(staged, { recursive: true })
   const text = `${JSON.stringify(manifest)}\n`
-  // With nothing to lose there is nothing to flush.
-  if (manifest.outs.some((out) => out.had)) writeFileAtomic(join(staged, MANIFEST), text)
-  else writeFileSync(join(staged, MANIFEST), text)
+  try {
+    mkdirSync(staged, { recursive: true })
+    // With nothing to lose there is nothing to flush.
+    if (manifest.outs.some((out) => out.had)) writeFileAtomic(join(staged, MANIFEST), text)
+    else writeFileSync(join(staged, MANIFEST), text)
+  } catch (error) {
+    rmSync(staged, { recursive: true, force: true })
+    throw fileError(error, 'writing', dirname(folder))
+  }
   try {
     renameSync(staged, folder)
   } catch (error) {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { lstatSync, statSync } from 'node:fs'
 import { dirname, join, relative, sep } from 'node:path'
-import { MlvError } from '../base/errors.ts'
+import { fileError, MlvError } from '../base/errors.ts'
 import type { RepoPath } from '../base/paths.ts'
 import type { Git, GitPlace } from '../git/git.ts'
 import { findGit } from '../git/place.ts'
@@ -32,14 +32,19 @@ export function requireGit(cwd: string): GitPlace {
   })
 }
 
-/** Whether a folder holds .mlv/config. A link could lead the writing of settings out of the repository. @throws CONFIG_INVALID when .mlv is one */
+/** Whether a folder holds .mlv/config. A link could lead the writing of settings out of the repository. @throws CONFIG_INVALID when .mlv is one, FILE_UNREADABLE */
 function isRoot(folder: string): boolean {
   const home = lstatSync(join(folder, '.mlv'), { throwIfNoEntry: false })
   if (home?.isSymbolicLink())
     throw new MlvError('CONFIG_INVALID', `${join(folder, '.mlv')} is a symbolic link, which mlv does not follow`, {
       hint: 'Put a folder in its place, then run "mlv init".',
     })
-  return home?.isDirectory() === true && statSync(join(folder, '.mlv', 'config'), { throwIfNoEntry: false })?.isFile() === true
+  const config = join(folder, '.mlv', 'config')
+  try {
+    return home?.isDirectory() === true && statSync(config, { throwIfNoEntry: false })?.isFile() === true
+  } catch (error) {
+    throw fileError(error, 'reading', config)
+  }
 }
 
 /** @returns the nearest folder with .mlv/config between `cwd` and the top of its work tree, or undefined   @throws CONFIG_INVALID */

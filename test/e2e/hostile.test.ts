@@ -1,5 +1,15 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { describe, expect, it, onTestFinished } from 'vitest'
@@ -223,6 +233,26 @@ describe('mlv.lock', () => {
   it('that is a folder is told by repro and status', async () => {
     const repo = await start({ 'mlv.yaml': stage('true'), 'mlv.lock/x': '' })
     for (const verb of ['repro', 'status']) expectFailure(await repo.mlv(verb), 2, 'mlv.lock is a folder')
+  })
+})
+
+it('passes over files and foreign folders in PATH', async () => {
+  const repo = await start({ file: '' })
+  const PATH = `${repo.path('file')}:${repo.path('file/bin')}:${'x'.repeat(5000)}:/${'x'.repeat(5000)}:${process.env.PATH}`
+  expect(await repo.mlvWith({ env: { PATH } }, 'hooks', 'status')).toMatchObject({ exitCode: 0, stderr: '' })
+})
+
+// Root may read everything.
+describe.runIf(process.getuid?.() !== 0)('what may not be read', () => {
+  it.each(['.mlv', '.git', 'mlv.yaml', 'params.yaml', '.mlv/config'])('is named: %s', async (path) => {
+    const repo = await start({ 'mlv.yaml': stage('true', '    params: [a]\n'), 'params.yaml': 'a: 1\n' })
+    const { mode } = statSync(repo.path(path))
+    chmodSync(repo.path(path), 0)
+    try {
+      expectFailure(await repo.mlv('repro'), 9, 'No permission: reading')
+    } finally {
+      chmodSync(repo.path(path), mode)
+    }
   })
 })
 
