@@ -1,21 +1,5 @@
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  futimesSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  renameSync,
-  rmdirSync,
-  rmSync,
-  type Stats,
-  symlinkSync,
-  unlinkSync,
-  writeSync,
-} from 'node:fs'
+import { lstatSync, rmdirSync, rmSync, type Stats, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import { temporaryName } from '../base/atomic.ts'
 import { fileError, hasCode, MlvError, systemCode } from '../base/errors.ts'
 import { type Oid, oidOfFile } from '../base/oid.ts'
 import { quotePath } from '../base/paths.ts'
@@ -24,86 +8,15 @@ import type { CheckoutPlan, PlacedFile } from './checkout-plan.ts'
 import type { LinkType } from './config.ts'
 import { chosenLinks, placeFile } from './link.ts'
 import { scannedFiles } from './scan.ts'
-import { type StatRow, type StatTable, TICK_MS } from './stat-table.ts'
+import { type StatTable, TICK_MS } from './stat-table.ts'
 import { checkParents } from './tracked.ts'
 import { insidePath, noteEntry, type Worktree } from './worktree.ts'
+import { makeFolder, placeLink, rowOf, writeSmall } from './write-file.ts'
 
 export interface CheckedOut {
   placed: number
   removed: number
   bytes: number
-}
-
-const FLAGS = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
-
-/** Opens a new file; undefined when something lies there already. */
-function openNew(path: string, mode: number): number | undefined {
-  try {
-    return openSync(path, FLAGS, mode)
-  } catch (error) {
-    if (systemCode(error) === 'EEXIST') return undefined
-    throw error
-  }
-}
-
-function writeAll(fd: number, bytes: Buffer): void {
-  let done = 0
-  while (done < bytes.length) done += writeSync(fd, bytes, done, bytes.length - done)
-}
-
-/** Writes a small file: straight to its name where nothing lies, else beside it and renamed.
- *  @param time seconds since 1970; lies before now, so that a later change always shows */
-function writeSmall(path: string, bytes: Buffer, options: { mode: number; replaces: boolean; time: number }): Stats {
-  const direct = options.replaces ? undefined : openNew(path, options.mode)
-  const temporary = direct === undefined ? temporaryName(path) : undefined
-  const fd = direct ?? openSync(temporary!, FLAGS, options.mode)
-  let stats: Stats
-  try {
-    writeAll(fd, bytes)
-    futimesSync(fd, options.time, options.time)
-    stats = fstatSync(fd)
-  } catch (error) {
-    unlinkSync(temporary ?? path)
-    throw error
-  } finally {
-    closeSync(fd)
-  }
-  if (temporary) renameSync(temporary, path)
-  return stats
-}
-
-function rowOf(entry: PlacedFile['entry'], stats: Stats): StatRow {
-  return {
-    kind: entry.kind,
-    oid: entry.oid,
-    size: entry.kind === 'link' ? stats.size : entry.size,
-    files: 0,
-    mtime: stats.mtimeMs,
-    inode: stats.ino,
-    recorded: true,
-    racy: false,
-    unsettled: true,
-  }
-}
-
-/** Makes a folder's parts one by one; a link or file on the way is never followed. @throws PATH_INVALID */
-function makeFolder(path: string, shown: string): void {
-  try {
-    mkdirSync(path)
-  } catch (error) {
-    if (systemCode(error) !== 'EEXIST') throw fileError(error, 'making', shown)
-    if (!lstatSync(path).isDirectory())
-      throw new MlvError('PATH_INVALID', `${shown} is no folder, where one belongs`, {
-        hint: `Move it away, then run "mlv checkout" again.`,
-      })
-  }
-}
-
-function placeLink(path: string, target: Buffer, replaces: boolean): Stats {
-  const name = replaces ? temporaryName(path) : path
-  symlinkSync(target, name)
-  if (replaces) renameSync(name, path)
-  return lstatSync(path)
 }
 
 /** Carries a plan out: deletes what no longer belongs, makes folders, writes files, notes rows.
