@@ -86,7 +86,7 @@ describe.each(DOCUMENTS)('%s', (name) => {
   const text = readFileSync(join(ROOT, name), 'utf8')
   const examples = parseExamples(text)
 
-  it.runIf(examples.length > 0)('shows what mlv really says', async () => {
+  const showsExamples = async () => {
     const repo = await makeRepo()
     const env = installPrograms(repo)
     for (const example of examples) {
@@ -99,7 +99,8 @@ describe.each(DOCUMENTS)('%s', (name) => {
       expect(result.exitCode, shown).toBe(example.status)
       if (example.expected.length > 0) expect(result.stdout, shown).toMatch(toPattern(example.expected))
     }
-  })
+  }
+  if (examples.length > 0) it('shows what mlv really says', showsExamples)
 
   it('names only commands and options that exist', async () => {
     const wrong: string[] = []
