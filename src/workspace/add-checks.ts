@@ -70,12 +70,22 @@ export function pointerEntry(path: RepoPath, entry: Entry): Pointer['entry'] {
   return entry as Pointer['entry']
 }
 
+export function pointerMoved(path: RepoPath): MlvError {
+  return new MlvError('WORKSPACE_OUTDATED', `The pointer of ${path} changed while it was being added`, {
+    hint: 'Run the same command again.',
+  })
+}
+
 /** @throws WORKSPACE_OUTDATED when the pointer has moved since mlv last placed the path here */
 export async function refuseOutdated(worktree: Worktree, snapshot: Snapshot, pointer: Pointer | undefined): Promise<void> {
   const { path } = snapshot
   if (!pointer || sameEntry(snapshot.entry, pointer.entry)) return
   const placed = await placedEntry(worktree, snapshot)
   if (!placed || sameEntry(placed, pointer.entry)) return
+  // What was placed is read after the pointer: another add may have moved both in between.
+  const now = await readPointer(worktree.project.root, path)
+  if (sameEntry(now?.entry, snapshot.entry)) return
+  if (!sameEntry(now?.entry, pointer.entry)) throw pointerMoved(path)
   if (sameEntry(snapshot.entry, placed))
     throw new MlvError('WORKSPACE_OUTDATED', `${path} is outdated: its pointer has changed since it was checked out`, {
       hint: `Run "mlv checkout ${quotePath(path)}" to get the version the pointer names, or go back to this one with "mlv add --force ${quotePath(path)}".`,

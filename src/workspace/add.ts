@@ -5,7 +5,15 @@ import { isWithin, nameOf, parentOf, quotePath, type RepoPath } from '../base/pa
 import { ignoreLines } from '../git/gitignore.ts'
 import type { TreeEntry } from '../store/tree.ts'
 import { findPath } from '../store/tree-walk.ts'
-import { checkPath, checkSpace, pointerEntry, refuseInnerPointers, refuseOutdated, sizeBelow } from './add-checks.ts'
+import {
+  checkPath,
+  checkSpace,
+  pointerEntry,
+  pointerMoved,
+  refuseInnerPointers,
+  refuseOutdated,
+  sizeBelow,
+} from './add-checks.ts'
 import { editEntry } from './edit-entry.ts'
 import { type Entry, sameEntry } from './entry.ts'
 import type { Saving } from './hash-files.ts'
@@ -165,10 +173,8 @@ async function record(worktree: Worktree, works: Work[], options: AddOptions): P
       const { entry: tree, remote } = now as { entry: Entry & { kind: 'tree' }; remote?: string }
       const { parts } = work
       entry = await withPages(project, { path: work.tracked, entry: tree, remote }, () => editEntry(tree, parts, saving))
-    } else if (!sameEntry(now?.entry, work.pointer?.entry) && !options.force)
-      throw new MlvError('WORKSPACE_OUTDATED', `The pointer of ${work.tracked} changed while it was being added`, {
-        hint: 'Run the same command again.',
-      })
+    } else if (!options.force && !sameEntry(now?.entry, work.pointer?.entry) && !sameEntry(now?.entry, entry))
+      throw pointerMoved(work.tracked)
     const next: Pointer = { ...now, entry: pointerEntry(work.tracked, entry) }
     if (options.desc !== undefined) next.desc = options.desc
     if (options.labels !== undefined && options.labels.length > 0)

@@ -8,6 +8,7 @@ describe('mlv remove', () => {
   it('stops tracking and keeps the files', async () => {
     const repo = await makeRepo({ 'data/a': 'a', model: 'm', other: 'o' }, { init: true })
     await repo.mlv('add', 'data', 'model', 'other')
+    await repo.commit()
     const { stdout, exitCode } = await repo.mlv('remove', 'data', 'model')
     expect(exitCode).toBe(0)
     expect(stdout).toContain('no longer tracked  data  (the files stay)\n')

@@ -1,4 +1,5 @@
 import { type Configure, example } from '../command.ts'
+import { shown } from '../render/changes.ts'
 import { tellWritten } from '../tell-written.ts'
 import { typedPaths } from '../typed-paths.ts'
 
@@ -12,7 +13,7 @@ export const configure: Configure = (command, act) => {
       const [source, goal] = typedPaths(project, [from, to])
       const result = await movePath(project, source!, goal!)
       context.output.answer({ from: source, to: result.removed[0], written: result.written }, () =>
-        context.output.quiet ? '' : `moved  ${source} → ${result.removed[0]}`,
+        context.output.quiet ? '' : `moved  ${shown(source!)} → ${shown(result.removed[0]!)}`,
       )
       await tellWritten(project, context.output, result.written)
     }),

@@ -1,4 +1,5 @@
 import { type Configure, example } from '../command.ts'
+import { shown } from '../render/changes.ts'
 import { tellWritten } from '../tell-written.ts'
 import { typedPaths } from '../typed-paths.ts'
 
@@ -15,7 +16,9 @@ export const configure: Configure = (command, act) => {
       const result = await removePaths(project, typedPaths(project, typed), options)
       context.output.answer(result, () => {
         if (context.output.quiet) return ''
-        const lines = result.removed.map((path) => `no longer tracked  ${path}${options.delete ? '' : '  (the files stay)'}`)
+        const lines = result.removed.map(
+          (path) => `no longer tracked  ${shown(path)}${options.delete ? '' : '  (the files stay)'}`,
+        )
         return lines.join('\n')
       })
       await tellWritten(project, context.output, result.written)

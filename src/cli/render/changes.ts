@@ -14,7 +14,7 @@ const SHOWN = 20
 const MARKS: Record<FileChange['kind'], string> = { added: '+', deleted: '-', modified: '~', renamed: '→', absent: '?' }
 
 /** A name on one line, unable to drive the terminal. */
-function shown(path: string): string {
+export function shown(path: string): string {
   return printable(path).replaceAll('\n', '\\n')
 }
 
