@@ -45,6 +45,8 @@ export function recordSnapshot(cache: StatCache, snapshot: Snapshot, entry: Entr
 
 function markRecorded(table: StatTable, path: string, row: StatRow): void {
   if (row.recorded) return
-  table.rows.set(path, { ...row, recorded: true })
+  // A table that was never written is written whole, so its rows may be edited where they are.
+  if (table.base) table.rows.set(path, { ...row, recorded: true })
+  else row.recorded = true
   table.dirty = true
 }

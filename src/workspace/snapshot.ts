@@ -100,6 +100,7 @@ async function snapshotFolder(
 
   await loadFingerprint()
   const changed = new Set<string>()
+  const known = table.rows.size
   let fresh = false
   const toRead = new Set(scan.unknown)
   if (saving) addUnsaved(scan, table, saving, toRead)
@@ -116,8 +117,8 @@ async function snapshotFolder(
     },
     hashing,
   )
-  // Equal counts and no new file: nothing is gone, and no list of all that is here need be made.
-  if (scan.count !== table.rows.size || fresh) forgetGone(scan, table, changed)
+  // No rows, or equal counts and no new file: nothing is gone, and no list of all that is here need be made.
+  if (known > 0 && (scan.count !== table.rows.size || fresh)) forgetGone(scan, table, changed)
   if (saving) for (const folder of scannedFolders(scan.folder)) markUnsavedFolder(folder.path, table, saving, changed)
 
   let store: ObjectStore | undefined

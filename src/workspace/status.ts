@@ -1,9 +1,13 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { hasCode } from '../base/errors.ts'
 import { isWithin, type RepoPath } from '../base/paths.ts'
+import { KEYS } from '../store/layout.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { walkTree } from '../store/tree-walk.ts'
 import { diffEntries, type FileChange, pairRenames } from './diff.ts'
 import { type Entry, sameEntry } from './entry.ts'
+import { cacheFolder } from './link.ts'
 import { placedEntry } from './placed.ts'
 import type { Project } from './project.ts'
 import { scannedFiles } from './scan.ts'
@@ -53,6 +57,11 @@ function limitTo(status: PathStatus, parts: readonly string[]): PathStatus {
   return { ...status, changes, state: changes.length === 0 ? 'unchanged' : status.state }
 }
 
+/** Whether the cache has not vanished as a whole. */
+function hasCache(project: Project): boolean {
+  return existsSync(join(cacheFolder(project), KEYS.description))
+}
+
 async function statusOf(worktree: Worktree, target: Target): Promise<PathStatus> {
   const { path, entry } = target
   const snapshot = await worktree.snapshot(path)
@@ -63,9 +72,10 @@ async function statusOf(worktree: Worktree, target: Target): Promise<PathStatus>
     changes,
     uncached,
   })
+  // Opening the cache would cost as much as all else here: only that it is there is looked at, once what lies here is right.
+  if (sameEntry(snapshot.entry, entry)) return status('unchanged', [], !hasCache(worktree.project))
   const store = await worktree.project.cache('read')
   const uncached = !store.has(entry.oid)
-  if (sameEntry(snapshot.entry, entry)) return status('unchanged', [], uncached)
   const recorded = target.origin === 'pointer' ? await placedEntry(worktree, snapshot) : recordedEntry(worktree.cache, path)
   if (!snapshot.entry) {
     const state: PathState = recorded && wasPlaced(worktree.cache, path) ? 'deleted' : 'absent'
