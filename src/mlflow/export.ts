@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { mapBounded } from '../base/concurrency.ts'
 import { hasCode, MlvError } from '../base/errors.ts'
 import type { MlflowClient } from './client.ts'
@@ -173,7 +174,25 @@ async function createRun(run: ExportRun, experimentId: string, client: MlflowCli
     return { outcome: 'unchanged', runId: counts.id, commit: run.commit, name: counts.name }
   }
   await finish(run, created.id, client)
+  const first = await firstComplete(run, experimentId, client)
+  if (first && first.id !== created.id) {
+    await client.deleteRun(created.id)
+    return { outcome: 'unchanged', runId: first.id, commit: run.commit, name: first.name }
+  }
   return { outcome: 'created', runId: created.id, commit: run.commit, name: run.name }
+}
+
+/** Another export may have looked before this one set its digest, and kept its own run: once each has either its digest or is gone,
+ *  the lowest id of the complete ones is the same for all. One whose export died is waited for 5 s. */
+async function firstComplete(run: ExportRun, experimentId: string, client: MlflowClient): Promise<MlflowRun | undefined> {
+  for (let tries = 0; ; tries++) {
+    const alive = (await client.searchRuns(experimentId, filterOf(run))).filter(
+      (one) => one.tags.get(KEY_TAG) === run.key && one.stage === 'active',
+    )
+    const complete = alive.filter((one) => one.tags.get(DIGEST_TAG) === run.digest)
+    if (complete.length === alive.length || tries === 20) return complete.sort((a, b) => (a.id < b.id ? -1 : 1))[0]
+    await sleep(250)
+  }
 }
 
 async function applyStep(step: ExportStep, experimentId: string, client: MlflowClient): Promise<ExportedRun> {
