@@ -4,14 +4,16 @@ import { type PlaceContext, parseEndpoint, parsePlace } from './place.ts'
 
 /** Settings of a place, with the keys they have in config files. */
 export interface PlaceSettings {
-  /** a folder, s3://bucket/prefix or http(s)://… */
+  /** a folder (relative to the project or absolute), s3://bucket/prefix, or http(s)://… (read only) */
   url: string
   endpoint?: string
   region?: string
   profile?: string
   path_style?: boolean
+  /** AES256 or aws:kms */
   sse?: string
   sse_kms_key?: string
+  /** how uploads are checked: sha256 (default), md5 or none, for servers that refuse the newer checksums */
   checksum?: 'sha256' | 'md5' | 'none'
 }
 

@@ -1,8 +1,7 @@
 import { join } from 'node:path'
 import { writeFilesAtomic } from '../base/atomic.ts'
 import { MlvError } from '../base/errors.ts'
-import { isWithin, nameOf, parentOf, quotePath, type RepoPath } from '../base/paths.ts'
-import { ignoreLines } from '../git/gitignore.ts'
+import { isWithin, nameOf, quotePath, type RepoPath } from '../base/paths.ts'
 import type { TreeEntry } from '../store/tree.ts'
 import { findPath } from '../store/tree-walk.ts'
 import {
@@ -17,7 +16,7 @@ import {
 import { editEntry } from './edit-entry.ts'
 import { type Entry, sameEntry } from './entry.ts'
 import type { Saving } from './hash-files.ts'
-import { hideFromGit } from './ignored.ts'
+import { hideFromGit, ignorePaths } from './ignored.ts'
 import { withPages } from './pages.ts'
 import { formatPointer, type Pointer, pointerPathOf, readPointer } from './pointer.ts'
 import type { Project } from './project.ts'
@@ -195,8 +194,7 @@ async function record(worktree: Worktree, works: Work[], options: AddOptions): P
   }
   for (const work of works.filter((item) => item.pointer === undefined)) {
     result.untracked.push(...(await untrack(worktree, work.tracked)))
-    const ignored = ignoreLines(join(project.root, parentOf(work.tracked)), [nameOf(work.tracked)])
-    if (ignored) result.written.push(insidePath(parentOf(work.tracked), '.gitignore').replace(/^\//, '') as RepoPath)
+    result.written.push(...ignorePaths(project, [work.tracked]))
   }
   result.written.push(
     ...(await hideFromGit(

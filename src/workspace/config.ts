@@ -1,18 +1,9 @@
+import type { PlaceSettings } from '../transport/open-blobs.ts'
+
 export type LinkType = 'reflink' | 'hardlink' | 'symlink' | 'copy'
 
 /** Settings of one remote, as in `remotes.NAME` of a config file. */
-export interface RemoteConfig {
-  /** a folder (relative to the project or absolute) or s3://bucket/prefix or https://… (read only) */
-  url: string
-  endpoint?: string
-  region?: string
-  profile?: string
-  path_style?: boolean
-  /** AES256 or aws:kms */
-  sse?: string
-  sse_kms_key?: string
-  /** how uploads are checked: sha256 (default), md5 or none, for servers that refuse the newer checksums */
-  checksum?: 'sha256' | 'md5' | 'none'
+export interface RemoteConfig extends PlaceSettings {
   /** Never from the committed file; without them the AWS SDK's own chain decides. */
   access_key_id?: string
   secret_access_key?: string

@@ -13,6 +13,14 @@ function ignoreFile(folder: RepoPath): RepoPath {
   return (folder === '' ? '.gitignore' : `${folder}/.gitignore`) as RepoPath
 }
 
+/** Gives each path a line of its own in the .gitignore beside it. @returns the .gitignore files written */
+export function ignorePaths(project: Pick<Project, 'root'>, paths: readonly RepoPath[]): RepoPath[] {
+  const written: RepoPath[] = []
+  for (const [folder, inside] of byFolder(paths))
+    if (ignoreLines(join(project.root, folder), inside.map(nameOf))) written.push(ignoreFile(folder))
+  return written
+}
+
 /** Hides tracked data from git: a line for each path that git would show, as after a pointer was renamed. Where the user's own pattern
  *  hides it already, nothing is written. @returns the .gitignore files written */
 export async function hideFromGit(project: Project, paths: readonly RepoPath[]): Promise<RepoPath[]> {

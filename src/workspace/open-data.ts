@@ -1,8 +1,6 @@
-import { join } from 'node:path'
 import { hasCode } from '../base/errors.ts'
 import { loadFingerprint } from '../base/fingerprint.ts'
-import { compareUtf8, isWithin, nameOf, parentOf, type RepoPath } from '../base/paths.ts'
-import { ignoreLines } from '../git/gitignore.ts'
+import { compareUtf8, isWithin, nameOf, type RepoPath } from '../base/paths.ts'
 import type { TreeEntry } from '../store/tree.ts'
 import { diffTrees, editPaths, findPath, reachableObjects } from '../store/tree-walk.ts'
 import { addPaths } from './add.ts'
@@ -11,6 +9,7 @@ import { planCheckout } from './checkout-plan.ts'
 import type { WorkspaceData } from './data.ts'
 import type { ChangeCounts, Entry } from './entry.ts'
 import { loadIgnore } from './ignore.ts'
+import { ignorePaths } from './ignored.ts'
 import { POINTER_SUFFIX } from './pointer.ts'
 import type { Project } from './project.ts'
 import { openSaving, recordSnapshot } from './saving.ts'
@@ -89,15 +88,7 @@ export async function openWorkspaceData(project: Project): Promise<WorkspaceData
       // What was recorded stands in the tables on disk now.
       worktree = openWorktree(project)
     },
-    async ignore(paths) {
-      const written: RepoPath[] = []
-      const folders = new Map<RepoPath, string[]>()
-      for (const path of paths) folders.set(parentOf(path), [...(folders.get(parentOf(path)) ?? []), nameOf(path)])
-      for (const [folder, names] of folders)
-        if (ignoreLines(join(project.root, folder), names))
-          written.push((folder === '' ? '.gitignore' : `${folder}/.gitignore`) as RepoPath)
-      return written
-    },
+    ignore: async (paths) => ignorePaths(project, paths),
     async close() {
       worktree.flush()
     },
