@@ -1,16 +1,17 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { hasCode } from '../base/errors.ts'
-import { isWithin, type RepoPath } from '../base/paths.ts'
+import { isWithin, joinPath, type RepoPath } from '../base/paths.ts'
 import { KEYS } from '../store/layout.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import { readTree, type TreeRoot } from '../store/tree.ts'
 import { walkTree } from '../store/tree-walk.ts'
 import { diffEntries, type FileChange, pairRenames } from './diff.ts'
 import { type Entry, sameEntry } from './entry.ts'
 import { cacheFolder } from './link.ts'
 import { placedEntry } from './placed.ts'
 import type { Project } from './project.ts'
-import { scannedFiles } from './scan.ts'
+import { type ScannedFolder, scannedFiles } from './scan.ts'
 import type { Snapshot } from './snapshot.ts'
 import { readTargets, selectTargets, type Target } from './target.ts'
 import { notTracked } from './tracked.ts'
@@ -108,30 +109,49 @@ async function changesOf(snapshot: Snapshot, entry: Entry, store: ObjectStore): 
     if (diff.changes) return name(diff.changes)
   }
   try {
-    return name(await compareFlat(snapshot, entry, store))
+    return name(await compareFolders(snapshot, entry, store))
   } catch (error) {
     if (hasCode(error, 'OBJECT_MISSING', 'OBJECT_CORRUPT', 'BLOB_MISSING')) return undefined
     throw error
   }
 }
 
-/** File by file: for a workspace whose own tree has no pages anywhere. */
-async function compareFlat(snapshot: Snapshot, entry: Entry, store: ObjectStore): Promise<FileChange[]> {
-  const here = new Map<string, Entry>()
-  if (snapshot.scan.kind === 'folder')
-    for (const file of scannedFiles(snapshot.scan.folder))
-      here.set(file.path, { kind: file.kind, oid: file.oid!, size: file.size })
+/** Folder by folder, for a workspace whose own tree has no pages anywhere: a folder whose oid is that of the pointer's is not looked into. */
+async function compareFolders(snapshot: Snapshot, entry: Entry, store: ObjectStore): Promise<FileChange[]> {
+  const read = pageReader(store)
   const changes: (FileChange & { oid?: string })[] = []
-  for await (const { path, entry: old } of walkTree(entry.oid, pageReader(store))) {
-    if (old.kind === 'tree') continue
-    const now = here.get(path)
-    here.delete(path)
-    if (now && now.oid === old.oid && now.kind === old.kind) continue
-    const full = insidePath(snapshot.path, path)
-    if (now) changes.push({ kind: 'modified', path: full, before: old.size, after: now.size })
-    else changes.push({ kind: 'deleted', path: full, before: old.size, oid: old.oid })
+  const add = (path: string, file: { oid?: string; size: number }) =>
+    changes.push({ kind: 'added', path: insidePath(snapshot.path, path), after: file.size, oid: file.oid })
+  const drop = (path: string, file: { oid: string; size: number }) =>
+    changes.push({ kind: 'deleted', path: insidePath(snapshot.path, path), before: file.size, oid: file.oid })
+
+  async function dropAll(path: string, tree: TreeRoot): Promise<void> {
+    for await (const { path: below, entry: old } of walkTree(tree.oid, read, path, tree))
+      if (old.kind !== 'tree') drop(below, old)
   }
-  for (const [path, now] of here)
-    changes.push({ kind: 'added', path: insidePath(snapshot.path, path), after: now.size, oid: now.oid })
+
+  async function compare(folder: ScannedFolder, tree: TreeRoot): Promise<void> {
+    const files = new Map(folder.files.map((file) => [file.name, file]))
+    const folders = new Map(folder.folders.map((below) => [below.name, below]))
+    for (const old of await readTree(tree.oid, read, tree)) {
+      const path = joinPath(folder.path, old.name)
+      if (old.kind === 'tree') {
+        const below = folders.get(old.name)
+        folders.delete(old.name)
+        if (!below) await dropAll(path, old)
+        else if (snapshot.table.rows.get(path)?.oid !== old.oid) await compare(below, old)
+        continue
+      }
+      const now = files.get(old.name)
+      files.delete(old.name)
+      if (!now) drop(path, old)
+      else if (now.oid !== old.oid || now.kind !== old.kind)
+        changes.push({ kind: 'modified', path: insidePath(snapshot.path, path), before: old.size, after: now.size })
+    }
+    for (const file of files.values()) add(file.path, file)
+    for (const below of folders.values()) for (const file of scannedFiles(below)) add(file.path, file)
+  }
+
+  if (snapshot.scan.kind === 'folder' && entry.kind === 'tree') await compare(snapshot.scan.folder, entry)
   return pairRenames(changes)
 }
