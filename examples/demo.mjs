@@ -11,7 +11,7 @@ const mlv = join(here, '..', 'bin', 'mlv.js')
 const trackingUri = process.env.MLFLOW_TRACKING_URI
 const keep = !process.env.CI
 
-if (!existsSync(join(here, '..', 'dist', 'cli', 'main.js'))) {
+if (!existsSync(join(here, '..', 'dist', 'cli', 'main.cjs'))) {
   console.error('mlv is not built yet. Run "npm ci", then "npm run demo".')
   process.exit(2)
 }

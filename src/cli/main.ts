@@ -1,11 +1,18 @@
+import { join } from 'node:path'
+import { loadWithCodeCache } from './code-cache.ts'
 import { VERSION } from './version.ts'
 
 // What a shell prompt or a script asks most must not load the rest.
-const [first, ...others] = process.argv.slice(2)
-if ((first === '--version' || first === '-V') && others.length === 0) printVersion()
+const words = process.argv.slice(2)
+if (words.length === 1 && (words[0] === '--version' || words[0] === '-V')) printVersion()
 else {
-  const { run } = await import('./run.ts')
-  process.exitCode = await run(process.argv.slice(2))
+  const [command = ''] = words
+  const code = loadWithCodeCache(join(__dirname, 'run.cjs'), VERSION, command)
+  const { run, COMMANDS } = code.exports as typeof import('./run.ts')
+  if (Object.hasOwn(COMMANDS, command)) process.on('exit', code.keep)
+  void run(words).then((status) => {
+    process.exitCode = status
+  })
 }
 
 function printVersion(): void {

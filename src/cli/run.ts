@@ -11,6 +11,8 @@ import { createParser, type GlobalOptions } from './parser.ts'
 import { COMMANDS } from './program.ts'
 import { VERSION } from './version.ts'
 
+export { COMMANDS }
+
 /** Options of every command that are followed by a value. */
 const WITH_VALUE = ['-C', '--directory', '--lock-timeout']
 

@@ -16,6 +16,8 @@ const OBJECT_TIME = 1_000_000_000
 
 /** Whole objects as read-only files under objects/, so that they can be cloned or linked into the workspace. */
 export interface LooseObjects {
+  /** the store's folder */
+  readonly root: string
   path(oid: Oid): string
   has(oid: Oid): boolean
   /** bytes; undefined when it is not here */
@@ -29,6 +31,8 @@ export interface LooseObjects {
   /** Writes the pieces of an object as a store's stream() gives them: it ends with an error when they do not hash to `oid`.
    *  Durable after flush(). */
   storeStream(oid: Oid, pieces: AsyncIterable<Buffer>): Promise<number>
+  /** Takes note of an object that another thread has stored. */
+  adopt(oid: Oid): void
   /** Makes the names of all that was stored durable. */
   flush(): void
   /** Reads an object again if its file was written to since it was stored, and sets it aside when it is no longer what its name says.
@@ -55,7 +59,11 @@ export function createLooseObjects(root: string): LooseObjects {
     const folder = dirname(final)
     mkdirSync(folder, { recursive: true })
     renameSync(temporary, final)
-    folders.add(folder)
+    adopt(oid)
+  }
+
+  function adopt(oid: Oid): void {
+    folders.add(dirname(path(oid)))
     listed.get(oid.slice(0, 2))?.add(oid)
   }
 
@@ -106,7 +114,9 @@ export function createLooseObjects(root: string): LooseObjects {
   }
 
   return {
+    root,
     path,
+    adopt,
     has(oid) {
       const fan = oid.slice(0, 2)
       let names = listed.get(fan)

@@ -1,10 +1,11 @@
-import { closeSync, constants, fstatSync, lstatSync, openSync, readlinkSync, readSync, type Stats } from 'node:fs'
-import { open } from 'node:fs/promises'
+import { lstatSync, readlinkSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { fileError, MlvError } from '../base/errors.ts'
-import { createOidHash, type Oid, oidOfBytes } from '../base/oid.ts'
+import { type Oid, oidOfBytes } from '../base/oid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { StoreWriter } from '../store/store-writer.ts'
+import { type HashThreads, startHashThreads } from './hash-threads.ts'
+import { type HashedFile, readLargeFile, readSmallFile, SMALL_BYTES } from './read-file.ts'
 import { linkedObject, type ScannedFile } from './scan.ts'
 import { kindOf, type StatRow, TICK_MS } from './stat-table.ts'
 
@@ -22,155 +23,214 @@ export interface HashOptions {
   onBytes?: (count: number) => void
 }
 
+/** A large file, left for later. */
+interface LargeFile {
+  file: ScannedFile
+  path: string
+  size: number
+}
+
 const TRIES = 3
-const PAUSE_EVERY_MS = 50
-/** One read of this size is a single step for the file system; a larger file is looked at again afterwards. */
-const SINGLE_READ_BYTES = 64 << 10
-const FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+/** Files that go to a thread, or are read here, between two looks at what has come back. */
+const SLICE_FILES = 256
+/** Slices that a thread has at once, so that it never waits for the next. */
+const SLICES_AHEAD = 2
+/** Work below which starting threads costs more than it saves. */
+const THREADS_FROM = { files: 2 * SLICE_FILES, bytes: 64 << 20 }
 
-const scratch = Buffer.allocUnsafeSlow(1 << 20)
+const scratch = Buffer.allocUnsafeSlow(SMALL_BYTES)
 
-function readFully(fd: number, buffer: Buffer): number {
-  let done = 0
-  while (done < buffer.length) {
-    const step = readSync(fd, buffer, done, buffer.length - done, done)
-    if (step === 0) break
-    done += step
-  }
-  return done
-}
-
-function sameStats(a: Stats, b: Stats): boolean {
-  return a.size === b.size && a.mtimeMs === b.mtimeMs && a.ino === b.ino
-}
-
-function rowOf(stats: Stats, kind: ScannedFile['kind'], oid: Oid, size: number, now: number): StatRow {
+function rowOf(kind: StatRow['kind'], file: { size: number; mtime: number; inode: number; at: number; oid: Oid }): StatRow {
   return {
     kind,
-    oid,
-    size,
+    oid: file.oid,
+    size: file.size,
     files: 0,
-    mtime: stats.mtimeMs,
-    inode: stats.ino,
+    mtime: file.mtime,
+    inode: file.inode,
     recorded: false,
-    racy: stats.mtimeMs >= now - TICK_MS,
+    racy: file.mtime >= file.at - TICK_MS,
     unsettled: false,
   }
 }
 
-/** Puts bytes that lie in `bytes` into the cache's packs. */
-async function saveBytes(saving: Saving, oid: Oid, bytes: Buffer): Promise<void> {
-  if (!saving.store.has(oid) && !saving.writer.has(oid)) await saving.writer.add(oid, bytes)
+function rowOfHashed({ stats, oid, at }: HashedFile): StatRow {
+  return rowOf(kindOf(stats), { size: stats.size, mtime: stats.mtimeMs, inode: stats.ino, at, oid })
 }
 
 async function hashLink(path: string, options: HashOptions): Promise<StatRow> {
   const stats = lstatSync(path)
+  const times = { mtime: stats.mtimeMs, inode: stats.ino, at: Date.now() }
   const linked = linkedObject(path, options.objects)
-  if (linked) return { ...rowOf(stats, 'file', linked.oid, linked.size, Date.now()), racy: false }
+  if (linked) return { ...rowOf('file', { ...times, ...linked }), racy: false }
   const target = readlinkSync(path, { encoding: 'buffer' })
   const oid = oidOfBytes(target)
-  if (options.saving) await saveBytes(options.saving, oid, target)
-  return rowOf(stats, 'link', oid, target.length, Date.now())
-}
-
-/** Takes over `fd`. */
-async function hashLarge(fd: number, path: string, before: Stats, options: HashOptions): Promise<StatRow | undefined> {
-  const now = Date.now()
-  try {
-    const oid = await hashPieces(fd, path, before, options)
-    return oid && sameStats(before, fstatSync(fd)) ? rowOf(before, kindOf(before), oid, before.size, now) : undefined
-  } finally {
-    closeSync(fd)
-  }
-}
-
-/** @returns undefined when another file has taken the path meanwhile */
-async function hashPieces(fd: number, path: string, stats: Stats, options: HashOptions): Promise<Oid | undefined> {
-  const loose = options.saving?.store.loose
-  if (loose) {
-    const source = await open(path, FLAGS)
-    try {
-      if (!sameStats(stats, await source.stat())) return undefined
-      return (await loose.storeFile(source, { signal: options.signal, onBytes: options.onBytes })).oid
-    } finally {
-      await source.close()
-    }
-  }
-  const hash = createOidHash()
-  for (let at = 0; at < stats.size; ) {
-    options.signal?.throwIfAborted()
-    const length = readSync(fd, scratch, 0, scratch.length, at)
-    if (length === 0) break
-    hash.update(scratch.subarray(0, length))
-    options.onBytes?.(length)
-    at += length
-  }
-  return hash.digest()
-}
-
-/** Reads one file once, hashes it and, when saving, stores exactly the bytes that were hashed.
- *  @returns its row   @throws FILE_CHANGED when it changes each time it is read, FILE_UNREADABLE, PATH_MISSING */
-async function hashFile(path: string, options: HashOptions): Promise<StatRow> {
-  for (let attempt = 0; attempt < TRIES; attempt++) {
-    const row = await tryHashFile(path, options)
-    if (row) return row
-  }
-  throw new MlvError('FILE_CHANGED', `${path} changes while it is being read`, {
-    hint: 'Wait until its writer has finished, then run the command again.',
-  })
-}
-
-/** One try at one file. undefined: it changed meanwhile. A promise where it is large, or a pack must be written first. */
-function tryHashFile(path: string, options: HashOptions): StatRow | undefined | Promise<StatRow | undefined> {
   const { saving } = options
-  const now = Date.now()
-  const fd = openSync(path, FLAGS)
-  let open = true
-  try {
-    const before = fstatSync(fd)
-    if (!before.isFile()) throw new MlvError('FILE_CHANGED', `${path} is no longer a file`, { hint: 'Run the command again.' })
-    const { size } = before
-    if (size >= (saving?.store.policy.looseFrom ?? scratch.length)) {
-      open = false
-      return hashLarge(fd, path, before, options)
-    }
-    const room = saving ? saving.writer.reserve(size) : scratch.subarray(0, size)
-    if (room instanceof Promise) return room.then(() => tryHashFile(path, options))
-    if (readFully(fd, room) !== size) return undefined
-    // A file written to in the last seconds may be written to now.
-    if ((size > SINGLE_READ_BYTES || before.mtimeMs >= now - 2000) && !sameStats(before, fstatSync(fd))) return undefined
-    const oid = oidOfBytes(room)
-    options.onBytes?.(size)
-    if (saving && !saving.writer.has(oid) && !saving.store.has(oid)) saving.writer.keep(oid, size)
-    return rowOf(before, kindOf(before), oid, size, now)
-  } finally {
-    if (open) closeSync(fd)
-  }
+  if (saving && !isStored(saving, oid)) await saving.writer.add(oid, target)
+  return rowOf('link', { ...times, size: target.length, oid })
 }
 
-/** Hashes scanned files in order. @param each is given the row of each */
+function isStored(saving: Saving, oid: Oid): boolean {
+  return saving.writer.has(oid) || saving.store.has(oid)
+}
+
+/** Reads files once each, here and on other cores, and, when saving, stores exactly the bytes that were hashed.
+ *  @param each is given the row of each file, in no order
+ *  @throws FILE_CHANGED when one changes each time it is read, FILE_UNREADABLE, PATH_MISSING, DISK_FULL */
 export async function hashFiles(
   folder: string,
   files: readonly ScannedFile[],
   each: (file: ScannedFile, row: StatRow) => void,
   options: HashOptions,
 ): Promise<void> {
-  let lastPause = performance.now()
-  for (const file of files) {
-    if (performance.now() - lastPause > PAUSE_EVERY_MS) {
-      // Ctrl-C and the progress line get their turn.
-      await setImmediate()
-      options.signal?.throwIfAborted()
-      lastPause = performance.now()
+  const { saving, signal } = options
+  const largeFrom = Math.min(saving?.store.policy.looseFrom ?? SMALL_BYTES, SMALL_BYTES)
+  const pathOf = (file: ScannedFile) => (file.path === '' ? folder : `${folder}/${file.path}`)
+  const large: LargeFile[] = []
+  let threads: HashThreads | undefined
+
+  const reserve = (length: number): Buffer | Promise<void> =>
+    saving ? saving.writer.reserve(length) : scratch.subarray(0, length)
+
+  /** Small files take no promise each: it would cost more than hashing them. @returns what to wait for before the rest can be read */
+  function readSlice(slice: ScannedFile[]): Promise<void> | undefined {
+    for (let i = 0; i < slice.length; i++) {
+      const file = slice[i]!
+      const path = pathOf(file)
+      try {
+        const glance = file.kind === 'link' ? undefined : readSmallFile(path, largeFrom, reserve)
+        if (glance?.is === 'hashed') keep(file, glance.file)
+        else if (glance?.is === 'large') large.push({ file, path, size: glance.size })
+        else {
+          const wait = glance?.is === 'waiting' ? glance.until : readAlone(file, path)
+          return wait.then(() => readSlice(slice.slice(glance?.is === 'waiting' ? i : i + 1)))
+        }
+      } catch (error) {
+        throw fileError(error, 'reading', path)
+      }
     }
-    const path = file.path === '' ? folder : `${folder}/${file.path}`
+    return undefined
+  }
+
+  function keep(file: ScannedFile, hashed: HashedFile): void {
+    const { oid, stats } = hashed
+    options.onBytes?.(stats.size)
+    if (saving && !isStored(saving, oid)) saving.writer.keep(oid, stats.size)
+    each(file, rowOfHashed(hashed))
+  }
+
+  /** A link, or a file that changed while it was read. */
+  async function readAlone(file: ScannedFile, path: string): Promise<void> {
     try {
-      // Most files are small: a promise for each would cost more than hashing it.
-      const quick = file.kind === 'link' ? hashLink(path, options) : tryHashFile(path, options)
-      const row = quick instanceof Promise ? await quick : quick
-      each(file, row ?? (await hashFile(path, options)))
+      if (file.kind === 'link') each(file, await hashLink(path, options))
+      else await retry(file, path)
     } catch (error) {
       throw fileError(error, 'reading', path)
     }
+  }
+
+  async function retry(file: ScannedFile, path: string): Promise<void> {
+    for (let attempt = 0; attempt < TRIES; ) {
+      const glance = readSmallFile(path, largeFrom, reserve)
+      if (glance.is === 'hashed') return keep(file, glance.file)
+      if (glance.is === 'waiting') {
+        await glance.until
+        continue
+      }
+      const hashed = glance.is === 'large' ? await readLargeFile(path, largeOptions()) : undefined
+      if (hashed) return each(file, rowOfHashed(hashed))
+      attempt++
+    }
+    throw new MlvError('FILE_CHANGED', `${path} changes while it is being read`, {
+      hint: 'Wait until its writer has finished, then run the command again.',
+    })
+  }
+
+  const largeOptions = () => ({ loose: saving?.store.loose, signal, onBytes: options.onBytes })
+
+  /** Slices go to the threads as they have room; this thread reads one itself between two looks at theirs. */
+  async function readSmall(): Promise<void> {
+    // Threads that have ended are not asked again.
+    let helpers = threads
+    const slices: ScannedFile[][] = []
+    for (let at = 0; at < files.length; at += SLICE_FILES) slices.push(files.slice(at, at + SLICE_FILES))
+    slices.reverse()
+    const away = new Set<Promise<void>>()
+    let failure: { error: unknown } | undefined
+    const send = (slice: ScannedFile[]) => {
+      const flight: Promise<void> = takeBack(slice)
+        .catch((error) => {
+          failure ??= { error }
+        })
+        .finally(() => away.delete(flight))
+      away.add(flight)
+    }
+    async function takeBack(slice: ScannedFile[]): Promise<void> {
+      const reply = await threads!.readSlice(slice.map(pathOf), largeFrom, saving === undefined)
+      if (!reply) {
+        slices.push(slice)
+        helpers = undefined
+        return
+      }
+      if (reply.count < slice.length) slices.push(slice.slice(reply.count))
+      for (let i = 0; i < reply.count; i++) {
+        const file = slice[i]!
+        const result = reply.take(i)
+        if (result === 'redo') await readAlone(file, pathOf(file))
+        else if ('large' in result) large.push({ file, path: pathOf(file), size: result.large })
+        else {
+          options.onBytes?.(result.size)
+          if (saving && !isStored(saving, result.oid)) await saving.writer.add(result.oid, reply.bytes(result))
+          each(file, rowOf(result.exec ? 'exec' : 'file', result))
+        }
+      }
+      reply.release()
+    }
+    while (slices.length > 0 || away.size > 0) {
+      if (failure) break
+      while (helpers && slices.length > 0 && away.size < helpers.size * SLICES_AHEAD) send(slices.pop()!)
+      const own = slices.pop()
+      if (own) await readSlice(own)
+      // Ctrl-C, the progress line and the threads get their turn.
+      else if (away.size > 0) await Promise.race(away)
+      await setImmediate()
+      signal?.throwIfAborted()
+    }
+    if (failure) throw failure.error
+  }
+
+  /** The largest first, so that all cores end at about the same time. */
+  async function readLarge(): Promise<void> {
+    large.sort((a, b) => b.size - a.size)
+    const next = () => large.shift()
+    const here = async () => {
+      for (let item = next(); item; item = next()) await readAlone(item.file, item.path)
+    }
+    const there = async () => {
+      for (let item = next(); item; item = next()) {
+        const done = await threads!.readLarge(item.path, saving?.store.loose, largeOptions())
+        if (done) each(item.file, rowOf(done.exec ? 'exec' : 'file', done))
+        else await readAlone(item.file, item.path)
+        signal?.throwIfAborted()
+      }
+    }
+    const crews = [here(), ...Array.from({ length: threads?.size ?? 0 }, there)]
+    try {
+      await Promise.all(crews)
+    } catch (error) {
+      large.length = 0
+      threads?.stop()
+      await Promise.allSettled(crews)
+      throw error
+    }
+  }
+
+  try {
+    if (files.length >= THREADS_FROM.files) threads = startHashThreads()
+    await readSmall()
+    if (large.length > 1 && large.reduce((sum, { size }) => sum + size, 0) >= THREADS_FROM.bytes) threads ??= startHashThreads()
+    await readLarge()
+  } finally {
+    await threads?.close()
   }
 }

@@ -34,7 +34,6 @@ async function subjects(repo: Repo, selection: HistorySelection) {
   return (await history(repo, { withoutWorkspace: true, ...selection })).map((row) => row.commit!.subject)
 }
 
-// biome-ignore lint/suspicious/noTemplateCurlyInString: mlv.yaml's own templates look like JavaScript's
 const ITEM = '${item}'
 
 describe('experiments from history', () => {

@@ -4,7 +4,6 @@ import { declaredByDefault, expandDeclared, narrowDeclared, parseDeclared } from
 
 const paths = (files: { path: string }[]) => files.map((file) => file.path)
 
-// biome-ignore lint/suspicious/noTemplateCurlyInString: mlv.yaml's own templates look like JavaScript's
 const ITEM = '${item}'
 
 const PIPELINE = `

@@ -1,0 +1,126 @@
+import { isOid, type Oid } from '../base/oid.ts'
+import { spareCores, startThreads } from '../base/threads.ts'
+import type { LooseObjects } from '../store/loose.ts'
+import { type LargeJob, type LargeReply, OUTCOME, SHARED_BYTES, type SliceJob, type SliceReply } from './hash-worker.ts'
+
+/** What a thread found out about one file. */
+export interface FileResult {
+  exec: boolean
+  size: number
+  mtime: number
+  inode: number
+  /** when it was read */
+  at: number
+  oid: Oid
+}
+
+export interface Slice {
+  /** files looked at; the rest did not fit and is to be asked for again */
+  count: number
+  /** In order, once each. `large`: its bytes; `redo`: look at the file yourself */
+  take(index: number): (FileResult & { offset: number }) | { large: number } | 'redo'
+  bytes(result: FileResult & { offset: number }): Buffer
+  /** Gives the memory back. */
+  release(): void
+}
+
+/** Threads that read and hash files. */
+export interface HashThreads {
+  readonly size: number
+  /** @returns undefined when the thread has ended */
+  readSlice(paths: string[], largeFrom: number, scratch: boolean): Promise<Slice | undefined>
+  /** @returns undefined when the file is to be read here: it changed, cannot be read, or the thread has ended */
+  readLarge(
+    path: string,
+    loose: LooseObjects | undefined,
+    options: { signal?: AbortSignal; onBytes?: (count: number) => void },
+  ): Promise<FileResult | undefined>
+  /** Makes large files that are being read end with undefined. */
+  stop(): void
+  close(): Promise<void>
+}
+
+/** Room for a slice; files that would not fit are never small. */
+const BUFFER_BYTES = 4 << 20
+const PROGRESS_EVERY_MS = 100
+
+/** Starts a thread for each core but this one's. @returns undefined where there is no other core, or the script is not built */
+export function startHashThreads(): HashThreads | undefined {
+  const size = spareCores()
+  // Only the built program has the script beside it.
+  if (size < 1 || !import.meta.url.endsWith('.cjs')) return undefined
+  const threads = startThreads<SliceJob | LargeJob, SliceReply | LargeReply>(new URL('./hash-worker.cjs', import.meta.url), size)
+  const buffers: SharedArrayBuffer[] = []
+  const stops = new Set<Int32Array>()
+  const run = async <Reply>(job: SliceJob | LargeJob) => {
+    try {
+      return (await threads.run(job)) as Reply
+    } catch {
+      return undefined
+    }
+  }
+  return {
+    size,
+    async readSlice(paths, largeFrom, scratch) {
+      const buffer = buffers.pop() ?? new SharedArrayBuffer(BUFFER_BYTES)
+      const reply = await run<SliceReply>({ kind: 'slice', paths, largeFrom, buffer, scratch })
+      return reply && openSlice(reply, Buffer.from(buffer), () => void buffers.push(buffer))
+    },
+    async readLarge(path, loose, options) {
+      const shared = new SharedArrayBuffer(SHARED_BYTES)
+      const bytes = new BigInt64Array(shared, 0, 1)
+      const stop = new Int32Array(shared, 8, 1)
+      let told = 0n
+      const tell = () => {
+        if (options.signal?.aborted) Atomics.store(stop, 0, 1)
+        const now = Atomics.load(bytes, 0)
+        options.onBytes?.(Number(now - told))
+        told = now
+      }
+      const timer = setInterval(tell, PROGRESS_EVERY_MS)
+      stops.add(stop)
+      try {
+        const reply = await run<LargeReply>({ kind: 'large', path, cache: loose?.root, shared })
+        tell()
+        if (!reply || !isOid(reply.oid)) return undefined
+        loose?.adopt(reply.oid)
+        return { ...reply, oid: reply.oid }
+      } finally {
+        clearInterval(timer)
+        stops.delete(stop)
+      }
+    },
+    stop() {
+      for (const stop of stops) Atomics.store(stop, 0, 1)
+    },
+    close: threads.close,
+  }
+}
+
+function openSlice(reply: SliceReply, whole: Buffer, release: () => void): Slice {
+  const { numbers, outcomes, oids } = reply
+  let offset = 0
+  return {
+    count: outcomes.length,
+    take(index) {
+      const outcome = outcomes[index]
+      const at = index * 4
+      if (outcome === OUTCOME.redo) return 'redo'
+      if (outcome === OUTCOME.large) return { large: numbers[at]! }
+      const size = numbers[at]!
+      const result = {
+        exec: outcome === OUTCOME.exec,
+        size,
+        mtime: numbers[at + 1]!,
+        inode: numbers[at + 2]!,
+        at: numbers[at + 3]!,
+        oid: oids.slice(index * 64, index * 64 + 64) as Oid,
+        offset,
+      }
+      offset += size
+      return result
+    },
+    bytes: ({ offset: from, size }) => whole.subarray(from, from + size),
+    release,
+  }
+}
