@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, linkSync, mkdirSync, openSync, readFileSync, renameSync, unlinkSync, writeSync } from 'node:fs'
+import { closeSync, linkSync, mkdirSync, openSync, readFileSync, unlinkSync, writeSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -27,8 +27,8 @@ export interface LockOptions {
 }
 
 function isOwner(value: unknown): value is LockOwner {
-  const { pid, host } = (value ?? {}) as Partial<LockOwner>
-  return Number.isInteger(pid) && typeof host === 'string'
+  const { pid, host, nonce } = (value ?? {}) as Partial<LockOwner>
+  return Number.isInteger(pid) && typeof host === 'string' && /^[0-9a-f]+$/.test(nonce ?? '')
 }
 
 /** @returns undefined, too, for a lock whose text a crash of the machine has cut */
@@ -46,24 +46,24 @@ function isGone(owner: LockOwner): boolean {
   return owner.host === hostname() && hasEnded(owner.pid)
 }
 
-/** Breaks a dead owner's lock. The rename is atomic, so of two breakers one wins; it puts back a lock that was not the one it saw. */
-function breakLock(path: string, seen: LockOwner): void {
-  const aside = `${path}.${randomBytes(6).toString('hex')}`
+/** Breaks a dead owner's lock. Whoever links the guard, which bears that lock's nonce, is alone in doing so, and looks again; a guard whose
+ *  maker died is itself broken in the same way.
+ *  @param staged this process's own lock text */
+function breakLock(path: string, seen: LockOwner, staged: string): void {
+  const guard = `${path}.breaks-${seen.nonce}`
   try {
-    renameSync(path, aside)
+    linkSync(staged, guard)
   } catch (error) {
-    if (systemCode(error) === 'ENOENT') return
-    throw fileError(error, 'writing', path)
+    if (systemCode(error) !== 'EEXIST') throw fileError(error, 'writing', path)
+    const other = readOwner(guard)
+    if (other && isGone(other)) breakLock(guard, other, staged)
+    return
   }
-  const moved = readOwner(aside)
-  if (moved && moved.nonce !== seen.nonce) {
-    try {
-      linkSync(aside, path)
-    } catch (error) {
-      if (systemCode(error) !== 'EEXIST') throw fileError(error, 'writing', path)
-    }
+  try {
+    if (readOwner(path)?.nonce === seen.nonce) unlinkSync(path)
+  } finally {
+    unlinkSync(guard)
   }
-  unlinkSync(aside)
 }
 
 /** Takes the lock file at `path`, waiting for a live owner and breaking a dead one.
@@ -100,7 +100,7 @@ export async function acquireLock(path: string, options: LockOptions): Promise<(
       }
       const owner = readOwner(path)
       if (owner && isGone(owner)) {
-        breakLock(path, owner)
+        breakLock(path, owner, staged)
         continue
       }
       const who = owner ? `"${owner.command}" (process ${owner.pid} on ${owner.host}, since ${owner.since})` : 'another mlv'

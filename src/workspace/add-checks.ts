@@ -1,8 +1,7 @@
-import { lstatSync, statfsSync } from 'node:fs'
+import { lstatSync } from 'node:fs'
 import { join } from 'node:path'
 import { hasCode, MlvError } from '../base/errors.ts'
 import { nameOf, quotePath, type RepoPath } from '../base/paths.ts'
-import type { ObjectStore } from '../store/object-store.ts'
 import { type Entry, sameEntry } from './entry.ts'
 import { placedEntry } from './placed.ts'
 import { dataPathOf, POINTER_SUFFIX, type Pointer, pointerPathOf, readPointer } from './pointer.ts'
@@ -93,29 +92,4 @@ export async function refuseOutdated(worktree: Worktree, snapshot: Snapshot, poi
   throw new MlvError('WORKSPACE_OUTDATED', `${path} was changed here, and its pointer has changed, too`, {
     hint: `Keep your version with "mlv add --force ${quotePath(path)}", or take the pointer's with "mlv checkout --force ${quotePath(path)}".`,
   })
-}
-
-/** Says before copying when the disk will not hold it. */
-export function checkSpace(worktree: Worktree, store: ObjectStore, bytes: number): void {
-  const folder = store.blobs.filePath?.('mlv.json')
-  if (!folder || bytes < 64 << 20) return
-  const disk = statfsSync(folder)
-  const free = disk.bavail * disk.bsize
-  if (bytes > free)
-    throw new MlvError(
-      'DISK_FULL',
-      `The cache needs ${Math.ceil(bytes / 2 ** 20)} MiB, and its disk has ${Math.floor(free / 2 ** 20)} MiB free`,
-      {
-        hint: 'Free some space, move the cache with "mlv config set cache.dir DIR --local", or share the bytes with the workspace: "mlv config set cache.link hardlink --local".',
-      },
-    )
-  if (bytes > 4 * 2 ** 30)
-    worktree.project.surroundings.warn(
-      `copying ${Math.ceil(bytes / 2 ** 30)} GiB into the cache; "mlv config set cache.link" can spare the second copy`,
-    )
-}
-
-export function sizeBelow(path: string): number {
-  const stats = lstatSync(path, { throwIfNoEntry: false })
-  return stats?.isFile() ? stats.size : 0
 }

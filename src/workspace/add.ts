@@ -4,15 +4,7 @@ import { MlvError } from '../base/errors.ts'
 import { isWithin, nameOf, quotePath, type RepoPath } from '../base/paths.ts'
 import type { TreeEntry } from '../store/tree.ts'
 import { findPath } from '../store/tree-walk.ts'
-import {
-  checkPath,
-  checkSpace,
-  pointerEntry,
-  pointerMoved,
-  refuseInnerPointers,
-  refuseOutdated,
-  sizeBelow,
-} from './add-checks.ts'
+import { checkPath, pointerEntry, pointerMoved, refuseInnerPointers, refuseOutdated } from './add-checks.ts'
 import { editEntry } from './edit-entry.ts'
 import { type Entry, sameEntry } from './entry.ts'
 import type { Saving } from './hash-files.ts'
@@ -112,11 +104,6 @@ export async function addPaths(
       throw new MlvError('PATH_OVERLAP', `${path} lies in ${above.path}, which is added as well`, { hint: 'Name one of them.' })
   }
   const saving = await openSaving(project)
-  checkSpace(
-    worktree,
-    saving.store,
-    targets.reduce((sum, target) => sum + sizeBelow(join(project.root, target.path)), 0),
-  )
   const task = project.surroundings.progress.start('adding')
   const works = new Map<RepoPath, Work>()
   try {

@@ -13,6 +13,8 @@ import { kindOf, type StatRow, TICK_MS } from './stat-table.ts'
 export interface Saving {
   store: ObjectStore
   writer: StoreWriter
+  /** Told how many bytes are about to be copied. @throws DISK_FULL when they will not fit */
+  checkSpace?(bytes: number): void
 }
 
 export interface HashOptions {
@@ -228,7 +230,9 @@ export async function hashFiles(
   try {
     if (files.length >= THREADS_FROM.files) threads = startHashThreads()
     await readSmall()
-    if (large.length > 1 && large.reduce((sum, { size }) => sum + size, 0) >= THREADS_FROM.bytes) threads ??= startHashThreads()
+    const bytes = large.reduce((sum, { size }) => sum + size, 0)
+    saving?.checkSpace?.(bytes)
+    if (large.length > 1 && bytes >= THREADS_FROM.bytes) threads ??= startHashThreads()
     await readLarge()
   } finally {
     await threads?.close()

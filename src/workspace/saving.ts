@@ -1,3 +1,6 @@
+import { statfsSync } from 'node:fs'
+import { MlvError } from '../base/errors.ts'
+import type { ObjectStore } from '../store/object-store.ts'
 import type { Entry } from './entry.ts'
 import type { Saving } from './hash-files.ts'
 import type { Project } from './project.ts'
@@ -14,11 +17,32 @@ export async function openSaving(project: Project): Promise<Saving & { finish():
   return {
     store,
     writer,
+    checkSpace: (bytes) => checkSpace(project, store, bytes),
     finish: async () => {
       store.loose?.flush()
       await writer.finish()
     },
   }
+}
+
+/** Says before copying when the disk will not hold it. */
+function checkSpace(project: Project, store: ObjectStore, bytes: number): void {
+  const folder = store.loose?.root
+  if (folder === undefined || bytes < 64 << 20) return
+  const disk = statfsSync(folder)
+  const free = disk.bavail * disk.bsize
+  if (bytes > free)
+    throw new MlvError(
+      'DISK_FULL',
+      `The cache needs ${Math.ceil(bytes / 2 ** 20)} MiB, and its disk has ${Math.floor(free / 2 ** 20)} MiB free`,
+      {
+        hint: 'Free some space, move the cache with "mlv config set cache.dir DIR --local", or share the bytes with the workspace: "mlv config set cache.link hardlink --local".',
+      },
+    )
+  if (bytes > 4 * 2 ** 30)
+    project.surroundings.warn(
+      `copying ${Math.ceil(bytes / 2 ** 30)} GiB into the cache; "mlv config set cache.link" can spare the second copy`,
+    )
 }
 
 /** Notes that `entry` is what mlv recorded at a path: what is gone later was deleted by the user. Rows of what is gone now are forgotten. */
