@@ -31,3 +31,43 @@ export async function mapBounded<T, R>(
   for (const outcome of settled) if (outcome.status === 'rejected') throw outcome.reason
   return results
 }
+
+/** Lets one piece of work in at a time, in the order of asking. */
+export type Turn = <T>(work: () => Promise<T>) => Promise<T>
+
+export function createTurn(): Turn {
+  let last: Promise<unknown> = Promise.resolve()
+  return (work) => {
+    const mine = last.then(work, work)
+    last = mine
+    mine.catch(() => {})
+    return mine
+  }
+}
+
+/** Hands over what `produce` tells, as it is told. Throws what `produce` throws, after the rest was taken. */
+export async function* told<T>(produce: (tell: (item: T) => void) => Promise<void>): AsyncGenerator<T> {
+  const items: T[] = []
+  let wake: (() => void) | undefined
+  let ended = false
+  const ring = () => {
+    wake?.()
+    wake = undefined
+  }
+  const work = produce((item) => {
+    items.push(item)
+    ring()
+  }).finally(() => {
+    ended = true
+    ring()
+  })
+  work.catch(() => {})
+  for (;;) {
+    while (items.length > 0) yield items.shift()!
+    if (ended) break
+    await new Promise<void>((done) => {
+      wake = done
+    })
+  }
+  await work
+}

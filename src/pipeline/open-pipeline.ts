@@ -9,7 +9,7 @@ import { parsePipeline } from './schema.ts'
 import { PIPELINE_FILE, type Pipeline } from './stage.ts'
 
 /** Part of the name of a parsed copy: a change of Stage or of what the schema checks takes the next number. */
-const COPY_FORMAT = 2
+const COPY_FORMAT = 3
 
 interface ParsedCopy {
   format: number

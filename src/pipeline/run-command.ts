@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { MlvError } from '../base/errors.ts'
 import type { Project } from '../workspace/project.ts'
 import type { Aside } from './aside.ts'
-import type { CommandEnd, Executor } from './executor/executor.ts'
+import type { CommandEnd, CommandRun, Executor } from './executor/executor.ts'
 import { placeText, type Stage } from './stage.ts'
 
 const LONGEST_COMMAND = 80
@@ -44,8 +44,15 @@ export function commandError(stage: Stage, line: string, end: Exclude<CommandEnd
   )
 }
 
+export interface CommandPorts {
+  executor: Executor
+  aside: Aside
+  /** what the commands print */
+  onOutput: CommandRun['onOutput']
+}
+
 /** Runs the commands of a stage one after another, all of them again up to `retry` times. @throws STAGE_FAILED, INTERRUPTED, PATH_MISSING */
-export async function runCommands(stage: Stage, project: Project, ports: { executor: Executor; aside: Aside }): Promise<void> {
+export async function runCommands(stage: Stage, project: Project, { executor, aside, onOutput }: CommandPorts): Promise<void> {
   const cwd = join(project.root, stage.wdir)
   if (!lstatSync(cwd, { throwIfNoEntry: false })?.isDirectory())
     throw new MlvError(
@@ -59,14 +66,18 @@ export async function runCommands(stage: Stage, project: Project, ports: { execu
   for (let attempt = 0; ; attempt++) {
     let failure: MlvError | undefined
     for (const command of stage.cmd) {
-      const end = await ports.executor.run({ command, cwd, env, signal, timeout: stage.timeout, onStart: ports.aside.note })
-      if (end.kind === 'done') continue
+      const end = await executor.run({ command, cwd, env, signal, timeout: stage.timeout, onStart: aside.note, onOutput })
+      if (end.kind === 'done') {
+        if (end.left !== undefined)
+          warn(`stage "${stage.name}" left processes running; end them with "kill -- -${end.left}" if they are not wanted`)
+        continue
+      }
       failure = commandError(stage, command, end)
       break
     }
     if (!failure) return
     if (failure.code === 'INTERRUPTED' || attempt >= stage.retry) throw failure
     warn(`${failure.message}; trying again (${attempt + 1} of ${stage.retry})`)
-    ports.aside.clear()
+    aside.clear()
   }
 }

@@ -1,17 +1,19 @@
 import { mkdirSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
+import type { Turn } from '../base/concurrency.ts'
 import { fileError, MlvError } from '../base/errors.ts'
 import { compareUtf8, quotePath, type RepoPath } from '../base/paths.ts'
 import { sameEntry } from '../workspace/entry.ts'
 import { checkParents } from '../workspace/tracked.ts'
-import { setAside } from './aside.ts'
+import { type Aside, setAside } from './aside.ts'
 import type { DecisionView } from './decide.ts'
-import type { Executor } from './executor/executor.ts'
+import type { CommandRun, Executor } from './executor/executor.ts'
 import type { StageInputs } from './inputs.ts'
 import type { LockedOut, LockedStage } from './lock.ts'
 import { runCommands } from './run-command.ts'
 import { runKey } from './run-key.ts'
 import { placeText, type Stage, storedOuts } from './stage.ts'
+import { logPath, openLog } from './stage-log.ts'
 
 type Scene = Pick<DecisionView, 'project' | 'data' | 'observer'>
 
@@ -103,9 +105,39 @@ function withFailed(error: unknown, cwd: string, failed: string | undefined, had
   return new MlvError(error.code, error.message, { hint: hint || 'Its output above says why.', cause: error.cause })
 }
 
+export interface StagePorts {
+  executor: Executor
+  /** one stage at a time looks at the workspace and the cache; only commands run side by side */
+  turn: Turn
+  /** what its commands print, besides going to its log */
+  onOutput?: CommandRun['onOutput']
+}
+
 /** Runs one stage: sets its earlier outs aside, runs the commands, stores what they made. When anything fails, the earlier outs are back.
  *  @throws STAGE_FAILED, INTERRUPTED, OBJECT_MISSING, LOCK_HELD, PATH_MISSING, PATH_INVALID, DISK_FULL */
-export async function runStage(stage: Stage, inputs: StageInputs, scene: Scene & { executor: Executor }): Promise<StageRun> {
+export async function runStage(stage: Stage, inputs: StageInputs, scene: Scene & StagePorts): Promise<StageRun> {
+  const { project, turn } = scene
+  const aside = await turn(() => prepare(stage, inputs, scene))
+  try {
+    const start = performance.now()
+    await runLogged(stage, aside, scene)
+    const seconds = (performance.now() - start) / 1000
+    return await turn(async () => {
+      const changed = await changedDeps(inputs, scene)
+      const outs = await recordOuts(stage, scene)
+      aside.drop()
+      return { locked: lockedStage(stage, inputs, { outs, unsure: changed.length > 0 }), seconds, changed }
+    })
+  } catch (error) {
+    return turn(async () => {
+      const failed = aside.putBack()
+      scene.observer.forget()
+      throw withFailed(error, project.surroundings.cwd, failed, aside.hadOuts)
+    })
+  }
+}
+
+async function prepare(stage: Stage, inputs: StageInputs, scene: Scene): Promise<Aside> {
   const { project } = scene
   await placeAbsent(stage, inputs, scene)
   const removed = stage.outs.filter((out) => !out.persist).map((out) => out.path)
@@ -113,17 +145,26 @@ export async function runStage(stage: Stage, inputs: StageInputs, scene: Scene &
   const aside = setAside(project, stage.name, removed)
   try {
     for (const folder of new Set(stage.outs.map((out) => dirname(join(project.root, out.path))))) makeFolder(folder)
-    const start = performance.now()
-    await runCommands(stage, project, { executor: scene.executor, aside })
-    const seconds = (performance.now() - start) / 1000
-    const changed = await changedDeps(inputs, scene)
-    const outs = await recordOuts(stage, scene)
-    aside.drop()
-    return { locked: lockedStage(stage, inputs, { outs, unsure: changed.length > 0 }), seconds, changed }
+    return aside
   } catch (error) {
-    const failed = aside.putBack()
-    scene.observer.forget()
-    throw withFailed(error, project.surroundings.cwd, failed, aside.hadOuts)
+    aside.putBack()
+    throw error
+  }
+}
+
+async function runLogged(stage: Stage, aside: Aside, { project, executor, onOutput }: Scene & StagePorts): Promise<void> {
+  const log = openLog(logPath(project, stage.name))
+  try {
+    await runCommands(stage, project, {
+      executor,
+      aside,
+      onOutput: (bytes, from) => {
+        log.write(bytes)
+        return onOutput?.(bytes, from)
+      },
+    })
+  } finally {
+    log.close()
   }
 }
 

@@ -1,14 +1,17 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { createTurn, type Turn, told } from '../base/concurrency.ts'
 import { type ErrorCode, MlvError } from '../base/errors.ts'
 import { parentOf, quotePath, type RepoPath } from '../base/paths.ts'
-import { type Decision, type DecisionView, decideStage } from './decide.ts'
+import { type Decision, decideStage } from './decide.ts'
 import type { Executor } from './executor/executor.ts'
 import { hideOuts } from './hide-outs.ts'
 import { createLockRecorder, type LockRecorder } from './lock-file.ts'
 import type { PlannedStage, ReproPlan } from './plan.ts'
 import type { Reason } from './reason.ts'
+import { machineLimits, needOf } from './resources.ts'
 import { runStage } from './run-stage.ts'
+import { schedule } from './schedule.ts'
 import { LOCK_FILE, type Stage } from './stage.ts'
 
 /** What happens while a plan is carried out. */
@@ -37,6 +40,10 @@ export interface ApplyPorts {
   executor: Executor
   /** goes on with stages that do not wait for a failed one */
   keepGoing: boolean
+  /** stages at once */
+  jobs: number
+  /** what a stage's commands print; a promise holds them back */
+  onOutput?: (stage: string, bytes: Buffer, from: 'stdout' | 'stderr') => void | Promise<void>
 }
 
 /** The pointer file that stands for a path, or for a folder above it. */
@@ -69,34 +76,46 @@ interface Progress {
   written: Set<RepoPath>
 }
 
-async function* restore(
-  stage: Stage,
-  decision: Extract<Decision, { kind: 'restore' }>,
-  view: DecisionView,
-): AsyncGenerator<StageEvent> {
+type Tell = (event: StageEvent) => void
+
+interface Scene {
+  plan: ReproPlan
+  ports: ApplyPorts
+  recorder: LockRecorder
+  progress: Progress
+  turn: Turn
+  tell: Tell
+}
+
+async function restore(stage: Stage, decision: Extract<Decision, { kind: 'restore' }>, { plan, tell }: Scene): Promise<void> {
+  const { view } = plan
   for (const out of decision.outs) {
     await view.data.place(out.path, out.entry)
     view.expected.delete(out.path)
   }
   view.observer.forget()
-  yield { kind: 'restored', stage: stage.name, outs: decision.outs.map((out) => out.path) }
+  tell({ kind: 'restored', stage: stage.name, outs: decision.outs.map((out) => out.path) })
 }
 
-async function* run(
-  stage: Stage,
-  decision: Extract<Decision, { kind: 'run' }>,
-  scene: { view: DecisionView; executor: Executor; recorder: LockRecorder; written: Set<RepoPath> },
-): AsyncGenerator<StageEvent> {
-  const { view, recorder, written } = scene
+async function run(stage: Stage, decision: Extract<Decision, { kind: 'run' }>, scene: Scene): Promise<void> {
+  const { plan, recorder, progress, ports, turn, tell } = scene
+  const { view } = plan
   const { reasons } = decision
-  yield { kind: 'started', stage: stage.name, reasons }
-  const { locked, seconds, changed } = await runStage(stage, decision.inputs, { ...view, executor: scene.executor })
-  const extra = view.lock.stages.get(stage.name)?.extra ?? {}
-  view.lock.stages.set(stage.name, { ...locked, extra })
-  for (const out of stage.outs) view.expected.delete(out.path)
-  await recorder.record(stage.name, { ...locked, extra })
-  for (const out of stage.outs) if (out.git) written.add(out.path)
-  yield { kind: 'ran', stage: stage.name, reasons, seconds, changed }
+  tell({ kind: 'started', stage: stage.name, reasons })
+  const { locked, seconds, changed } = await runStage(stage, decision.inputs, {
+    ...view,
+    executor: ports.executor,
+    turn,
+    onOutput: ports.onOutput && ((bytes, from) => ports.onOutput!(stage.name, bytes, from)),
+  })
+  await turn(async () => {
+    const extra = view.lock.stages.get(stage.name)?.extra ?? {}
+    view.lock.stages.set(stage.name, { ...locked, extra })
+    for (const out of stage.outs) view.expected.delete(out.path)
+    await recorder.record(stage.name, { ...locked, extra })
+    for (const out of stage.outs) if (out.git) progress.written.add(out.path)
+  })
+  tell({ kind: 'ran', stage: stage.name, reasons, seconds, changed })
 }
 
 function cutDownstream(failed: string, plan: ReproPlan, progress: Progress): void {
@@ -109,39 +128,32 @@ function cutDownstream(failed: string, plan: ReproPlan, progress: Progress): voi
     }
 }
 
-async function* applyStage(
-  planned: PlannedStage,
-  plan: ReproPlan,
-  scene: { ports: ApplyPorts; recorder: LockRecorder; progress: Progress },
-): AsyncGenerator<StageEvent> {
-  const { view } = plan
+async function applyStage(planned: PlannedStage, scene: Scene): Promise<void> {
+  const { plan, progress, turn, tell } = scene
   const { stage } = planned
-  const { progress, recorder } = scene
   const because = progress.cut.get(stage.name)
   if (because !== undefined) {
-    yield { kind: 'skipped', stage: stage.name, because }
+    tell({ kind: 'skipped', stage: stage.name, because })
     return
   }
-  const decision = progress.touched ? (await decideStage(stage, view)).decision : planned.decision
+  const decision = progress.touched ? await turn(async () => (await decideStage(stage, plan.view)).decision) : planned.decision
   switch (decision.kind) {
     case 'unchanged':
     case 'frozen':
-      yield { kind: decision.kind, stage: stage.name }
+      tell({ kind: decision.kind, stage: stage.name })
       return
     case 'absent': {
       const outs = decision.outs.map((out) => out.path)
       progress.absent.push(...outs)
-      yield { kind: 'absent', stage: stage.name, outs }
+      tell({ kind: 'absent', stage: stage.name, outs })
       return
     }
     case 'restore':
       progress.touched = true
-      yield* restore(stage, decision, view)
-      return
+      return turn(() => restore(stage, decision, scene))
     case 'run':
       progress.touched = true
-      yield* run(stage, decision, { view, executor: scene.ports.executor, recorder, written: progress.written })
-      return
+      return run(stage, decision, scene)
     case 'blocked':
       throw decision.error
   }
@@ -173,12 +185,19 @@ function summary(failed: Progress['failed']): MlvError {
   return new MlvError('STAGE_FAILED', `${failed.length} stages failed: ${names}`, { hint: 'See the message of each above.' })
 }
 
-/** Carries out a plan, stage by stage. What ran is in mlv.lock when it ends, however it ends; a stage is decided anew when one before it has run.
- *  @throws STAGE_FAILED, INTERRUPTED, WORK_UNSAVED, PATH_MISSING, OBJECT_MISSING, PATH_TRACKED, LOCK_HELD */
+/** Carries out a plan, each stage once all it waits for are done. What ran is in mlv.lock when it ends, however it ends; a stage is decided anew when
+ *  one before it has run.
+ *  @throws STAGE_FAILED, INTERRUPTED, WORK_UNSAVED, PATH_MISSING, OBJECT_MISSING, PATH_TRACKED, LOCK_HELD, PIPELINE_INVALID */
 export async function* applyRepro(plan: ReproPlan, ports: ApplyPorts): AsyncGenerator<StageEvent> {
   const { view } = plan
   const { project } = view
   if (!ports.keepGoing) refuseBlocked(plan)
+  const works = plan.stages.map((planned) => ({
+    planned,
+    name: planned.stage.name,
+    after: view.graph.upstream.get(planned.stage.name)!,
+    need: needOf(planned.stage),
+  }))
   const recorder = createLockRecorder(project)
   const progress: Progress = { touched: plan.edited.length > 0, failed: [], absent: [], cut: new Map(), written: new Set() }
   view.willRun.clear()
@@ -187,7 +206,11 @@ export async function* applyRepro(plan: ReproPlan, ports: ApplyPorts): AsyncGene
     yield* await addEdited(plan, progress.written)
     const running = plan.stages.filter(({ decision }) => decision.kind === 'run').map(({ stage }) => stage)
     for (const file of await hideOuts(running, view)) progress.written.add(file)
-    yield* applyStages(plan, { ports, recorder, progress })
+    const limits = machineLimits(ports.jobs, project.surroundings.env)
+    yield* told<StageEvent>((tell) => {
+      const scene: Scene = { plan, ports, recorder, progress, turn: createTurn(), tell }
+      return schedule(works, limits, ({ planned }) => tryStage(planned, scene))
+    })
   } catch (error) {
     failure = { error }
   } finally {
@@ -200,17 +223,15 @@ export async function* applyRepro(plan: ReproPlan, ports: ApplyPorts): AsyncGene
   if (progress.absent.length > 0) throw notHere(progress.absent)
 }
 
-async function* applyStages(plan: ReproPlan, scene: Parameters<typeof applyStage>[2]): AsyncGenerator<StageEvent> {
-  const { ports, progress } = scene
-  for (const planned of plan.stages) {
-    plan.view.project.surroundings.signal?.throwIfAborted()
-    try {
-      yield* applyStage(planned, plan, scene)
-    } catch (error) {
-      if (!ports.keepGoing || !(error instanceof MlvError) || STOPPING.includes(error.code)) throw error
-      progress.failed.push({ stage: planned.stage.name, error })
-      cutDownstream(planned.stage.name, plan, progress)
-      yield { kind: 'failed', stage: planned.stage.name, error }
-    }
+async function tryStage(planned: PlannedStage, scene: Scene): Promise<void> {
+  const { plan, ports, progress, tell } = scene
+  plan.view.project.surroundings.signal?.throwIfAborted()
+  try {
+    await applyStage(planned, scene)
+  } catch (error) {
+    if (!ports.keepGoing || !(error instanceof MlvError) || STOPPING.includes(error.code)) throw error
+    progress.failed.push({ stage: planned.stage.name, error })
+    cutDownstream(planned.stage.name, plan, progress)
+    tell({ kind: 'failed', stage: planned.stage.name, error })
   }
 }

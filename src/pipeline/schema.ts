@@ -20,10 +20,10 @@ import { type Dep, type Out, type OutRole, type ParamRef, PIPELINE_FILE, type Pi
 const TOP_KEYS = new Set(['stages', 'metrics', 'plots', 'params', 'desc', 'meta', 'mlv'])
 const STAGE_KEYS = new Set([
   ...['cmd', 'wdir', 'deps', 'params', 'env', 'outs', 'metrics', 'plots'],
-  ...['frozen', 'always', 'desc', 'meta', 'resources', 'timeout', 'retry'],
+  ...['frozen', 'always', 'desc', 'meta', 'resources', 'timeout', 'retry', 'mutex'],
 ])
 const OUT_KEYS = new Set(['persist', 'git', 'desc', 'labels', 'meta', 'type'])
-const LATER_KEYS = new Set(['foreach', 'matrix', 'each', 'do', 'executor', 'mutex', 'vars'])
+const LATER_KEYS = new Set(['foreach', 'matrix', 'each', 'do', 'executor', 'vars'])
 
 /** Keys that mean something in dvc.yaml and have another name here: silence would change what a stage does. */
 const OTHER_NAMES: Record<string, string> = {
@@ -145,6 +145,11 @@ function readEnv(stage: Field): string[] {
   return [...names]
 }
 
+function readMutex(field: Field): string[] {
+  if (typeof field.value === 'string') return [readText(field, 'mutex: database')]
+  return readList(field, 'mutex: [database]').map((item) => readText(item, 'mutex: [database]'))
+}
+
 function readStage(field: Field, name: string, warnings: string[]): Stage {
   if (!STAGE_NAME.test(name))
     throw new MlvError('PIPELINE_INVALID', `${field.file.atKey(...field.keys)}: a stage may not be called "${name}"`, {
@@ -171,6 +176,7 @@ function readStage(field: Field, name: string, warnings: string[]): Stage {
     frozen: readFlag(part('frozen')),
     always: readFlag(part('always')),
     retry: readCount(part('retry'), 100),
+    mutex: readMutex(part('mutex')),
   }
   if (typeof value.desc === 'string') stage.desc = value.desc
   if (timeout !== undefined) stage.timeout = timeout

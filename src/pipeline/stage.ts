@@ -51,7 +51,9 @@ export interface Stage {
   timeout?: number
   /** attempts after the first */
   retry: number
-  /** as written; recorded for executors that ask a scheduler */
+  /** names of which one holder runs at a time */
+  mutex: string[]
+  /** as written; what a run takes of the machine */
   resources?: Record<string, unknown>
 }
 

@@ -52,6 +52,7 @@ function link(i: number) {
     frozen: false,
     always: false,
     retry: 0,
+    mutex: [],
   }
 }
 

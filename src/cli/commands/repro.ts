@@ -5,6 +5,7 @@ import type { Project } from '../../workspace/project.ts'
 import { type Configure, example } from '../command.ts'
 import type { Context } from '../context.ts'
 import { tellWritten } from '../tell-written.ts'
+import { parseJobs } from '../typed-paths.ts'
 
 interface Options {
   dryRun?: boolean
@@ -15,6 +16,7 @@ interface Options {
   keepGoing?: boolean
   allowMissing?: boolean
   exitCode?: boolean
+  jobs?: number
 }
 
 /** Outs of a stage that ran when mlv was killed come back; a dry run only tells. */
@@ -64,27 +66,39 @@ async function showPlan({ output }: Context, plan: ReproPlan, exitCode: boolean)
   return 0
 }
 
-async function apply({ output }: Context, project: Project, given: { plan: ReproPlan; keepGoing: boolean }): Promise<boolean> {
-  const [{ applyRepro }, { createLocalExecutor }, { createUnchangedLines, eventJson }] = await Promise.all([
-    import('../../pipeline/run.ts'),
-    import('../../pipeline/executor/local.ts'),
-    import('../render/stages.ts'),
-  ])
-  const { plan, keepGoing } = given
+async function apply(
+  { output }: Context,
+  project: Project,
+  given: { plan: ReproPlan; keepGoing: boolean; jobs: number },
+): Promise<boolean> {
+  const [{ applyRepro }, { createLocalExecutor }, { createUnchangedLines, eventJson }, { createStageOutput }] = await Promise.all(
+    [
+      import('../../pipeline/run.ts'),
+      import('../../pipeline/executor/local.ts'),
+      import('../render/stages.ts'),
+      import('../stage-output.ts'),
+    ],
+  )
+  const { plan, keepGoing, jobs } = given
   const lines = createUnchangedLines(plan.stages.length, output.verbose)
   const stages: unknown[] = []
   let written: RepoPath[] = []
   let ran = false
-  const executor = createLocalExecutor(output.json || output.quiet ? 'stderr' : 'stdout')
+  const { stdout, stderr } = process
+  const shown = createStageOutput({ jobs, stdout, stderr, toStderr: output.json || output.quiet })
   try {
-    for await (const event of applyRepro(plan, { executor, keepGoing })) {
+    for await (const event of applyRepro(plan, { executor: createLocalExecutor(), keepGoing, jobs, onOutput: shown.onOutput })) {
+      if (event.kind === 'ran' || event.kind === 'failed') shown.ended(event.stage, event.kind === 'failed')
       const line = lines.take(event)
+      shown.clear()
       if (line !== '') output.say(line)
+      if (event.kind === 'started') shown.started(event.stage)
       if (event.kind === 'written') written = event.files
       else if (event.kind !== 'started' && event.kind !== 'added') stages.push(eventJson(event))
       ran ||= event.kind === 'ran'
     }
   } finally {
+    shown.close()
     const counted = lines.flush()
     if (counted !== '') output.say(counted)
     if (output.json) output.answer({ added: plan.edited, stages, written }, () => '')
@@ -100,7 +114,7 @@ async function repro(context: Context, stages: string[], options: Options): Prom
   const plan = await makePlan(context, project, { stages, options })
   try {
     if (options.dryRun) return await showPlan(context, plan, options.exitCode ?? false)
-    const ran = await apply(context, project, { plan, keepGoing: options.keepGoing ?? false })
+    const ran = await apply(context, project, { plan, keepGoing: options.keepGoing ?? false, jobs: options.jobs ?? 1 })
     return options.exitCode && ran ? 1 : 0
   } finally {
     await plan.view.data.close()
@@ -115,6 +129,7 @@ export const configure: Configure = (command, act) => {
     .option('-s, --single-stage', 'only the named stages')
     .option('--downstream', 'the named stages and all that wait for them')
     .option('--pull', 'fetch missing data from the remote first')
+    .option('-j, --jobs <count>', 'stages at once, as far as their resources allow', parseJobs)
     .option('-k, --keep-going', 'go on with stages that do not wait for a failed one')
     .option('--allow-missing', 'data that is not here counts as what mlv.lock and the pointers say')
     .option('--exit-code', 'exit with 1 when something ran, or would')

@@ -10,16 +10,19 @@ export interface CommandRun {
   signal?: AbortSignal
   /** told the process group, when it has one on this machine */
   onStart?: (group: number) => void
+  /** told what it prints; a promise holds it back until it settles */
+  onOutput: (bytes: Buffer, from: 'stdout' | 'stderr') => void | Promise<void>
 }
 
 export type CommandEnd =
-  | { kind: 'done' }
+  /** `left`: the process group of what it left running */
+  | { kind: 'done'; left?: number }
   | { kind: 'failed'; status: number }
   | { kind: 'killed'; signal: string }
   | { kind: 'timed out' }
   | { kind: 'interrupted' }
 
-/** Runs commands somewhere. Its promise settles when the command has ended; what it prints goes to the user, not to us. */
+/** Runs commands somewhere. Its promise settles when the command has ended and what it printed has been told. */
 export interface Executor {
   run(run: CommandRun): Promise<CommandEnd>
 }

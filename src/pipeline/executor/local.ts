@@ -1,5 +1,6 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { constants } from 'node:os'
+import type { Readable } from 'node:stream'
 import { MlvError, systemCode } from '../../base/errors.ts'
 import type { CommandEnd, CommandRun, Executor } from './executor.ts'
 
@@ -30,18 +31,67 @@ function notStarted(run: CommandRun, error: unknown): unknown {
   })
 }
 
-/** Runs commands on this machine by `/bin/sh -c`, each in a process group of its own, so that stopping one stops all it started.
- *  @param stdout 'stderr' keeps stdout clean for an answer in JSON */
-export function createLocalExecutor(stdout: 'stdout' | 'stderr'): Executor {
+/** Time that output still on its way is given after the command has ended: what it left in the background may hold its end open for ever. */
+const LAST_OUTPUT_MS = 100
+
+/** Passes on what comes out of a stream. @returns when it has ended, or has been silent for a while after `ended` */
+function pass(stream: Readable, tell: (bytes: Buffer) => void | Promise<void>, ended: Promise<unknown>): Promise<void> {
+  return new Promise((done) => {
+    let timer: NodeJS.Timeout | undefined
+    let over = false
+    const finish = () => {
+      clearTimeout(timer)
+      done()
+    }
+    const wait = () => {
+      clearTimeout(timer)
+      if (over)
+        timer = setTimeout(() => {
+          stream.destroy()
+          finish()
+        }, LAST_OUTPUT_MS)
+    }
+    stream.on('data', (bytes: Buffer) => {
+      const held = tell(bytes)
+      if (held) {
+        stream.pause()
+        clearTimeout(timer)
+        void held.then(() => {
+          stream.resume()
+          wait()
+        })
+      } else wait()
+    })
+    stream.once('close', finish)
+    stream.once('error', finish)
+    void ended.then(() => {
+      over = true
+      wait()
+    })
+  })
+}
+
+function isAlive(group: number): boolean {
+  try {
+    process.kill(-group, 0)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Runs commands on this machine by `/bin/sh -c`, each in a process group of its own, so that stopping one stops all it started. */
+export function createLocalExecutor(): Executor {
   return {
     run: (run) =>
       new Promise((done, fail) => {
-        let child: ChildProcess
+        let child: ChildProcessByStdio<null, Readable, Readable>
         try {
           child = spawn('/bin/sh', ['-c', run.command], {
             cwd: run.cwd,
-            env: run.env as NodeJS.ProcessEnv,
-            stdio: ['ignore', stdout === 'stderr' ? 2 : 'inherit', 'inherit'],
+            // Python would keep what it prints to itself until it ends.
+            env: { PYTHONUNBUFFERED: '1', ...run.env } as NodeJS.ProcessEnv,
+            stdio: ['ignore', 'pipe', 'pipe'],
             detached: true,
           })
         } catch (error) {
@@ -49,12 +99,13 @@ export function createLocalExecutor(stdout: 'stdout' | 'stderr'): Executor {
           fail(notStarted(run, error))
           return
         }
-        if (child.pid !== undefined) run.onStart?.(child.pid)
+        const group = child.pid
+        if (group !== undefined) run.onStart?.(group)
         let why: 'timed out' | 'interrupted' | undefined
         const timers: NodeJS.Timeout[] = []
         const send = (signal: NodeJS.Signals) => {
           try {
-            if (child.pid !== undefined) process.kill(-child.pid, signal)
+            if (group !== undefined) process.kill(-group, signal)
           } catch (error) {
             if (systemCode(error) !== 'ESRCH' && systemCode(error) !== 'EPERM') throw error
           }
@@ -83,11 +134,18 @@ export function createLocalExecutor(stdout: 'stdout' | 'stderr'): Executor {
           settle()
           fail(notStarted(run, error))
         })
-        child.once('exit', (status, signal) => {
-          settle()
-          // What a stopped command left running in the background.
-          if (why) send('SIGTERM')
-          done(why ? { kind: why } : endOf(status, signal))
+        const ended = new Promise<CommandEnd>((end) => {
+          child.once('exit', (status, signal) => {
+            settle()
+            // What a stopped command left running in the background.
+            if (why) send('SIGTERM')
+            end(why ? { kind: why } : endOf(status, signal))
+          })
+        })
+        const told = (['stdout', 'stderr'] as const).map((from) => pass(child[from], (bytes) => run.onOutput(bytes, from), ended))
+        void Promise.all([ended, ...told]).then(([end]) => {
+          const left = end.kind === 'done' && group !== undefined && isAlive(group) ? { left: group } : {}
+          done({ ...end, ...left })
         })
         if (run.signal?.aborted) onAbort()
       }),
