@@ -40,7 +40,7 @@ export async function rebuildIndexes(blobs: Blobs, brokenKeys: readonly string[]
 }
 
 /** Reads a pack's table from its end. @throws PACK_CORRUPT, BLOB_MISSING */
-async function readTable(blobs: Blobs, oid: Oid, size: number): Promise<{ table: Buffer; count: number }> {
+export async function readTable(blobs: Blobs, oid: Oid, size: number): Promise<{ table: Buffer; count: number }> {
   for (let length = Math.min(size, TABLE_GUESS_BYTES); ; length = size) {
     const tail = asBuffer(await blobs.get(KEYS.pack(oid), { start: size - length, end: size }))
     const parsed = parsePackTable(tail, oid, size)

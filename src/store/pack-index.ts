@@ -18,6 +18,8 @@ export interface PackIndex {
   /** every place of an object in this index's packs */
   find(oid: Oid): Location[]
   entries(): Iterable<Location>
+  /** each pack's rows, in the order of offsets, as its own table has them */
+  tables(): Map<Oid, IndexedPack>
 }
 
 /** Layout, little-endian: magic 8 · packs u32 · superseded u32 · entries u32 · zero u32 · pack oids 32 each · superseded oids 32 each ·
@@ -155,6 +157,24 @@ export function openIndex(bytes: Buffer, oid: Oid = oidOfBytes(bytes)): PackInde
     },
     *entries() {
       for (let i = 0; i < count; i++) yield entryAt(i)
+    },
+    tables() {
+      const rows = packs.map((): { offset: number; at: number }[] => [])
+      for (let i = 0, at = base; i < count; i++, at += ENTRY_BYTES) {
+        const number = bytes.readUInt32LE(at + ROW_BYTES)
+        if (number >= packs.length) fail('names a pack it does not list')
+        rows[number]!.push({ offset: bytes.readUInt32LE(at + 32), at })
+      }
+      return new Map(
+        packs.map((pack, number) => {
+          // A row without bytes lies before the one that begins at the same offset.
+          const sorted = rows[number]!.sort(
+            (a, b) => a.offset - b.offset || bytes.readUInt32LE(a.at + 36) - bytes.readUInt32LE(b.at + 36),
+          )
+          const table = Buffer.concat(sorted.map(({ at }) => bytes.subarray(at, at + ROW_BYTES)))
+          return [pack, { oid: pack, table, count: sorted.length }]
+        }),
+      )
     },
   }
 }

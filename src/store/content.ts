@@ -1,0 +1,104 @@
+import { mapBounded } from '../base/concurrency.ts'
+import { hasCode } from '../base/errors.ts'
+import { isOid, type Oid } from '../base/oid.ts'
+import type { Blobs } from './blobs.ts'
+import { KEYS } from './layout.ts'
+import { readTable } from './mend-indexes.ts'
+import { ROW_BYTES, readRow } from './pack.ts'
+import { type IndexedPack, type Location, openIndex, type PackIndex, parseIndexKey } from './pack-index.ts'
+import { asBuffer } from './presence.ts'
+
+/** A pack as it lies in the store. */
+export interface StoredPack {
+  oid: Oid
+  /** bytes of the file */
+  size: number
+  /** by the clock of the place, in ms since 1970 */
+  modified: number
+}
+
+export interface StoredIndex {
+  key: string
+  chunks: boolean
+  /** by the clock of the place, in ms since 1970 */
+  modified: number
+  index: PackIndex
+}
+
+/** Everything a store's packs and indexes say, read anew and with nothing left out: for those who delete. */
+export interface StoreContent {
+  packs: Map<Oid, StoredPack>
+  indexes: StoredIndex[]
+  /** Where a pack's objects lie, by the first index that names it, in the order of offsets; undefined when none does. */
+  table(pack: Oid): IndexedPack | undefined
+  /** whether only indexes of chunks name a pack */
+  holdsChunks(pack: Oid): boolean
+}
+
+/** Lists packs and reads all indexes. Packs are listed first: one that is written meanwhile is unknown rather than without an index.
+ *  @throws INDEX_CORRUPT, and what the blobs throw */
+export async function readContent(blobs: Blobs, signal?: AbortSignal): Promise<StoreContent> {
+  const packs = new Map<Oid, StoredPack>()
+  for await (const { key, size, modified } of blobs.list('packs/', signal)) {
+    const oid = key.slice(key.lastIndexOf('/') + 1)
+    if (isOid(oid) && key === KEYS.pack(oid)) packs.set(oid, { oid, size, modified })
+  }
+  const keys: { key: string; oid: Oid; chunks: boolean; modified: number }[] = []
+  for await (const { key, modified } of blobs.list('index/', signal)) {
+    const name = parseIndexKey(key)
+    if (name) keys.push({ key, modified, ...name })
+  }
+  const read = await mapBounded(keys, 8, async ({ key, oid, chunks, modified }): Promise<StoredIndex | undefined> => {
+    try {
+      return { key, chunks, modified, index: openIndex(asBuffer(await blobs.get(key, { signal })), oid) }
+    } catch (error) {
+      // Merged into a larger one since it was listed: then that one is needed.
+      if (hasCode(error, 'BLOB_MISSING')) return undefined
+      throw error
+    }
+  })
+  if (read.includes(undefined)) return readContent(blobs, signal)
+  const indexes = read as StoredIndex[]
+  const byPack = new Map<Oid, StoredIndex>()
+  for (const stored of [...indexes].sort((a, b) => Number(a.chunks) - Number(b.chunks)))
+    for (const pack of stored.index.packs) if (!byPack.has(pack)) byPack.set(pack, stored)
+  const tables = new Map<PackIndex, Map<Oid, IndexedPack>>()
+  return {
+    packs,
+    indexes,
+    table(pack) {
+      const index = byPack.get(pack)?.index
+      if (!index) return undefined
+      if (!tables.has(index)) tables.set(index, index.tables())
+      return tables.get(index)!.get(pack)
+    },
+    holdsChunks: (pack) => byPack.get(pack)?.chunks ?? false,
+  }
+}
+
+/** Adds to what indexes say the packs that none names, such as an interrupted push leaves them, from the packs' own tables.
+ *  @returns packs whose own table cannot be read */
+export async function readUnnamed(blobs: Blobs, content: StoreContent): Promise<{ tables: IndexedPack[]; broken: Oid[] }> {
+  const broken: Oid[] = []
+  const unnamed = [...content.packs.values()].filter(({ oid }) => !content.table(oid))
+  const tables = await mapBounded(unnamed, 8, async ({ oid, size }): Promise<IndexedPack | undefined> => {
+    try {
+      return { oid, ...(await readTable(blobs, oid, size)) }
+    } catch (error) {
+      if (hasCode(error, 'PACK_CORRUPT')) broken.push(oid)
+      else if (!hasCode(error, 'BLOB_MISSING')) throw error
+      return undefined
+    }
+  })
+  return { tables: tables.filter((table) => table !== undefined), broken }
+}
+
+/** The rows of a pack's table as places. */
+export function* placesOf({ oid, table, count }: IndexedPack): Generator<Location> {
+  for (let row = 0; row < count; row++) {
+    const entry = readRow(table, row * ROW_BYTES, (what) => {
+      throw new Error(`a table that was checked ${what}`)
+    })
+    yield { ...entry, pack: oid }
+  }
+}
