@@ -1,4 +1,16 @@
-import { type Document, isMap, isScalar, LineCounter, type ParsedNode, parseDocument, stringify, visit } from 'yaml'
+import {
+  type Document,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Pair,
+  type ParsedNode,
+  parseDocument,
+  stringify,
+  visit,
+  type YAMLMap,
+} from 'yaml'
 import { MlvError } from './errors.ts'
 
 /** Text larger than this is no file a person wrote: 100,000 stages, read in 8 s with 1.4 GB of memory. */
@@ -89,22 +101,42 @@ export function parseYaml(text: string, path: string, maxCharacters = MAX_CHARAC
       cause: error,
     })
   }
+  const find = createFinder()
   const at = (...keys: (string | number)[]): string => {
-    for (let depth = keys.length; depth >= 0; depth--) {
-      const node = (depth === 0 ? document.contents : document.getIn(keys.slice(0, depth), true)) as ParsedNode | undefined
-      if (node?.range) return where(node.range[0])
+    let node: unknown = document.contents
+    let last = node
+    for (const key of keys) {
+      node = isMap(node) ? find(node, key)?.value : isSeq(node) ? node.items[Number(key)] : undefined
+      if (!(node as ParsedNode | undefined)?.range) break
+      last = node
     }
-    return path
+    const range = (last as ParsedNode | null)?.range
+    return range ? where(range[0]) : path
   }
   return {
     value,
     document,
     at,
     atKey: (...keys) => {
-      const parent = keys.length < 2 ? document.contents : document.getIn(keys.slice(0, -1), true)
-      const pair = isMap(parent) ? parent.items.find((item) => String(item.key) === String(keys.at(-1))) : undefined
+      let parent: unknown = document.contents
+      for (const key of keys.slice(0, -1))
+        parent = isMap(parent) ? find(parent, key)?.value : isSeq(parent) ? parent.items[Number(key)] : undefined
+      const pair = isMap(parent) ? find(parent, keys.at(-1)!) : undefined
       const range = (pair?.key as ParsedNode | undefined)?.range
       return range ? where(range[0]) : at(...keys)
     },
+  }
+}
+
+/** Finds pairs by their keys through a table for each map: one with 10,000 keys is asked for every one of them. */
+function createFinder(): (map: YAMLMap, key: string | number) => Pair | undefined {
+  const tables = new Map<YAMLMap, Map<string, Pair>>()
+  return (map, key) => {
+    let table = tables.get(map)
+    if (!table) {
+      table = new Map(map.items.map((pair) => [String(pair.key), pair]))
+      tables.set(map, table)
+    }
+    return table.get(String(key))
   }
 }

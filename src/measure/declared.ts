@@ -48,7 +48,8 @@ function entriesOf(value: unknown): [string, unknown][] {
 
 function patternOf(path: string): RegExp {
   const parts = path.split(/\$\{[^}]*\}/).map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
-  return new RegExp(`^${parts.join('[^/]+')}$`)
+  // A value may be a path of several folders.
+  return new RegExp(`^${parts.join('.+')}$`)
 }
 
 /** A path of a stage, from its working folder. @returns undefined when it leaves the project: the pipeline says so when it runs */
@@ -110,6 +111,12 @@ export function parseDeclared(text: string, path: string): Declared {
   const rules = new Map<string, MetricRules>()
   const warnings: string[] = []
   params.add(DEFAULT_PARAMS)
+  // What templates take their values from is shown and compared like any params.
+  for (const item of Array.isArray(root.vars) ? root.vars : []) {
+    if (typeof item !== 'string') continue
+    const [name = '', keys = ''] = item.split(':', 2)
+    params.add(locate('', name), { keys: name === DEFAULT_PARAMS || keys === '' ? undefined : keys.split(',') })
+  }
 
   for (const raw of Object.values(isMap(root.stages) ? root.stages : {})) {
     const stage = isMap(raw) && isMap(raw.do) ? raw.do : raw

@@ -154,10 +154,16 @@ export function stageNamed(graph: StageGraph, name: string): Stage {
   })
 }
 
-/** The named stages and all that `edges` lead to from them, in the graph's order. @throws STAGE_UNKNOWN */
+/** A stage, or all that the foreach or matrix of that name makes. @throws STAGE_UNKNOWN */
+function groupNamed(graph: StageGraph, name: string): string[] {
+  const made = graph.stages.has(name) ? [] : graph.order.filter((other) => other.startsWith(`${name}@`))
+  return made.length > 0 ? made : [stageNamed(graph, name).name]
+}
+
+/** The named stages (or groups of them) and all that `edges` lead to from them, in the graph's order. @throws STAGE_UNKNOWN */
 export function reach(graph: StageGraph, names: string[], edges: Map<string, string[]> | undefined): string[] {
   const found = new Set<string>()
-  const pending = names.map((name) => stageNamed(graph, name).name)
+  const pending = names.flatMap((name) => groupNamed(graph, name))
   while (pending.length > 0) {
     const name = pending.pop()!
     if (found.has(name)) continue

@@ -1,7 +1,18 @@
 import { MlvError } from '../base/errors.ts'
 import { parseRepoPath, type RepoPath } from '../base/paths.ts'
 import type { YamlFile } from '../base/yaml.ts'
+import {
+  type Composite,
+  fillTemplate,
+  fillText,
+  isMapValue,
+  isTemplate,
+  type Scope,
+  TemplateFault,
+  valueText,
+} from './interpolate.ts'
 import { PIPELINE_FILE, type Place } from './stage.ts'
+import { WrittenNumber } from './written-number.ts'
 
 export type Keys = (string | number)[]
 
@@ -11,10 +22,41 @@ export interface Field {
   keys: Keys
   value: unknown
   label: string
+  /** where templates below it look up names; undefined where there are none */
+  scope: Scope | undefined
+  /** the text of a value that a template gave: it may stand where text is wanted, whatever its type */
+  text: string | undefined
+  /** whether the value came from a template */
+  filled: boolean
 }
 
-export function child(field: Field, key: string | number, label: string): Field {
-  return { file: field.file, keys: [...field.keys, key], value: (field.value as Record<string | number, unknown>)[key], label }
+/** What stands below a key, templates filled in. @throws PIPELINE_INVALID when one cannot be */
+export function child(field: Field, key: string | number, label: string, composite: Composite = 'never'): Field {
+  const { file, scope } = field
+  const value = (field.value as Record<string | number, unknown>)[key]
+  const made: Field = { file, keys: [...field.keys, key], value, label, scope, text: undefined, filled: false }
+  if (typeof value !== 'string' || !scope || !isTemplate(value)) return made
+  const filled = filling(made, () => fillTemplate(value, scope, composite))
+  made.filled = true
+  if (filled instanceof WrittenNumber) made.value = filled.number
+  else made.value = filled
+  if (!Array.isArray(filled) && !isMapValue(filled)) made.text = valueText(filled)
+  return made
+}
+
+/** A key of a mapping, templates filled in. @throws PIPELINE_INVALID when one cannot be */
+export function keyText(field: Field, key: string): string {
+  return field.scope && isTemplate(key) ? filling(field, () => fillText(key, field.scope!)) : key
+}
+
+/** Gives a fault of a template its place. @throws PIPELINE_INVALID */
+export function filling<T>(field: Field, fill: () => T): T {
+  try {
+    return fill()
+  } catch (error) {
+    if (error instanceof TemplateFault) throw invalid(field, error.message, error.hint)
+    throw error
+  }
 }
 
 export function placeOf(field: Field): Place {
@@ -51,17 +93,18 @@ export function readMapping(field: Field, shown: string): Record<string, unknown
 
 /** @throws PIPELINE_INVALID */
 export function readText(field: Field, shown: string): string {
-  if (typeof field.value !== 'string') throw wrong(field, 'text', shown)
-  if (field.value.trim() === '') throw invalid(field, 'is empty', `Write it like this: ${shown}`)
-  if (field.value.includes('\0')) throw invalid(field, 'holds a NUL', 'Take it out.')
-  return field.value
+  const value = field.text ?? field.value
+  if (typeof value !== 'string') throw wrong(field, 'text', shown)
+  if (value.trim() === '') throw invalid(field, 'is empty', `Write it like this: ${shown}`)
+  if (value.includes('\0')) throw invalid(field, 'holds a NUL', 'Take it out.')
+  return value
 }
 
 /** The items of a list; none when the key is absent or empty. @throws PIPELINE_INVALID */
-export function readList(field: Field, shown: string): Field[] {
+export function readList(field: Field, shown: string, composite: Composite = 'never'): Field[] {
   if (field.value === undefined || field.value === null) return []
   if (!Array.isArray(field.value)) throw wrong(field, 'a list', shown)
-  return field.value.map((_item, index) => child(field, index, `${field.label} item ${index + 1}`))
+  return field.value.map((_item, index) => child(field, index, `${field.label} item ${index + 1}`, composite))
 }
 
 /** @throws PIPELINE_INVALID */

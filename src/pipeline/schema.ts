@@ -1,10 +1,14 @@
 import { hasCode, MlvError } from '../base/errors.ts'
 import type { RepoPath } from '../base/paths.ts'
 import type { YamlFile } from '../base/yaml.ts'
+import { expandStage, MOST_MADE } from './expand.ts'
+import { fillDeep } from './interpolate.ts'
 import {
   child,
   type Field,
+  filling,
   invalid,
+  keyText,
   placeOf,
   placeOfKey,
   readCount,
@@ -16,14 +20,18 @@ import {
   resolvePath,
 } from './schema-fields.ts'
 import { type Dep, type Out, type OutRole, type ParamRef, PIPELINE_FILE, type Pipeline, type Stage } from './stage.ts'
+import { type FileReader, openVariables, type Variables } from './variables.ts'
+import type { TemplateValue } from './written-number.ts'
 
-const TOP_KEYS = new Set(['stages', 'metrics', 'plots', 'params', 'desc', 'meta', 'mlv'])
+const TOP_KEYS = new Set(['stages', 'vars', 'metrics', 'plots', 'params', 'desc', 'meta', 'mlv'])
 const STAGE_KEYS = new Set([
   ...['cmd', 'wdir', 'deps', 'params', 'env', 'outs', 'metrics', 'plots'],
-  ...['frozen', 'always', 'desc', 'meta', 'resources', 'timeout', 'retry', 'mutex'],
+  ...['frozen', 'always', 'desc', 'meta', 'resources', 'timeout', 'retry', 'mutex', 'vars', 'matrix'],
 ])
+const TEMPLATE_KEYS = new Set([...STAGE_KEYS].filter((key) => key !== 'matrix'))
+const GROUP_KEYS = new Set(['foreach', 'do'])
 const OUT_KEYS = new Set(['persist', 'git', 'desc', 'labels', 'meta', 'type'])
-const LATER_KEYS = new Set(['foreach', 'matrix', 'each', 'do', 'executor', 'vars'])
+const LATER_KEYS = new Set(['each', 'executor'])
 
 /** Keys that mean something in dvc.yaml and have another name here: silence would change what a stage does. */
 const OTHER_NAMES: Record<string, string> = {
@@ -49,9 +57,22 @@ function checkKeys(field: Field, known: Set<string>, warnings: string[]): void {
   }
 }
 
+/** Where "foreach" and "do" belong, and what else may not stand beside them. */
+function checkShape(field: Field, value: Record<string, unknown>): void {
+  const has = (key: string) => Object.hasOwn(value, key)
+  const at = (key: string) => field.file.atKey(...field.keys, key)
+  const refuse = (key: string, problem: string, hint: string) => {
+    throw new MlvError('PIPELINE_INVALID', `${at(key)}: ${field.label}: ${problem}`, { hint })
+  }
+  if (has('do') && !has('foreach')) refuse('do', '"do" without "foreach"', 'Write foreach: [a, b] beside it.')
+  if (has('foreach') && !has('do')) refuse('foreach', '"foreach" without "do"', 'Write the stage below do.')
+  if (!has('foreach')) return
+  for (const key of Object.keys(value)) if (STAGE_KEYS.has(key)) refuse(key, `"${key}" beside "foreach"`, 'Write it below do.')
+}
+
 /** YAML makes `cmd: true` a boolean; the shell wants the word that was written. */
 function commandText(field: Field): string {
-  if (typeof field.value === 'boolean' || typeof field.value === 'number') {
+  if (field.text === undefined && (typeof field.value === 'boolean' || typeof field.value === 'number')) {
     const node = field.file.document.getIn(field.keys, true) as { source?: string } | undefined
     if (node?.source) return node.source
   }
@@ -59,11 +80,11 @@ function commandText(field: Field): string {
 }
 
 function readCommands(stage: Field): string[] {
-  const field = child(stage, 'cmd', `${stage.label}: cmd`)
+  const field = child(stage, 'cmd', `${stage.label}: cmd`, 'options')
   if (field.value === undefined) throw invalid(stage, 'has no cmd', 'Write it like this: cmd: python train.py')
   if (!Array.isArray(field.value)) return [commandText(field)]
   if (field.value.length === 0) throw invalid(field, 'is an empty list', 'Write it like this: cmd: python train.py')
-  return readList(field, '').map(commandText)
+  return readList(field, '', 'options').map(commandText)
 }
 
 function readDeps(stage: Field, wdir: RepoPath, warnings: string[]): Dep[] {
@@ -90,8 +111,9 @@ function readParams(stage: Field, wdir: RepoPath): ParamRef[] {
     }
     for (const name of Object.keys(readMapping(item, shown))) {
       const keys = child(item, name, `${item.label}: ${name}`)
-      if (keys.value === null) put(keys, name, '')
-      else for (const key of readList(keys, shown)) put(key, name, readText(key, shown))
+      const file = keyText(keys, name)
+      if (keys.value === null) put(keys, file, '')
+      else for (const key of readList(keys, shown)) put(key, file, readText(key, shown))
     }
   }
   return [...refs.values()]
@@ -120,7 +142,13 @@ function readOuts(stage: Field, role: OutRole, wdir: RepoPath, warnings: string[
     }
     for (const name of Object.keys(readMapping(item, shown))) {
       const options = child(item, name, `${item.label}: ${name}`)
-      const out: Out = { path: outPath(options, name, wdir), role, persist: false, git, at: placeOfKey(options) }
+      const out: Out = {
+        path: outPath(options, keyText(options, name), wdir),
+        role,
+        persist: false,
+        git,
+        at: placeOfKey(options),
+      }
       outs.push(out)
       if (options.value === null) continue
       const given = readMapping(options, shown)
@@ -150,24 +178,36 @@ function readMutex(field: Field): string[] {
   return readList(field, 'mutex: [database]').map((item) => readText(item, 'mutex: [database]'))
 }
 
-function readStage(field: Field, name: string, warnings: string[]): Stage {
+function readWdir(stage: Field): RepoPath {
+  const field = child(stage, 'wdir', `${stage.label}: wdir`)
+  if (field.value === undefined || field.value === '.') return '' as RepoPath
+  return resolvePath(field, readText(field, 'wdir: src'), '' as RepoPath)
+}
+
+/** Checks a stage, or the template of many. */
+function checkStage(field: Field, name: string, warnings: string[]): void {
   if (!STAGE_NAME.test(name))
     throw new MlvError('PIPELINE_INVALID', `${field.file.atKey(...field.keys)}: a stage may not be called "${name}"`, {
       hint: 'Use letters, digits, "_", "-" and "."; start with a letter, digit or "_".',
     })
   const value = readMapping(field, `${name}: {cmd: python ${name}.py}`)
-  checkKeys(field, STAGE_KEYS, warnings)
+  checkShape(field, value)
+  const template = child(field, 'do', `${field.label}: do`)
+  if (template.value !== undefined) readMapping(template, `do: {cmd: python ${name}.py}`)
+  checkKeys(field, template.value === undefined ? STAGE_KEYS : GROUP_KEYS, warnings)
+  if (template.value !== undefined) checkKeys(template, TEMPLATE_KEYS, warnings)
+}
+
+function readStage(field: Field, wdir: RepoPath, name: string, warnings: string[]): Stage {
+  const value = field.value as Record<string, unknown>
   const part = (key: string) => child(field, key, `${field.label}: ${key}`)
-  const wdir =
-    value.wdir === undefined || value.wdir === '.'
-      ? ('' as RepoPath)
-      : resolvePath(part('wdir'), readText(part('wdir'), 'wdir: src'), '' as RepoPath)
   const timeout = readDuration(part('timeout'))
+  const desc = part('desc')
   const stage: Stage = {
     name,
     at: placeOfKey(field),
     cmd: readCommands(field),
-    cmdAt: placeOf(part('cmd')),
+    cmdAt: placeOf({ ...field, keys: [...field.keys, 'cmd'] }),
     wdir,
     deps: readDeps(field, wdir, warnings),
     params: readParams(field, wdir),
@@ -178,32 +218,75 @@ function readStage(field: Field, name: string, warnings: string[]): Stage {
     retry: readCount(part('retry'), 100),
     mutex: readMutex(part('mutex')),
   }
-  if (typeof value.desc === 'string') stage.desc = value.desc
+  if (typeof desc.value === 'string') stage.desc = desc.value
   if (timeout !== undefined) stage.timeout = timeout
-  if (value.resources !== undefined) stage.resources = readMapping(part('resources'), 'resources: {cpus: 2, memory: 4GiB}')
+  if (value.resources !== undefined) stage.resources = readResources(part('resources'))
   return stage
 }
 
+function readResources(field: Field): Record<string, unknown> {
+  const value = readMapping(field, 'resources: {cpus: 2, memory: 4GiB}')
+  const { scope } = field
+  if (!scope) return value
+  return Object.fromEntries(
+    Object.keys(value).map((key) => {
+      const item = child(field, key, `${field.label}: ${key}`)
+      const filled =
+        typeof item.value === 'object' ? filling(item, () => fillDeep(item.value as TemplateValue, scope, 'never')) : item.value
+      return [keyText(item, key), filled]
+    }),
+  )
+}
+
+/** The stages that one entry of mlv.yaml stands for: itself, or one for each item of its foreach or matrix. */
+async function readEntry(
+  field: Field,
+  name: string,
+  reading: { variables: Variables; room: number; warnings: string[] },
+): Promise<Stage[]> {
+  const { variables, warnings } = reading
+  checkStage(field, name, warnings)
+  const made: Stage[] = []
+  for (const expansion of expandStage(field, name, reading)) {
+    const { template, bound } = expansion
+    const scope = bound ? { ...variables.scope, bound } : variables.scope
+    const wdir = readWdir({ ...template, scope })
+    const within =
+      (template.value as { vars?: unknown }).vars === undefined ? scope : await variables.within(template, wdir, bound)
+    // What the first says of a template, all others would say again.
+    made.push(readStage({ ...template, scope: within }, wdir, expansion.name, made.length === 0 ? warnings : []))
+  }
+  return made
+}
+
 /** Reads the stages of a parsed mlv.yaml. Unknown keys are warned of and stay in the file.
- *  @throws PIPELINE_INVALID, PATH_INVALID, each with line and column */
-export function readStages(file: YamlFile): Pipeline {
-  const top: Field = { file, keys: [], value: file.value, label: 'the file' }
+ *  @throws PIPELINE_INVALID, PATH_INVALID, each with line and column; PARAMS_INVALID, YAML_INVALID of a file of variables */
+async function readStages(file: YamlFile, text: string, read: FileReader): Promise<Pipeline> {
+  const top: Field = { file, keys: [], value: file.value, label: 'the file', scope: undefined, text: undefined, filled: false }
   const warnings: string[] = []
   if (file.value === null || file.value === undefined) return { stages: [], warnings }
   readMapping(top, 'stages: {train: {cmd: python train.py}}')
   checkKeys(top, TOP_KEYS, warnings)
-  const stages = child(top, 'stages', 'stages')
-  if (stages.value === undefined || stages.value === null) return { stages: [], warnings }
-  const names = Object.keys(readMapping(stages, 'stages: {train: {cmd: python train.py}}'))
-  return { stages: names.map((name) => readStage(child(stages, name, `stage "${name}"`), name, warnings)), warnings }
+  const variables = await openVariables(top, text, read)
+  const field = child(top, 'stages', 'stages')
+  if (field.value === undefined || field.value === null) return { stages: [], warnings }
+  const stages: Stage[] = []
+  for (const name of Object.keys(readMapping(field, 'stages: {train: {cmd: python train.py}}'))) {
+    const entry = child(field, name, `stage "${name}"`)
+    for (const stage of await readEntry(entry, name, { variables, room: MOST_MADE - stages.length, warnings })) stages.push(stage)
+  }
+  return { stages, warnings }
 }
 
-/** Parses the text of mlv.yaml. @throws YAML_INVALID, PIPELINE_INVALID, PATH_INVALID, each with line and column */
-export async function parsePipeline(text: string): Promise<Pipeline> {
+const NO_FILES: FileReader = async () => undefined
+
+/** Parses the text of mlv.yaml. @param read gives the files that its templates take values from
+ *  @throws YAML_INVALID, PIPELINE_INVALID, PATH_INVALID, PARAMS_INVALID, each with line and column */
+export async function parsePipeline(text: string, read: FileReader = NO_FILES): Promise<Pipeline> {
   // Reading YAML takes a third of the time of a command that has nothing to do, and most have a parsed copy.
   const { parseYaml } = await import('../base/yaml.ts')
   try {
-    return readStages(parseYaml(text, PIPELINE_FILE))
+    return await readStages(parseYaml(text, PIPELINE_FILE), text, read)
   } catch (error) {
     if (error instanceof RangeError && !hasCode(error))
       throw new MlvError('YAML_INVALID', `${PIPELINE_FILE}: nested too deeply`, { hint: 'Write it flatter.', cause: error })

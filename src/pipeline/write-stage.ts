@@ -4,9 +4,8 @@ import type { RepoPath } from '../base/paths.ts'
 import type { Project } from '../workspace/project.ts'
 import { findTracked } from '../workspace/tracked.ts'
 import { buildGraph } from './graph.ts'
-import { decodePipeline, readPipelineFile } from './open-pipeline.ts'
+import { decodePipeline, parseHere, readPipelineFile } from './open-pipeline.ts'
 import { checkPointers } from './plan.ts'
-import { parsePipeline } from './schema.ts'
 import { PIPELINE_FILE } from './stage.ts'
 
 /** Writes mlv.yaml as `edit` makes it from its text, once the whole result is a valid pipeline.
@@ -15,7 +14,7 @@ export async function writeStage(project: Project, name: string, edit: (text: st
   return project.locked(async () => {
     const bytes = readPipelineFile(project)
     const text = edit(bytes ? decodePipeline(bytes) : '')
-    const pipeline = await parsePipeline(text)
+    const { pipeline } = await parseHere(project, text)
     const mine = `stage "${name}"`
     for (const warning of pipeline.warnings) if (warning.includes(mine)) project.surroundings.warn(warning)
     const tracked = async (path: RepoPath) => (await findTracked(project.root, path))?.pointer.entry
