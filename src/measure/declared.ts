@@ -48,8 +48,9 @@ function entriesOf(value: unknown): [string, unknown][] {
 
 function patternOf(path: string): RegExp {
   const parts = path.split(/\$\{[^}]*\}/).map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
-  // A value may be a path of several folders.
-  return new RegExp(`^${parts.join('.+')}$`)
+  // A value at the start may well be a path of several folders, one within a name hardly.
+  const [first, ...rest] = parts
+  return new RegExp(first === '' ? `^.+${rest.join('[^/]+')}$` : `^${parts.join('[^/]+')}$`)
 }
 
 /** A path of a stage, from its working folder. @returns undefined when it leaves the project: the pipeline says so when it runs */
