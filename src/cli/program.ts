@@ -27,6 +27,11 @@ export const COMMANDS: Record<string, CommandEntry> = {
     summary: 'make links into the cache writable copies',
     load: () => import('./commands/unprotect.ts'),
   },
+  drop: {
+    group: 'Data',
+    summary: 'remove local copies that a remote holds',
+    load: () => import('./commands/drop.ts'),
+  },
   push: { group: 'Remotes', summary: 'send what the remote lacks', load: () => import('./commands/push.ts') },
   pull: { group: 'Remotes', summary: 'get what the cache lacks, and check it out', load: () => import('./commands/pull.ts') },
   fetch: { group: 'Remotes', summary: 'get what the cache lacks', load: () => import('./commands/fetch.ts') },

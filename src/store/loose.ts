@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto'
-import { chmodSync, lstatSync, mkdirSync, readdirSync, renameSync, unlinkSync, utimesSync } from 'node:fs'
+import { chmodSync, lstatSync, mkdirSync, readdirSync, renameSync, type Stats, unlinkSync, utimesSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { flushFolder } from '../base/atomic.ts'
 import { fileError, systemCode } from '../base/errors.ts'
 import { createOidHash, type Oid, oidOfFile } from '../base/oid.ts'
+import { openRootFolder } from '../base/root-folder.ts'
 import { KEYS } from './layout.ts'
 
 const PIECE_BYTES = 4 << 20
@@ -38,8 +39,12 @@ export interface LooseObjects {
   /** Reads an object again if its file was written to since it was stored, and sets it aside when it is no longer what its name says.
    *  @returns whether it is whole   @throws FILE_UNREADABLE */
   check(oid: Oid): boolean
+  /** Whether another user wrote it, who may have given any bytes its name, mode and time: it must be hashed when it is used. */
+  isForeign(oid: Oid): boolean
   /** Moves a corrupt object out of the way. */
   setAside(oid: Oid): void
+  /** Deletes an object. @returns its bytes; 0 where there is none */
+  remove(oid: Oid): number
 }
 
 export function createLooseObjects(root: string): LooseObjects {
@@ -47,17 +52,26 @@ export function createLooseObjects(root: string): LooseObjects {
   /** names per fan-out folder, listed on first use: a question per small object must not be a system call each */
   const listed = new Map<string, Set<string>>()
   const path = (oid: Oid) => join(root, KEYS.object(oid))
+  const top = openRootFolder(root)
+
+  function makeFolder(folder: string): void {
+    const first = mkdirSync(folder, { recursive: true })
+    for (let at = folder; first !== undefined && at.length >= first.length && at !== root; at = dirname(at)) top.shareFolder(at)
+  }
 
   async function openTemporary(): Promise<{ file: FileHandle; name: string }> {
-    mkdirSync(join(root, 'tmp'), { recursive: true })
+    top.check()
+    makeFolder(join(root, 'tmp'))
     const name = join(root, 'tmp', `object-${randomBytes(8).toString('hex')}`)
-    return { file: await open(name, 'wx', 0o444), name }
+    const file = await open(name, 'wx', 0o444)
+    top.shareFile(file.fd)
+    return { file, name }
   }
 
   function settle(temporary: string, oid: Oid): void {
     const final = path(oid)
     const folder = dirname(final)
-    mkdirSync(folder, { recursive: true })
+    makeFolder(folder)
     renameSync(temporary, final)
     adopt(oid)
   }
@@ -159,6 +173,7 @@ export function createLooseObjects(root: string): LooseObjects {
       return write(pieces, () => oid)
     },
     flush() {
+      if (folders.size > 0) top.check()
       for (const folder of folders) flushFolder(folder)
       if (folders.size > 0) for (const above of [join(root, 'objects'), root]) flushFolder(above)
       folders.clear()
@@ -167,7 +182,7 @@ export function createLooseObjects(root: string): LooseObjects {
       const from = path(oid)
       const stats = lstatSync(from, { throwIfNoEntry: false })
       if (!stats) return false
-      if (stats.mtimeMs === OBJECT_TIME * 1000 && (stats.mode & 0o222) === 0) return true
+      if (stats.mtimeMs === OBJECT_TIME * 1000 && (stats.mode & 0o222) === 0 && !isOthers(stats)) return true
       if (oidOfFile(from) !== oid) {
         setAside(oid)
         return false
@@ -181,7 +196,23 @@ export function createLooseObjects(root: string): LooseObjects {
       }
       return true
     },
+    isForeign(oid) {
+      const stats = lstatSync(path(oid), { throwIfNoEntry: false })
+      return stats !== undefined && isOthers(stats)
+    },
     setAside,
+    remove(oid) {
+      const file = path(oid)
+      listed.get(oid.slice(0, 2))?.delete(oid)
+      try {
+        const { size } = lstatSync(file)
+        unlinkSync(file)
+        return size
+      } catch (error) {
+        if (systemCode(error) === 'ENOENT') return 0
+        throw fileError(error, 'deleting', file)
+      }
+    },
   }
 
   function setAside(oid: Oid): void {
@@ -194,6 +225,10 @@ export function createLooseObjects(root: string): LooseObjects {
       if (!['ENOENT', 'EACCES', 'EPERM', 'EROFS'].includes(systemCode(error) ?? '')) throw fileError(error, 'moving', from)
     }
   }
+}
+
+function isOthers(stats: Stats): boolean {
+  return process.getuid !== undefined && stats.uid !== process.getuid()
 }
 
 function listNames(folder: string): Set<string> {

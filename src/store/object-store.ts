@@ -44,6 +44,8 @@ export interface ObjectStore {
   /** Chunks already here, for a writer that cuts a new version of a large file. Reads the chunk indexes first. */
   loadChunkIndexes(): Promise<void>
   hasChunk(oid: Oid): boolean
+  /** Where a chunk lies; answers once the chunk indexes are loaded. */
+  locateChunk(oid: Oid): Location | undefined
   writer(options?: { concurrency?: number; signal?: AbortSignal }): StoreWriter
   /** Looks at an object's stored bytes and, where they are wrong, records it, so that it counts as missing and can be written again. */
   setAside(oid: Oid): Promise<void>

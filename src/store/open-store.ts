@@ -128,6 +128,7 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
     ...reader,
     loadChunkIndexes: presence.loadChunkIndexes,
     hasChunk: presence.hasChunk,
+    locateChunk: presence.locateChunk,
     writer: (writer = {}) =>
       createStoreWriter(blobs, {
         concurrency: writer.concurrency ?? 2,

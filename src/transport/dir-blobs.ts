@@ -19,6 +19,7 @@ import { promisify } from 'node:util'
 import { flushFolder } from '../base/atomic.ts'
 import { MlvError, systemCode } from '../base/errors.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
+import { openRootFolder } from '../base/root-folder.ts'
 import type { Blobs, GetOptions } from '../store/blobs.ts'
 import { folderError } from './folder-error.ts'
 import { listFolder } from './list-folder.ts'
@@ -48,6 +49,7 @@ export function createDirBlobs(options: DirOptions): Blobs & { filePath(key: str
   const { root } = options
   const place = options.url ?? root
   const madeFolders = new Set<string>()
+  const top = openRootFolder(root)
   let swept = false
 
   const pathOf = (key: string) => join(root, checkKey(key, place))
@@ -60,6 +62,7 @@ export function createDirBlobs(options: DirOptions): Blobs & { filePath(key: str
         makeFolder(dirname(folder))
         mkdirSync(folder)
       }
+      if (folder.startsWith(root) && folder !== root) top.shareFolder(folder)
     } catch (error) {
       if (systemCode(error) !== 'EEXIST') throw error
     }
@@ -70,11 +73,13 @@ export function createDirBlobs(options: DirOptions): Blobs & { filePath(key: str
 
   async function writeTemporary(bytes: Uint8Array, signal: AbortSignal | undefined): Promise<string> {
     const folder = join(root, TEMPORARY)
+    top.check()
     makeFolder(folder)
     const path = join(folder, `${process.pid}-${randomBytes(9).toString('hex')}`)
     const file = await openNew(path)
     try {
       await file.writeFile(bytes, { signal })
+      top.shareFile(file.fd)
       await file.sync()
       if (!swept) sweep(folder, (await file.stat()).mtimeMs)
       swept = true
@@ -93,6 +98,7 @@ export function createDirBlobs(options: DirOptions): Blobs & { filePath(key: str
     } catch (error) {
       // Somebody removed the folder since.
       if (systemCode(error) !== 'ENOENT') throw error
+      top.check()
       madeFolders.clear()
       makeFolder(dirname(path))
       return await open(path, 'wx', 0o444)
@@ -107,6 +113,7 @@ export function createDirBlobs(options: DirOptions): Blobs & { filePath(key: str
       return name(temporary, path)
     } catch (error) {
       if (systemCode(error) !== 'ENOENT') throw error
+      top.check()
       madeFolders.clear()
       makeFolder(dirname(path))
       return name(temporary, path)
@@ -123,6 +130,7 @@ export function createDirBlobs(options: DirOptions): Blobs & { filePath(key: str
       let fd: number | undefined
       try {
         fd = openSync(path, 'r')
+        top.note()
         return await readRange(fd, range)
       } catch (error) {
         if (systemCode(error) === 'ENOENT' || systemCode(error) === 'EISDIR') throw missing(key, place)
@@ -261,7 +269,13 @@ function sweep(folder: string, now: number): void {
   for (const name of readdirSync(folder)) {
     const path = join(folder, name)
     const age = now - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? now)
-    if (age > LEFTOVER_AGE_MS) removeIfThere(path)
+    if (age <= LEFTOVER_AGE_MS) continue
+    try {
+      removeIfThere(path)
+    } catch (error) {
+      // In a folder with the sticky bit, that of another user.
+      if (systemCode(error) !== 'EPERM' && systemCode(error) !== 'EACCES') throw error
+    }
   }
 }
 

@@ -189,7 +189,8 @@ async function placeWhole(
   const loose = store.loose!
   const from = loose.path(oid)
   const size = loose.size(oid)
-  const isWhole = size === file.entry.size ? loose.check(oid) : size !== undefined && oidOfFile(from) === oid
+  const foreign = loose.isForeign(oid)
+  const isWhole = size === file.entry.size ? foreign || loose.check(oid) : size !== undefined && oidOfFile(from) === oid
   if (isWhole && size !== file.entry.size) throw wrongSize(plan, file, size!)
   if (!isWhole) {
     if (size !== undefined) loose.setAside(oid)
@@ -198,7 +199,12 @@ async function placeWhole(
   }
   const umask = process.umask()
   const mode = (file.entry.kind === 'exec' ? 0o777 : 0o666) & ~umask
-  await placeFile(from, to, { types, mode })
+  try {
+    await placeFile(from, to, { types, mode, verify: foreign ? oid : undefined })
+  } catch (error) {
+    if (hasCode(error, 'OBJECT_CORRUPT')) loose.setAside(oid)
+    throw error
+  }
   return lstatSync(to)
 }
 

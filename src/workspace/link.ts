@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import {
+  accessSync,
   chmodSync,
   constants,
   copyFileSync,
@@ -15,6 +16,7 @@ import { chmod, copyFile, link, rename, rm, symlink } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { temporaryName, writeFileAtomic } from '../base/atomic.ts'
 import { fileError, MlvError, systemCode } from '../base/errors.ts'
+import { type Oid, oidOfFile } from '../base/oid.ts'
 import type { LinkType } from './config.ts'
 import { parseFolderUrl } from './folder-url.ts'
 import type { Project } from './project.ts'
@@ -59,6 +61,19 @@ export function probeLinks(cacheDir: string, workspaceDir: string): LinkType[] {
   }
 }
 
+/** In a cache that may only be read nothing can be tried; placing falls back to a copy where a link cannot be made. */
+const UNPROBED: readonly LinkType[] = ['reflink', 'hardlink', 'symlink', 'copy']
+
+function mayWrite(folder: string): boolean {
+  try {
+    accessSync(folder, constants.W_OK)
+    return true
+  } catch (error) {
+    if (['EACCES', 'EPERM', 'EROFS'].includes(systemCode(error) ?? '')) return false
+    throw fileError(error, 'reading', folder)
+  }
+}
+
 function readProbes(path: string): Record<string, LinkType[]> {
   try {
     const value: unknown = JSON.parse(readFileSync(path, 'utf8'))
@@ -90,6 +105,7 @@ export function workingLinks(project: Project): LinkType[] {
   const probes = readProbes(file)
   const known = probes[key]
   if (Array.isArray(known) && known.includes('copy')) return known
+  if (!mayWrite(cache)) return [...UNPROBED]
   // In .mlv/, so that no watcher or git status sees the probe among the data.
   const found = probeLinks(cache, join(project.root, '.mlv'))
   writeFileAtomic(file, `${JSON.stringify({ ...probes, [key]: found })}\n`, { flush: false })
@@ -109,6 +125,8 @@ export interface PlaceOptions {
   types: LinkType[]
   /** permission bits of a copy; links are read-only (0444), because they share the cache's bytes. An executable is always copied */
   mode: number
+  /** what was placed must hash to this before it gets its name: for objects that others may have written */
+  verify?: Oid
 }
 
 /** @returns false when this file system cannot */
@@ -125,9 +143,22 @@ async function tryLink(type: LinkType, from: string, to: string): Promise<boolea
   }
 }
 
+/** Makes a link to the cache read-only. @returns false, with the link removed, where that is another user's writable file */
+async function isProtected(path: string): Promise<boolean> {
+  if ((statSync(path).mode & 0o222) === 0) return true
+  try {
+    await chmod(path, 0o444)
+    return true
+  } catch (error) {
+    if (!['EPERM', 'EACCES'].includes(systemCode(error) ?? '')) throw error
+    await rm(path, { force: true })
+    return false
+  }
+}
+
 /** Makes `to` hold the bytes of the cache file `from`: under a temporary name first, then renamed over whatever was there.
  *  The folder of `to` must exist.
- *  @returns the link type that worked   @throws OBJECT_MISSING when `from` is gone, DISK_FULL, FILE_UNWRITABLE */
+ *  @returns the link type that worked   @throws OBJECT_MISSING when `from` is gone, OBJECT_CORRUPT when it is not what `verify` says, DISK_FULL, FILE_UNWRITABLE */
 export async function placeFile(from: string, to: string, options: PlaceOptions): Promise<LinkType> {
   const executable = (options.mode & 0o111) !== 0
   const shares = (type: LinkType) => type === 'hardlink' || type === 'symlink'
@@ -138,8 +169,13 @@ export async function placeFile(from: string, to: string, options: PlaceOptions)
       // A symbolic link to nothing could be made as well.
       if (type === 'symlink') statSync(from)
       if (!(await tryLink(type, from, temporary))) continue
-      if (type === 'hardlink') await chmod(temporary, 0o444)
-      else if (type !== 'symlink') await chmod(temporary, options.mode)
+      if (type === 'hardlink') {
+        if (!(await isProtected(temporary))) continue
+      } else if (type !== 'symlink') await chmod(temporary, options.mode)
+      if (options.verify && oidOfFile(temporary) !== options.verify)
+        throw new MlvError('OBJECT_CORRUPT', `The object ${options.verify} in the cache does not hash to its name`, {
+          hint: 'Run "mlv pull" to fetch it again.',
+        })
       await rename(temporary, to)
       return type
     }

@@ -24,12 +24,14 @@ export interface SyncResult extends Transferred {
   missing: { path: RepoPath; revision: string; oid: Oid; size: number }[]
 }
 
-interface Wants {
+/** A version of a path, and the part of it that is wanted. */
+export interface Wants {
   target: SelectedTarget
   part: string
 }
 
-async function selectWants(project: Project, options: SyncOptions): Promise<Wants[]> {
+/** The versions that paths and revisions name. @throws PATH_MISSING for a path that none of them tracks, REVISION_UNKNOWN */
+export async function selectWants(project: Project, options: SyncOptions): Promise<Wants[]> {
   const targets = await selectRevisions(project, options)
   const wants = selectTargets(targets, options.paths ?? []) as Wants[]
   for (const path of options.paths ?? []) if (selectTargets(targets, [path]).length === 0) throw notTracked(path)
@@ -37,7 +39,7 @@ async function selectWants(project: Project, options: SyncOptions): Promise<Want
 }
 
 /** Groups by the remote that holds each: the one asked for, the pointer's own, or the default. */
-function byRemote(wants: Wants[], asked: string | undefined): Map<string | undefined, Wants[]> {
+export function byRemote(wants: Wants[], asked: string | undefined): Map<string | undefined, Wants[]> {
   const groups = new Map<string | undefined, Wants[]>()
   for (const want of wants) {
     const name = asked ?? want.target.remote
@@ -48,7 +50,7 @@ function byRemote(wants: Wants[], asked: string | undefined): Map<string | undef
 }
 
 /** Which of the wanted versions lack an object. */
-async function nameMissing(
+export async function nameMissing(
   wants: Wants[],
   lost: Set<Oid>,
   stores: ObjectStore[],

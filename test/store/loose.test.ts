@@ -1,4 +1,17 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -87,5 +100,51 @@ describe('whole objects', () => {
     await expect(copying).rejects.toThrow('enough')
     expect(readdirSync(join(root, 'tmp'))).toEqual([])
     expect(existsSync(join(root, 'objects'))).toBe(false)
+  })
+
+  test('that its folder is shared with a group are readable for it, whatever the umask', async () => {
+    chmodSync(root, 0o2775)
+    const before = process.umask(0o077)
+    try {
+      const { oid } = await storeFile(noise('shared', 100))
+      const objects = createLooseObjects(root)
+      expect(statSync(objects.path(oid)).mode & 0o777).toBe(0o444)
+      for (const folder of ['objects', `objects/${oid.slice(0, 2)}`, 'tmp'])
+        expect(statSync(join(root, folder)).mode & 0o7777).toBe(0o2775)
+    } finally {
+      process.umask(before)
+    }
+  })
+
+  // Only root may give files away.
+  test.skipIf(process.getuid?.() !== 0)('of another user are hashed before they count as whole', async () => {
+    const { oid } = await storeFile(noise('forged', 100))
+    const objects = createLooseObjects(root)
+    const path = objects.path(oid)
+    const stats = statSync(path)
+    rmSync(path)
+    writeFileSync(path, 'forged', { mode: 0o444 })
+    utimesSync(path, stats.atime, stats.mtime)
+    expect([objects.isForeign(oid), objects.check(oid)]).toEqual([false, true])
+    chownSync(path, 12345, 12345)
+    expect([objects.isForeign(oid), objects.check(oid)]).toEqual([true, false])
+  })
+
+  test('are not said to be stored when the folder vanishes before their flush', async () => {
+    const objects = createLooseObjects(join(root, 'cache'))
+    const store = (text: string) =>
+      objects.storeStream(
+        oidOfBytes(text),
+        (async function* () {
+          yield Buffer.from(text)
+        })(),
+      )
+    mkdirSync(join(root, 'cache'))
+    await store('one')
+    await store('two')
+    renameSync(join(root, 'cache'), join(root, 'unmounted'))
+    mkdirSync(join(root, 'cache'))
+    expect(() => objects.flush()).toThrow(/was replaced/)
+    await expect(store('three')).rejects.toMatchObject({ code: 'FILE_UNWRITABLE' })
   })
 })

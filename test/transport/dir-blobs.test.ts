@@ -1,10 +1,12 @@
 import { execFileSync } from 'node:child_process'
 import {
+  chmodSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -86,12 +88,47 @@ describe('a folder', () => {
     expect(readdirSync(join(root, 'tmp'))).toEqual(['young'])
   })
 
-  test('goes on when somebody removes it meanwhile', async () => {
+  test('goes on when somebody removes folders in it meanwhile', async () => {
     const root = newFolder()
     const blobs = createDirBlobs({ root })
     await blobs.put('a/b', Buffer.from('1'))
-    rmSync(root, { recursive: true })
+    for (const name of ['a', 'tmp']) rmSync(join(root, name), { recursive: true })
     expect(await blobs.put('a/b', Buffer.from('2'), { ifAbsent: true })).toBe('written')
+  })
+
+  test('is not made anew when it vanishes or is replaced meanwhile: what was written before would be missing', async () => {
+    const root = newFolder()
+    const blobs = createDirBlobs({ root })
+    await blobs.put('a/b', Buffer.from('1'))
+    const reader = createDirBlobs({ root })
+    await reader.get('a/b')
+    renameSync(root, `${root} unmounted`)
+    for (const each of [blobs, reader])
+      await expect(each.put('a/c', Buffer.from('2'))).rejects.toMatchObject({
+        code: 'FILE_UNWRITABLE',
+        message: expect.stringContaining('vanished'),
+      })
+    expect(existsSync(root)).toBe(false)
+    // Another process makes it again.
+    expect(await createDirBlobs({ root }).put('a/b', Buffer.from('1'))).toBe('written')
+    await expect(blobs.put('a/c', Buffer.from('2'))).rejects.toMatchObject({ message: expect.stringContaining('was replaced') })
+  })
+
+  test('that its group may write to shares its permissions, whatever the umask', async () => {
+    const root = newFolder()
+    mkdirSync(root, { recursive: true })
+    chmodSync(root, 0o2770)
+    const before = process.umask(0o077)
+    try {
+      await createDirBlobs({ root }).put('packs/ab/1', Buffer.from('1'))
+      const alone = newFolder()
+      await createDirBlobs({ root: alone }).put('packs/ab/1', Buffer.from('1'))
+      expect(statSync(join(alone, 'packs')).mode & 0o7777).toBe(0o700)
+    } finally {
+      process.umask(before)
+    }
+    for (const folder of ['packs', 'packs/ab', 'tmp']) expect(statSync(join(root, folder)).mode & 0o7777).toBe(0o2770)
+    expect(statSync(join(root, 'packs/ab/1')).mode & 0o7777).toBe(0o440)
   })
 
   test('names the file that stands where a folder should be', async () => {

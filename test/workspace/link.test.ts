@@ -13,6 +13,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
+import { oidOfBytes } from '../../src/base/oid.ts'
 import type { LinkType } from '../../src/workspace/config.ts'
 import { placeFile, probeLinks } from '../../src/workspace/link.ts'
 
@@ -94,6 +95,18 @@ describe('placing', () => {
     const to = join(folder(elsewhere), 'name')
     expect(await placeFile(from, to, { types: ['reflink', 'hardlink'], mode: 0o600 })).toBe('copy')
     expect(statSync(to).mode & 0o777).toBe(0o600)
+  })
+
+  it.each<LinkType>(['symlink', 'hardlink', 'copy'])('by %s gives no name to what is not what it should be', async (type) => {
+    const { from, to, workspace } = world()
+    const mode = 0o644
+    await placeFile(from, to, { types: [type], mode, verify: oidOfBytes('bytes') })
+    expect(readFileSync(to, 'utf8')).toBe('bytes')
+    rmSync(to)
+    await expect(placeFile(from, to, { types: [type], mode, verify: oidOfBytes('others') })).rejects.toMatchObject({
+      code: 'OBJECT_CORRUPT',
+    })
+    expect(readdirSync(workspace)).toEqual([])
   })
 
   it.each<LinkType>(['symlink', 'hardlink', 'copy'])('says by %s what is missing, and leaves nothing half done', async (type) => {
