@@ -52,7 +52,14 @@ export function failOnMissing(result: SyncResult, where: string, hint: string): 
   )
 }
 
-export function answerOf(result: SyncResult): unknown {
+/** Sends the records of the runs that made what was sent, so that others need not run the same again. @returns how many the remote lacked */
+export async function carryRuns(project: Project, { remote, runs }: SyncResult): Promise<number> {
+  if (runs.length === 0) return 0
+  const { pushRuns } = await import('../pipeline/run-cache.ts')
+  return pushRuns(project, remote, runs)
+}
+
+export function answerOf(result: SyncResult): Record<string, unknown> {
   const { remote, objects, bytes, written, saved, missing } = result
   return {
     remote,

@@ -33,14 +33,15 @@ async function placeAbsent(stage: Stage, inputs: StageInputs, { data, observer }
   if (inputs.absent.length > 0) observer.forget()
 }
 
-/** Reads and stores what a stage's outs hold now. @throws STAGE_FAILED when one is missing; PATH_UNSUPPORTED, DISK_FULL, FILE_CHANGED */
-export async function recordOuts(stage: Stage, { data, project }: Scene): Promise<LockedOut[]> {
+/** Reads and stores what a stage's outs hold now. @param saveAll also those that git keeps   @throws STAGE_FAILED when one is missing; PATH_UNSUPPORTED, DISK_FULL, FILE_CHANGED */
+export async function recordOuts(stage: Stage, { data, project }: Scene, saveAll = false): Promise<LockedOut[]> {
   for (const out of stage.outs) checkParents(project.root, out.path)
-  const saved = stage.outs.some((out) => !out.git) ? await data.save(await present(stage, data)) : new Map()
+  const stored = saveAll ? stage.outs : storedOuts(stage)
+  const saved = stored.length > 0 ? await data.save(await present(stored, data)) : new Map()
   const outs: LockedOut[] = []
   const missing: string[] = []
   for (const { path, git, persist, at, role } of stage.outs) {
-    const entry = git ? await data.hash(path, { all: true }) : saved.get(path)
+    const entry = git && !saveAll ? await data.hash(path, { all: true }) : saved.get(path)
     if (role === 'metric' && entry?.kind === 'tree')
       throw new MlvError(
         'STAGE_FAILED',
@@ -59,9 +60,9 @@ export async function recordOuts(stage: Stage, { data, project }: Scene): Promis
   return outs.sort((a, b) => compareUtf8(a.path, b.path))
 }
 
-async function present(stage: Stage, data: Scene['data']): Promise<RepoPath[]> {
+async function present(outs: Stage['outs'], data: Scene['data']): Promise<RepoPath[]> {
   const paths: RepoPath[] = []
-  for (const { path } of storedOuts(stage)) if (await data.hash(path, { all: true })) paths.push(path)
+  for (const { path } of outs) if (await data.hash(path, { all: true })) paths.push(path)
   return paths
 }
 
@@ -109,6 +110,8 @@ export interface StagePorts {
   executor: Executor
   /** one stage at a time looks at the workspace and the cache; only commands run side by side */
   turn: Turn
+  /** the cache keeps also the outs that git keeps, for the run cache */
+  saveAll: boolean
   /** what its commands print, besides going to its log */
   onOutput?: CommandRun['onOutput']
 }
@@ -124,7 +127,7 @@ export async function runStage(stage: Stage, inputs: StageInputs, scene: Scene &
     const seconds = (performance.now() - start) / 1000
     return await turn(async () => {
       const changed = await changedDeps(inputs, scene)
-      const outs = await recordOuts(stage, scene)
+      const outs = await recordOuts(stage, scene, scene.saveAll)
       aside.drop()
       return { locked: lockedStage(stage, inputs, { outs, unsure: changed.length > 0 }), seconds, changed }
     })

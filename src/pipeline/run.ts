@@ -6,11 +6,14 @@ import { parentOf, quotePath, type RepoPath } from '../base/paths.ts'
 import { type Decision, decideStage } from './decide.ts'
 import type { Executor } from './executor/executor.ts'
 import { hideOuts } from './hide-outs.ts'
+import type { LockedOut, LockedStage } from './lock.ts'
 import { createLockRecorder, type LockRecorder } from './lock-file.ts'
 import type { PlannedStage, ReproPlan } from './plan.ts'
 import type { Reason } from './reason.ts'
 import { machineLimits, needOf } from './resources.ts'
-import { runStage } from './run-stage.ts'
+import { isReusable, type RunCache } from './run-cache.ts'
+import { expectedKey } from './run-key.ts'
+import { lockedStage, runStage } from './run-stage.ts'
 import { schedule } from './schedule.ts'
 import { LOCK_FILE, type Stage } from './stage.ts'
 
@@ -27,7 +30,8 @@ export type StageEvent =
       changed: RepoPath[]
     }
   | { kind: 'unchanged' | 'frozen'; stage: string }
-  | { kind: 'restored'; stage: string; outs: RepoPath[] }
+  /** `from`: its outs came back as mlv.lock has them, or as a run with the same key made them */
+  | { kind: 'restored'; stage: string; outs: RepoPath[]; from: 'lock' | 'run cache'; reasons: Reason[] }
   /** nothing changed, but its outs are not here */
   | { kind: 'absent'; stage: string; outs: RepoPath[] }
   | { kind: 'failed'; stage: string; error: MlvError }
@@ -42,6 +46,8 @@ export interface ApplyPorts {
   keepGoing: boolean
   /** stages at once */
   jobs: number
+  /** results of earlier runs, taken instead of running; undefined: every stage runs itself */
+  runCache?: RunCache
   /** what a stage's commands print; a promise holds them back */
   onOutput?: (stage: string, bytes: Buffer, from: 'stdout' | 'stderr') => void | Promise<void>
 }
@@ -94,26 +100,64 @@ async function restore(stage: Stage, decision: Extract<Decision, { kind: 'restor
     view.expected.delete(out.path)
   }
   view.observer.forget()
-  tell({ kind: 'restored', stage: stage.name, outs: decision.outs.map((out) => out.path) })
+  tell({ kind: 'restored', stage: stage.name, outs: decision.outs.map((out) => out.path), from: 'lock', reasons: [] })
 }
 
-async function run(stage: Stage, decision: Extract<Decision, { kind: 'run' }>, scene: Scene): Promise<void> {
-  const { plan, recorder, progress, ports, turn, tell } = scene
+type RunDecision = Extract<Decision, { kind: 'run' }>
+
+/** Takes the result of a run that had the same key. @returns undefined when there is none */
+async function reuse(stage: Stage, { inputs }: RunDecision, scene: Scene): Promise<LockedStage | undefined> {
+  const { ports, plan } = scene
+  if (!ports.runCache || plan.view.force || !isReusable(stage)) return undefined
+  const record = await ports.runCache.find(stage, expectedKey(stage, inputs))
+  if (!record) return undefined
+  const { view } = plan
+  const outs: LockedOut[] = []
+  for (const { path, entry } of record.outs) {
+    const { git, persist } = stage.outs.find((out) => out.path === path)!
+    // Whether anything would be lost was looked at when it was decided to run.
+    await view.data.place(path, entry, { force: true })
+    outs.push({ path, entry, git, persist })
+  }
+  view.observer.forget()
+  return lockedStage(stage, inputs, { outs, unsure: false })
+}
+
+/** Notes what a stage was run with and what came out. */
+async function record(stage: Stage, locked: LockedStage, { plan, recorder, progress }: Scene): Promise<void> {
+  const { view } = plan
+  const extra = view.lock.stages.get(stage.name)?.extra ?? {}
+  view.lock.stages.set(stage.name, { ...locked, extra })
+  for (const out of stage.outs) view.expected.delete(out.path)
+  await recorder.record(stage.name, { ...locked, extra })
+  for (const out of stage.outs) if (out.git) progress.written.add(out.path)
+}
+
+async function run(stage: Stage, decision: RunDecision, scene: Scene): Promise<void> {
+  const { plan, ports, turn, tell } = scene
   const { view } = plan
   const { reasons } = decision
+  const reused = await turn(async () => {
+    const found = await reuse(stage, decision, scene)
+    if (found) await record(stage, found, scene)
+    return found
+  })
+  if (reused) {
+    tell({ kind: 'restored', stage: stage.name, outs: reused.outs.map((out) => out.path), from: 'run cache', reasons })
+    return
+  }
   tell({ kind: 'started', stage: stage.name, reasons })
   const { locked, seconds, changed } = await runStage(stage, decision.inputs, {
     ...view,
     executor: ports.executor,
     turn,
+    saveAll: ports.runCache !== undefined && isReusable(stage),
     onOutput: ports.onOutput && ((bytes, from) => ports.onOutput!(stage.name, bytes, from)),
   })
   await turn(async () => {
-    const extra = view.lock.stages.get(stage.name)?.extra ?? {}
-    view.lock.stages.set(stage.name, { ...locked, extra })
-    for (const out of stage.outs) view.expected.delete(out.path)
-    await recorder.record(stage.name, { ...locked, extra })
-    for (const out of stage.outs) if (out.git) progress.written.add(out.path)
+    await record(stage, locked, scene)
+    if (ports.runCache && isReusable(stage) && !locked.unsure)
+      await ports.runCache.keep({ key: locked.runKey, outs: locked.outs })
   })
   tell({ kind: 'ran', stage: stage.name, reasons, seconds, changed })
 }

@@ -13,6 +13,8 @@ export const KEYS = {
   object: (oid: Oid) => `objects/${oid.slice(0, 2)}/${oid}`,
   condemned: 'condemned/',
   purged: 'purged/',
+  /** Run records of a key; those of a named scope lie below its name, so that a bucket's policy can tell who may write them. */
+  runs: (key: Oid, scope?: string) => `runs/${scope === undefined ? '' : `${scope}/`}${key.slice(0, 2)}/${key}/`,
   /** a record of what is wrong in a pack */
   corrupt: (pack: Oid) => `corrupt/${pack}`,
 } as const

@@ -29,6 +29,21 @@ const links: ValueType = {
     return Array.isArray(list) && list.length > 0 && list.every((item) => LINKS.includes(item as string)) ? list : undefined
   },
 }
+/** Two hex digits begin the records that have no scope. */
+const isScope = (name: unknown): name is string => typeof name === 'string' && /^(?![0-9a-f]{2}$)[A-Za-z0-9_-]{1,64}$/.test(name)
+const scope: ValueType = {
+  words: 'a name of letters, digits, "-" and "_"',
+  sample: 'me',
+  check: (value) => (isScope(value) ? value : undefined),
+}
+const scopes: ValueType = {
+  words: 'one or more names of letters, digits, "-" and "_"',
+  sample: 'main,me',
+  check: (value) => {
+    const list = typeof value === 'string' ? value.split(/[\s,]+/).filter(Boolean) : value
+    return Array.isArray(list) && list.length > 0 && list.every(isScope) ? list : undefined
+  },
+}
 const oneOf = (...words: string[]): ValueType => ({
   words: words.join(' or '),
   sample: words[0],
@@ -42,6 +57,8 @@ const KEYS: Record<string, ValueType> = {
   'core.jobs': { ...count, variable: 'MLV_JOBS' },
   'cache.dir': { ...text, words: 'a folder', variable: 'MLV_CACHE_DIR' },
   'cache.link': { ...links, variable: 'MLV_CACHE_LINK' },
+  'run_cache.read': { ...scopes, variable: 'MLV_RUN_CACHE_READ' },
+  'run_cache.write': { ...scope, variable: 'MLV_RUN_CACHE_WRITE' },
   'mlflow.tracking_uri': { ...text, words: 'a URL', variable: 'MLFLOW_TRACKING_URI' },
   'mlflow.experiment': { ...text, variable: 'MLFLOW_EXPERIMENT_NAME' },
 }

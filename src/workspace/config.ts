@@ -23,6 +23,9 @@ export interface ConfigValue {
 /** The merged settings: the user's, .mlv/config, .git/mlv/config, environment; later ones win. */
 export interface Config {
   get(key: 'core.remote' | 'cache.dir' | 'mlflow.tracking_uri' | 'mlflow.experiment'): string | undefined
+  /** whose run records count; where the own ones go */
+  get(key: 'run_cache.read'): string[] | undefined
+  get(key: 'run_cache.write'): string | undefined
   get(key: 'core.autostage'): boolean
   /** link types to try, in order */
   get(key: 'cache.link'): LinkType[] | undefined

@@ -1,3 +1,4 @@
+import type { Oid } from '../base/oid.ts'
 import type { RepoPath } from '../base/paths.ts'
 import type { Progress } from '../base/progress.ts'
 import type { Git, GitPlace } from '../git/git.ts'
@@ -46,7 +47,7 @@ export interface Project {
   /** runs `work` while holding the project's lock @throws LOCK_HELD */
   locked<T>(work: () => Promise<T>): Promise<T>
   /** the data outs that a lock's text names; handed in, because the lock is the pipeline's */
-  lockOuts?: (text: string) => Promise<{ path: RepoPath; entry: Entry }[]>
+  lockOuts?: (text: string) => Promise<{ path: RepoPath; entry: Entry; run: Oid }[]>
   /** gives back handles, flushes state */
   close(): Promise<void>
 }

@@ -22,6 +22,8 @@ export interface SyncResult extends Transferred {
   remote: string
   /** versions of paths whose data could not be had */
   missing: { path: RepoPath; revision: string; oid: Oid; size: number }[]
+  /** keys of the runs that made what was wanted */
+  runs: Oid[]
 }
 
 /** A version of a path, and the part of it that is wanted. */
@@ -83,7 +85,8 @@ async function transfer(
   const { objects, unreadable } = await gatherObjects(roots, order, signal)
   const plan = planTransfer(from, to, objects.values())
   const lost = new Set<Oid>([...unreadable.map((page) => page.oid), ...plan.missing.map((item: Wanted) => item.oid)])
-  const base = { remote: stores.remote, objects: 0, bytes: 0, written: 0, saved: 0, failed: [] }
+  const runs = [...new Set(wants.flatMap(({ target }) => target.run ?? []))]
+  const base = { remote: stores.remote, runs, objects: 0, bytes: 0, written: 0, saved: 0, failed: [] }
   if (options.dryRun)
     return {
       ...base,
@@ -103,7 +106,7 @@ async function transfer(
       lost.add(oid)
       await setAsideIfCorrupt(stores, done, oid)
     }
-    return { remote: stores.remote, ...done, missing: await nameMissing(wants, lost, order, signal) }
+    return { remote: stores.remote, runs, ...done, missing: await nameMissing(wants, lost, order, signal) }
   } finally {
     task.finish()
   }
@@ -126,6 +129,7 @@ function sumUp(results: SyncResult[]): SyncResult {
     first!.saved += next.saved
     first!.failed.push(...next.failed)
     first!.missing.push(...next.missing)
+    first!.runs.push(...next.runs)
   }
   return first!
 }

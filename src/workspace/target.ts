@@ -1,4 +1,5 @@
 import { mapBounded } from '../base/concurrency.ts'
+import type { Oid } from '../base/oid.ts'
 import { compareUtf8, isWithin, type RepoPath } from '../base/paths.ts'
 import type { Entry } from './entry.ts'
 import { findPointers } from './find-pointers.ts'
@@ -13,6 +14,8 @@ export interface Target {
   origin: 'pointer' | 'stage'
   /** the remote its pointer names */
   remote?: string
+  /** stages: the key of the run that made it */
+  run?: Oid
 }
 
 const LOCK_FILE = 'mlv.lock' as RepoPath

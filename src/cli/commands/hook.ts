@@ -6,6 +6,7 @@ import { type Configure, example } from '../command.ts'
 import type { Context } from '../context.ts'
 import type { Output } from '../output.ts'
 import { formatBytes, plural } from '../render/amount.ts'
+import { carryRuns } from '../sync-command.ts'
 
 type HookWork = (project: Project, output: Output) => Promise<void>
 
@@ -39,6 +40,7 @@ async function pushData(project: Project, output: Output, remote: string): Promi
   ])
   const result = await pushBefore(project, remote, parsePushedRefs(await input()))
   if (!result) return
+  await carryRuns(project, result)
   if (result.objects > 0)
     output.say(`mlv: sent ${plural(result.objects, 'object')} (${formatBytes(result.bytes)}) to ${result.remote}`)
   const [lost] = result.missing

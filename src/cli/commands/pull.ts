@@ -15,7 +15,7 @@ export const configure: Configure = (command, act) => {
       ])
       const result = await pull(project, { ...syncOptions(project, typed, flags), force: flags.force })
       const words = { done: 'fetched', would: 'would fetch', nothing: '' }
-      context.output.answer({ ...(answerOf(result) as object), checkedOut: result.checkedOut }, () => {
+      context.output.answer({ ...answerOf(result), checkedOut: result.checkedOut }, () => {
         if (context.output.quiet) return ''
         const dryRun = flags.dryRun ?? false
         const parts = [renderSync(result, words, dryRun), renderCheckout(result.checkedOut, dryRun)]

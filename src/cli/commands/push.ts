@@ -1,5 +1,5 @@
 import { type Configure, example } from '../command.ts'
-import { addSyncOptions, answerOf, failOnMissing, type SyncFlags, syncOptions } from '../sync-command.ts'
+import { addSyncOptions, answerOf, carryRuns, failOnMissing, type SyncFlags, syncOptions } from '../sync-command.ts'
 
 export const configure: Configure = (command, act) => {
   addSyncOptions(command)
@@ -9,8 +9,9 @@ export const configure: Configure = (command, act) => {
       const project = await context.project()
       const [{ push }, { renderSync }] = await Promise.all([import('../../workspace/sync.ts'), import('../render/changes.ts')])
       const result = await push(project, syncOptions(project, typed, flags))
+      const runs = flags.dryRun ? 0 : await carryRuns(project, result)
       const words = { done: 'sent', would: 'would send', nothing: `everything is on ${result.remote} already` }
-      context.output.answer(answerOf(result), () =>
+      context.output.answer({ ...answerOf(result), runs }, () =>
         context.output.quiet || (result.objects === 0 && result.missing.length > 0)
           ? ''
           : renderSync(result, words, flags.dryRun ?? false),

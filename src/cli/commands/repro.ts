@@ -17,6 +17,7 @@ interface Options {
   allowMissing?: boolean
   exitCode?: boolean
   jobs?: number
+  runCache?: boolean
 }
 
 /** Outs of a stage that ran when mlv was killed come back; a dry run only tells. */
@@ -69,17 +70,17 @@ async function showPlan({ output }: Context, plan: ReproPlan, exitCode: boolean)
 async function apply(
   { output }: Context,
   project: Project,
-  given: { plan: ReproPlan; keepGoing: boolean; jobs: number },
+  { plan, options }: { plan: ReproPlan; options: Options },
 ): Promise<boolean> {
-  const [{ applyRepro }, { createLocalExecutor }, { createUnchangedLines, eventJson }, { createStageOutput }] = await Promise.all(
-    [
+  const [{ applyRepro }, { createLocalExecutor }, { createUnchangedLines, eventJson }, { createStageOutput }, { openRunCache }] =
+    await Promise.all([
       import('../../pipeline/run.ts'),
       import('../../pipeline/executor/local.ts'),
       import('../render/stages.ts'),
       import('../stage-output.ts'),
-    ],
-  )
-  const { plan, keepGoing, jobs } = given
+      import('../../pipeline/run-cache.ts'),
+    ])
+  const { keepGoing = false, jobs = 1 } = options
   const lines = createUnchangedLines(plan.stages.length, output.verbose)
   const stages: unknown[] = []
   let written: RepoPath[] = []
@@ -87,7 +88,9 @@ async function apply(
   const { stdout, stderr } = process
   const shown = createStageOutput({ jobs, stdout, stderr, toStderr: output.json || output.quiet })
   try {
-    for await (const event of applyRepro(plan, { executor: createLocalExecutor(), keepGoing, jobs, onOutput: shown.onOutput })) {
+    const runCache = options.runCache === false ? undefined : await openRunCache(project, plan.view.data)
+    const ports = { executor: createLocalExecutor(), keepGoing, jobs, runCache, onOutput: shown.onOutput }
+    for await (const event of applyRepro(plan, ports)) {
       if (event.kind === 'ran' || event.kind === 'failed') shown.ended(event.stage, event.kind === 'failed')
       const line = lines.take(event)
       shown.clear()
@@ -114,7 +117,7 @@ async function repro(context: Context, stages: string[], options: Options): Prom
   const plan = await makePlan(context, project, { stages, options })
   try {
     if (options.dryRun) return await showPlan(context, plan, options.exitCode ?? false)
-    const ran = await apply(context, project, { plan, keepGoing: options.keepGoing ?? false, jobs: options.jobs ?? 1 })
+    const ran = await apply(context, project, { plan, options })
     return options.exitCode && ran ? 1 : 0
   } finally {
     await plan.view.data.close()
@@ -131,6 +134,7 @@ export const configure: Configure = (command, act) => {
     .option('--pull', 'fetch missing data from the remote first')
     .option('-j, --jobs <count>', 'stages at once, as far as their resources allow', parseJobs)
     .option('-k, --keep-going', 'go on with stages that do not wait for a failed one')
+    .option('--no-run-cache', 'run also what has been run with the same inputs before')
     .option('--allow-missing', 'data that is not here counts as what mlv.lock and the pointers say')
     .option('--exit-code', 'exit with 1 when something ran, or would')
   example(

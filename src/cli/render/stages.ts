@@ -31,7 +31,11 @@ export function eventLine(event: StageEvent): string {
     case 'absent':
       return line('absent', event.stage, `(${event.outs.join(', ')}; run "mlv pull")`)
     case 'restored':
-      return line('restored', event.stage, `(${event.outs.join(', ')})`)
+      return line(
+        'restored',
+        event.stage,
+        event.from === 'lock' ? `(${event.outs.join(', ')})` : `from the run cache (${describeReasons(event.reasons)})`,
+      )
     case 'failed':
       return line('failed', event.stage, event.error.message)
     case 'skipped':

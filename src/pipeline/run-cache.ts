@@ -1,0 +1,178 @@
+import { join } from 'node:path'
+import { writeFilesAtomic } from '../base/atomic.ts'
+import { hasCode, MlvError } from '../base/errors.ts'
+import { isOid, type Oid, oidOfBytes } from '../base/oid.ts'
+import type { Blobs } from '../store/blobs.ts'
+import { KEYS } from '../store/layout.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import { applyTransfer, planTransfer } from '../store/transfer.ts'
+import type { WorkspaceData } from '../workspace/data.ts'
+import type { Entry } from '../workspace/entry.ts'
+import { fetchEntries } from '../workspace/fetch-entries.ts'
+import { gatherObjects } from '../workspace/gather.ts'
+import type { Project } from '../workspace/project.ts'
+import { formatRunRecord, parseRunRecord, type RunRecord } from './run-record.ts'
+import type { Stage } from './stage.ts'
+
+/** Results of runs by their key, of this machine and of those who push to the same remote. */
+export interface RunCache {
+  /** A record whose outs are all in the cache when it returns. A record that is broken, says something else, or whose outs are gone is a miss. */
+  find(stage: Stage, key: Oid): Promise<RunRecord | undefined>
+  /** Notes a result whose outs are in the cache. */
+  keep(record: RunRecord): Promise<void>
+}
+
+/** Whether a stage's result may stand in for a run: it has one, all of it comes from the run, and nobody asked for a run each time. */
+export function isReusable(stage: Stage): boolean {
+  return !stage.always && stage.outs.length > 0 && stage.outs.every((out) => !out.persist)
+}
+
+/** The remote may take this long to answer; a stage that could be run meanwhile does not wait longer. */
+const PATIENCE_MS = 10_000
+
+/** Scopes to look in, the own one first. undefined: records without a scope */
+function scopesOf(project: Project): (string | undefined)[] {
+  const write = project.config.get('run_cache.write')
+  const read = project.config.get('run_cache.read')
+  return [...new Set([write, ...(read ?? [])])]
+}
+
+async function* readRecords(blobs: Blobs, key: Oid, scope: string | undefined, signal?: AbortSignal): AsyncGenerator<RunRecord> {
+  const prefix = KEYS.runs(key, scope)
+  const names: Oid[] = []
+  for await (const blob of blobs.list(prefix, signal)) {
+    const name = blob.key.slice(prefix.length)
+    if (isOid(name)) names.push(name)
+  }
+  // The lowest valid one wins, so that all who look find the same.
+  for (const name of names.sort()) {
+    try {
+      const bytes = await blobs.get(prefix + name, { signal })
+      const record = oidOfBytes(bytes) === name ? parseRunRecord(bytes, key) : undefined
+      if (record) yield record
+    } catch (error) {
+      if (!hasCode(error, 'BLOB_MISSING')) throw error
+    }
+  }
+}
+
+/** A record that names other outs than the stage has was made for something else. */
+function fits(stage: Stage, record: RunRecord): boolean {
+  const paths = new Set<string>(stage.outs.map((out) => out.path))
+  return record.outs.length === paths.size && record.outs.every(({ path }) => paths.has(path))
+}
+
+/** Records of some keys that a store's scope holds, by the key of their blob. */
+async function listRecords(
+  blobs: Blobs,
+  keys: readonly Oid[],
+  scope: string | undefined,
+  signal?: AbortSignal,
+): Promise<Set<string>> {
+  const found = new Set<string>()
+  const prefixes = keys.map((key) => KEYS.runs(key, scope))
+  // A listing of all gives a thousand names a request.
+  const listed = keys.length > 3 ? [`runs/${scope === undefined ? '' : `${scope}/`}`] : prefixes
+  const wanted = new Set(prefixes)
+  for (const prefix of listed)
+    for await (const { key } of blobs.list(prefix, signal)) if (wanted.has(key.slice(0, key.lastIndexOf('/') + 1))) found.add(key)
+  return found
+}
+
+/** Sends the cache's records of some keys to a remote, with those of their outs that it lacks. @returns how many the remote lacked */
+export async function pushRuns(project: Project, remoteName: string, keys: readonly Oid[]): Promise<number> {
+  const { signal } = project.surroundings
+  const scope = project.config.get('run_cache.write')
+  const cache = await project.cache('read')
+  const records: { name: string; bytes: Uint8Array; record: RunRecord }[] = []
+  for (const key of keys)
+    for await (const record of readRecords(cache.blobs, key, scope, signal)) {
+      const bytes = Buffer.from(formatRunRecord(record))
+      records.push({ name: KEYS.runs(key, scope) + oidOfBytes(bytes), bytes, record })
+    }
+  if (records.length === 0) return 0
+  const { store: remote } = await project.remote(remoteName, 'write')
+  const known = await listRecords(remote.blobs, [...new Set(records.map(({ record }) => record.key))], scope, signal)
+  const lacking = records.filter(({ name }) => !known.has(name))
+  const roots = lacking.flatMap(({ record }) => record.outs.map(({ entry }) => ({ entry, part: '' })))
+  const { objects } = await gatherObjects(roots, [cache, remote], signal)
+  const plan = planTransfer(cache, remote, objects.values())
+  if (plan.small.length + plan.large.length > 0) await applyTransfer(plan, cache, remote, { signal })
+  let sent = 0
+  for (const { name, bytes, record } of lacking) {
+    // Its outs may have gone from the cache since.
+    if (!record.outs.every(({ entry }) => remote.has(entry.oid))) continue
+    await remote.blobs.put(name, bytes, { ifAbsent: true, signal })
+    sent++
+  }
+  return sent
+}
+
+export async function openRunCache(project: Project, data: WorkspaceData): Promise<RunCache> {
+  const { signal, warn } = project.surroundings
+  const scopes = scopesOf(project)
+  const cache = await project.cache('write')
+  let remote: Promise<ObjectStore | undefined> | undefined
+
+  async function openRemote(): Promise<ObjectStore | undefined> {
+    if (project.config.remotes().length === 0) return undefined
+    try {
+      return (await project.remote(undefined, 'read')).store
+    } catch (error) {
+      if (!hasCode(error, 'REMOTE_MISSING', 'REMOTE_UNKNOWN')) giveUp(error)
+      return undefined
+    }
+  }
+
+  function giveUp(error: unknown): void {
+    if (!(error instanceof MlvError)) throw error
+    signal?.throwIfAborted()
+    remote = Promise.resolve(undefined)
+    warn(`the remote's run cache cannot be asked, going on without it: ${error.message}`)
+  }
+
+  async function isHere(record: RunRecord): Promise<boolean> {
+    for (const { entry } of record.outs) if (!(await data.isCached(entry))) return false
+    return true
+  }
+
+  async function findIn(blobs: Blobs, stage: Stage, key: Oid, usable: (record: RunRecord) => Promise<boolean>) {
+    const limit =
+      blobs === cache.blobs ? signal : AbortSignal.any([AbortSignal.timeout(PATIENCE_MS), ...(signal ? [signal] : [])])
+    for (const scope of scopes)
+      for await (const record of readRecords(blobs, key, scope, limit))
+        if (fits(stage, record) && (await usable(record))) return record
+    return undefined
+  }
+
+  async function findRemote(stage: Stage, key: Oid): Promise<RunRecord | undefined> {
+    remote ??= openRemote()
+    const store = await remote
+    if (!store) return undefined
+    const entries = (record: RunRecord): Entry[] => record.outs.map(({ entry }) => entry)
+    try {
+      const found = await findIn(store.blobs, stage, key, (record) => fetchEntries(project, entries(record), store))
+      if (found) await keep(found)
+      return found
+    } catch (error) {
+      giveUp(error)
+      return undefined
+    }
+  }
+
+  /** Not flushed: a record that a power loss cuts no longer hashes to its name, and is a miss. */
+  async function keep(record: RunRecord): Promise<void> {
+    const folder = cache.loose?.root
+    if (folder === undefined) return
+    const bytes = Buffer.from(formatRunRecord(record))
+    const path = join(folder, KEYS.runs(record.key, project.config.get('run_cache.write')) + oidOfBytes(bytes))
+    writeFilesAtomic([{ path, bytes, mode: 0o444 }], { flush: false })
+  }
+
+  return {
+    keep,
+    async find(stage, key) {
+      return (await findIn(cache.blobs, stage, key, isHere)) ?? findRemote(stage, key)
+    },
+  }
+}

@@ -1,0 +1,73 @@
+import { existsSync } from 'node:fs'
+import { expect, it } from 'vitest'
+import { makeRepo } from '../helpers/repo.ts'
+
+/** Two stages that each wait until the other has begun: they end only side by side. */
+const MEETING = `stages:
+  a: {cmd: "touch a.on; for i in $(seq 300); do [ -e b.on ] && break; sleep 0.1; done; [ -e b.on ] && echo a > a.txt", outs: [a.txt]}
+  b: {cmd: "touch b.on; for i in $(seq 300); do [ -e a.on ] && break; sleep 0.1; done; [ -e a.on ] && echo b > b.txt", outs: [b.txt]}
+  c: {cmd: cat a.txt b.txt > c.txt, deps: [a.txt, b.txt], outs: [c.txt]}
+`
+
+it('runs stages side by side that do not wait for each other', async () => {
+  const repo = await makeRepo({ 'mlv.yaml': MEETING }, { init: true })
+  expect(await repo.mlv('repro', '-j', '2')).toMatchObject({ exitCode: 0, stderr: '' })
+  expect(repo.read('c.txt')).toBe('a\nb\n')
+  expect((await repo.mlv('repro', '-j', '2')).stdout).toBe('unchanged   a\nunchanged   b\nunchanged   c\n')
+})
+
+it('names the stage before each line where several run, and keeps a log of each', async () => {
+  const yaml = `stages:
+  a: {cmd: "echo one; echo two >&2"}
+  b: {cmd: "printf '10\\\\r20\\\\n'"}
+`
+  const repo = await makeRepo({ 'mlv.yaml': yaml }, { init: true })
+  const { stdout } = await repo.mlv('repro', '-j', '4')
+  for (const line of ['a | one', 'a | two', 'b | 20']) expect(stdout.split('\n')).toContain(line)
+  expect((await repo.mlv('logs', 'a')).stdout.split('\n').sort()).toEqual(['', 'one', 'two'])
+  expect((await repo.mlv('logs', 'a', '-n', '1')).stdout.split('\n').length).toBe(2)
+  expect(await repo.mlv('logs', 'c')).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('There is no stage "c"') })
+})
+
+it('lets the others end when one fails, starts no more, and says where the last lines are', async () => {
+  const yaml = `stages:
+  bad: {cmd: "echo why; exit 3"}
+  slow: {cmd: "sleep 1; echo s > s.txt", outs: [s.txt]}
+  later: {cmd: "touch later", deps: [s.txt]}
+`
+  const repo = await makeRepo({ 'mlv.yaml': yaml }, { init: true })
+  const result = await repo.mlv('repro', '-j', '2')
+  expect(result.exitCode).not.toBe(0)
+  expect(result.stderr).toContain('Stage "bad" failed: exit status 3')
+  expect([repo.read('s.txt'), existsSync(repo.path('later'))]).toEqual(['s\n', false])
+  expect((await repo.mlv('logs', 'bad')).stdout).toBe('why\n')
+})
+
+it('keeps apart stages that share a mutex', async () => {
+  const cmd = (name: string) => `"[ -e busy ] && exit 1; touch busy; sleep 0.3; rm busy; touch ${name}"`
+  const yaml = `stages:\n${['a', 'b', 'c'].map((name) => `  ${name}: {cmd: ${cmd(name)}, outs: [${name}], mutex: disk}\n`).join('')}`
+  const repo = await makeRepo({ 'mlv.yaml': yaml }, { init: true })
+  expect(await repo.mlv('repro', '-j', '3')).toMatchObject({ exitCode: 0 })
+})
+
+it('refuses amounts that are none', async () => {
+  const repo = await makeRepo({ 'mlv.yaml': 'stages:\n  a: {cmd: "true", resources: {memory: lots}}\n' }, { init: true })
+  const result = await repo.mlv('repro')
+  expect(result.stderr).toBe(
+    'error: mlv.yaml:2:3: stage "a": resources: memory is "lots"\n  Write for example resources: {memory: 4GiB}.\n',
+  )
+})
+
+it('passes on much output, and does not wait for what is left in the background', async () => {
+  const yaml = `stages:
+  much: {cmd: "head -c 40000000 /dev/zero | tr '\\\\0' x"}
+  left: {cmd: "sleep 60 & echo done"}
+`
+  const repo = await makeRepo({ 'mlv.yaml': yaml }, { init: true })
+  const result = await repo.mlv('repro')
+  expect(result).toMatchObject({ exitCode: 0 })
+  expect(result.stdout.length).toBeGreaterThan(40_000_000)
+  expect(result.stderr).toMatch(/^warning: stage "left" left processes running; end them with "kill -- -\d+"/)
+  process.kill(-Number(/kill -- -(\d+)/.exec(result.stderr)![1]))
+  expect((await repo.mlv('logs', 'left')).stdout).toBe('done\n')
+})

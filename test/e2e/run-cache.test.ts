@@ -1,0 +1,136 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, it, onTestFinished } from 'vitest'
+import { makeRepo, type Repo } from '../helpers/repo.ts'
+
+/** Counts its runs in a file outside of the pipeline, so that a test sees whether the command really ran. */
+const PIPELINE = `stages:
+  train:
+    cmd: echo x >> "$RUNS" && cat params.yaml > model && echo '{"acc":1}' > m.json
+    deps: [data.txt]
+    params: [lr]
+    outs: [model]
+    metrics: [m.json]
+`
+
+function scratch(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'mlv-runs-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+async function makePipeline(options: { pipeline?: string; env?: Record<string, string> } = {}) {
+  const folder = scratch()
+  const runs = join(folder, 'runs')
+  writeFileSync(runs, '')
+  const env = { RUNS: runs, ...options.env }
+  const files = { 'mlv.yaml': options.pipeline ?? PIPELINE, 'data.txt': 'd\n', 'params.yaml': 'lr: 1\n' }
+  const repo = await makeRepo(files, { init: true, env })
+  return { repo, env, remote: join(folder, 'remote'), ran: () => readFileSync(runs, 'utf8').length / 2 }
+}
+
+async function reproWith(repo: Repo, lr: number, ...args: string[]): Promise<string> {
+  repo.write('params.yaml', `lr: ${lr}\n`)
+  const result = await repo.mlv('repro', ...args)
+  expect(result).toMatchObject({ exitCode: 0, stderr: '' })
+  return result.stdout
+}
+
+/** Every record below a store, absolute. */
+function records(store: string): string[] {
+  return readdirSync(join(store, 'runs'), { recursive: true, withFileTypes: true })
+    .filter((item) => item.isFile())
+    .map((item) => join(item.parentPath, item.name))
+}
+
+it('takes back a result whose inputs have been run before, in git and out of it', async () => {
+  const { repo, ran } = await makePipeline()
+  await reproWith(repo, 1)
+  await reproWith(repo, 2)
+  expect(await reproWith(repo, 1)).toContain('restored    train  from the run cache (params.yaml: lr 2 → 1)')
+  expect(ran()).toBe(2)
+  expect([repo.read('model'), repo.read('m.json')]).toEqual(['lr: 1\n', '{"acc":1}\n'])
+  expect(await reproWith(repo, 1)).toContain('unchanged   train')
+})
+
+it.each(['--no-run-cache', '--force'])('runs with %s', async (option) => {
+  const { repo, ran } = await makePipeline()
+  await reproWith(repo, 1)
+  await reproWith(repo, 2)
+  await reproWith(repo, 1, option)
+  expect(ran()).toBe(3)
+})
+
+it.each([
+  ['always runs', PIPELINE.replace('deps:', 'always: true\n    deps:')],
+  ['keeps its out', PIPELINE.replace('outs: [model]', 'outs: [{model: {persist: true}}]')],
+  ['has no outs', PIPELINE.replace('    outs: [model]\n    metrics: [m.json]\n', '')],
+])('never stands in for a stage that %s', async (_what, pipeline) => {
+  const { repo, ran } = await makePipeline({ pipeline })
+  await reproWith(repo, 1)
+  await reproWith(repo, 2)
+  await reproWith(repo, 1)
+  expect(ran()).toBe(3)
+})
+
+it('gets what a colleague has run and pushed', async () => {
+  const { repo, env, remote, ran } = await makePipeline()
+  await repo.mlv('remote', 'add', 'team', remote)
+  await reproWith(repo, 2)
+  await repo.commit('two')
+  expect(JSON.parse((await repo.mlv('push', '--json')).stdout)).toMatchObject({ runs: 1 })
+  expect(JSON.parse((await repo.mlv('push', '--json')).stdout)).toMatchObject({ runs: 0 })
+  const other = await makeRepo({ 'mlv.yaml': PIPELINE, 'data.txt': 'd\n' }, { init: true, env })
+  await other.mlv('remote', 'add', 'team', remote)
+  expect(await reproWith(other, 2)).toContain('restored    train  from the run cache (never ran)')
+  expect(other.read('m.json')).toBe('{"acc":1}\n')
+  expect(ran()).toBe(1)
+})
+
+it('reads only the scopes it is told to', async () => {
+  const { repo, env, remote, ran } = await makePipeline({ env: { MLV_RUN_CACHE_WRITE: 'fork' } })
+  await repo.mlv('remote', 'add', 'team', remote)
+  await reproWith(repo, 1)
+  await repo.commit('one')
+  await repo.mlv('push')
+  expect(records(remote).every((path) => path.startsWith(join(remote, 'runs', 'fork')))).toBe(true)
+  const clone = async (scopes: Record<string, string>) => {
+    const other = await makeRepo({ 'mlv.yaml': PIPELINE, 'data.txt': 'd\n' }, { init: true, env: { ...env, ...scopes } })
+    await other.mlv('remote', 'add', 'team', remote)
+    return reproWith(other, 1)
+  }
+  expect(await clone({ MLV_RUN_CACHE_WRITE: 'main' })).toContain('ran ')
+  expect(await clone({ MLV_RUN_CACHE_WRITE: 'main', MLV_RUN_CACHE_READ: 'fork,main' })).toContain('restored ')
+  expect(ran()).toBe(2)
+})
+
+it.each([
+  ['cut', (text: string) => text.slice(0, 40)],
+  ['of another key', (text: string) => text.replace(/"key": ?"[0-9a-f]{4}/, '"key": "0000')],
+  ['naming a path outside', (text: string) => text.replaceAll('"model"', '"../model"')],
+  ['naming objects that are nowhere', (text: string) => text.replaceAll(/"oid": ?"[0-9a-f]{8}/g, '"oid": "00000000')],
+  ['no JSON', () => 'hello'],
+])('runs where the record is %s', async (_what, edit) => {
+  const { repo, ran } = await makePipeline()
+  await reproWith(repo, 1)
+  const [record] = records(repo.path('.git/mlv/store'))
+  await reproWith(repo, 2)
+  const text = edit(readFileSync(record!, 'utf8'))
+  rmSync(record!)
+  // Under the name that its bytes have, as somebody with bad intent would write it.
+  const { createHash } = await import('node:crypto')
+  writeFileSync(join(record!, '..', createHash('sha256').update(text).digest('hex')), text)
+  await reproWith(repo, 1)
+  expect(ran()).toBe(3)
+})
+
+it('goes on without a remote that cannot be asked', async () => {
+  const { repo, ran } = await makePipeline()
+  await repo.mlv('remote', 'add', 'team', 'http://127.0.0.1:1/store')
+  repo.write('params.yaml', 'lr: 1\n')
+  const result = await repo.mlv('repro')
+  expect(result.exitCode).toBe(0)
+  expect(result.stderr).toMatch(/^warning: the remote's run cache cannot be asked, going on without it: .*\n$/)
+  expect(ran()).toBe(1)
+})
