@@ -19,7 +19,14 @@ export const COMMANDS: Record<string, CommandEntry> = {
     summary: 'make the workspace hold what the pointers say',
     load: () => import('./commands/checkout.ts'),
   },
-  get: { group: 'Data', summary: 'write a file or folder as it was at a revision', load: () => import('./commands/get.ts') },
+  ls: { group: 'Data', summary: 'list what is tracked, here or in another repository', load: () => import('./commands/ls.ts') },
+  cat: { group: 'Data', summary: 'print a file as it was at a revision', load: () => import('./commands/cat.ts') },
+  du: { group: 'Data', summary: 'how much tracked paths and their folders hold', load: () => import('./commands/du.ts') },
+  get: {
+    group: 'Data',
+    summary: 'write a file or folder as it was at a revision, here or in another repository',
+    load: () => import('./commands/get.ts'),
+  },
   remove: { group: 'Data', summary: 'stop tracking files and folders', load: () => import('./commands/remove.ts') },
   move: { group: 'Data', summary: 'rename a tracked path with its pointer', load: () => import('./commands/move.ts') },
   unprotect: {

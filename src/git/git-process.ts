@@ -53,6 +53,8 @@ function ownIndexFile(place: GitPlace, env: Environment): string | undefined {
 export function gitEnvironment(place: GitPlace, env: Environment): Environment {
   const own: Environment = { ...env }
   for (const name of PLACE_VARIABLES) delete own[name]
+  // A bare repository is named, because users may forbid git to find one by itself (safe.bareRepository).
+  if (place.workTree === place.gitDir) own.GIT_DIR = place.gitDir
   return {
     ...own,
     GIT_INDEX_FILE: ownIndexFile(place, env),

@@ -5,34 +5,21 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { temporaryName } from '../base/atomic.ts'
 import { fileError, MlvError } from '../base/errors.ts'
-import { isWithin, type RepoPath } from '../base/paths.ts'
+import type { RepoPath } from '../base/paths.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import type { PageReader } from '../store/tree.ts'
-import { findPath, walkTree } from '../store/tree-walk.ts'
+import { walkTree } from '../store/tree-walk.ts'
 import type { Entry } from './entry.ts'
+import { findEntry, pagesFrom, type StoreFinder } from './find-entry.ts'
 import type { Project } from './project.ts'
-import { readTargets } from './target.ts'
-import { notTracked } from './tracked.ts'
+import type { Revision } from './revision.ts'
 
 export interface GetRequest {
   path: RepoPath
-  /** undefined: what the workspace's pointer says */
-  revision: string | undefined
+  /** of the same project */
+  revision: Revision
   /** absolute */
   out: string
   force: boolean
-}
-
-/** Gives the store to read an object from: the cache, else the remote that its pointer names, or the default one. */
-type StoreFinder = (oid: Entry['oid']) => Promise<ObjectStore>
-
-async function createStoreFinder(project: Project, remote: string | undefined): Promise<StoreFinder> {
-  const cache = await project.cache('read')
-  return async (oid) => (cache.has(oid) ? cache : (await project.remote(remote)).store)
-}
-
-function pageReader(storeOf: StoreFinder): PageReader {
-  return async (oid) => (await storeOf(oid)).read(oid)
 }
 
 async function writeFileFrom(store: ObjectStore, entry: Entry, to: string): Promise<void> {
@@ -54,20 +41,7 @@ export async function getPath(project: Project, request: GetRequest): Promise<{ 
     })
   if (!existsSync(dirname(out)))
     throw new MlvError('PATH_MISSING', `No such folder: ${dirname(out)}`, { hint: `Make it with "mkdir -p ${dirname(out)}".` })
-  const revision = await project.revision(request.revision)
-  const target = (await readTargets(project, revision)).find((item) => isWithin(path, item.path))
-  if (!target) throw notTracked(path)
-  const storeOf = await createStoreFinder(project, target.remote)
-  let entry: Entry | undefined = target.entry
-  if (path !== target.path)
-    entry =
-      target.entry.kind === 'tree'
-        ? await findPath(target.entry.oid, path.slice(target.path.length + 1), pageReader(storeOf))
-        : undefined
-  if (!entry)
-    throw new MlvError('PATH_MISSING', `${target.path} of ${revision.name} has no ${path}`, {
-      hint: 'Check the path, or name a revision that has it with --rev.',
-    })
+  const { entry, storeOf } = await findEntry(project, request.revision, path)
   const temporary = temporaryName(out)
   try {
     if (entry.kind === 'tree') await writeFolder(storeOf, entry, temporary)
@@ -84,7 +58,7 @@ export async function getPath(project: Project, request: GetRequest): Promise<{ 
 async function writeFolder(storeOf: StoreFinder, entry: Entry & { kind: 'tree' }, to: string): Promise<void> {
   mkdirSync(to)
   const small = new Map<Entry['oid'], { path: string; entry: Entry }[]>()
-  for await (const { path, entry: file } of walkTree(entry.oid, pageReader(storeOf))) {
+  for await (const { path, entry: file } of walkTree(entry.oid, pagesFrom(storeOf))) {
     if (file.kind === 'tree') mkdirSync(join(to, path))
     else if (file.size > 1 << 20 || file.kind === 'link') await writeFileFrom(await storeOf(file.oid), file, join(to, path))
     else small.set(file.oid, [...(small.get(file.oid) ?? []), { path, entry: file }])

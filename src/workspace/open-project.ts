@@ -84,15 +84,25 @@ function once<T>(open: () => Promise<T>): () => Promise<T> {
 /** Finds the project around the current folder and reads its settings; stores and git are opened on first use.
  *  @throws GIT_MISSING, PROJECT_MISSING, YAML_INVALID, CONFIG_INVALID, SECRET_REFUSED */
 export async function openProject(surroundings: Surroundings, lockOuts?: Project['lockOuts']): Promise<Project> {
-  const { cwd, env, warn } = surroundings
+  const { cwd } = surroundings
   const git = requireGit(cwd)
   const root = findRoot(cwd, git.workTree)
   if (root === undefined)
     throw new MlvError('PROJECT_MISSING', `There is no mlv project in ${cwd} or above it`, {
       hint: `Run "mlv init" at the top of the repository, ${git.workTree}.`,
     })
-  const where = placeProject(root, git)
-  const config = await openConfig({ root, workTree: git.workTree, homeDir: where.homeDir, env, warn: saidOnce(warn) })
+  return openProjectAt(placeProject(root, git), surroundings, lockOuts)
+}
+
+/** Opens a project whose place is known. @throws YAML_INVALID, CONFIG_INVALID, SECRET_REFUSED */
+export async function openProjectAt(
+  where: ProjectPlace,
+  surroundings: Surroundings,
+  lockOuts: Project['lockOuts'],
+): Promise<Project> {
+  const { env, warn } = surroundings
+  const { root, homeDir, place } = where
+  const config = await openConfig({ root, workTree: place.workTree, homeDir, env, warn: saidOnce(warn) })
   return createProject(where, config, surroundings, lockOuts)
 }
 

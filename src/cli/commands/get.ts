@@ -1,26 +1,48 @@
+import { resolve } from 'node:path'
+import { MlvError } from '../../base/errors.ts'
+import { nameOf } from '../../base/paths.ts'
 import { type Configure, example } from '../command.ts'
+import { openData } from '../data-arguments.ts'
 import { formatBytes } from '../render/amount.ts'
-import { typedPaths } from '../typed-paths.ts'
+
+interface GetOptions {
+  rev?: string
+  out?: string
+  force?: boolean
+}
 
 export const configure: Configure = (command, act) => {
   command
-    .argument('<path>', 'a tracked path, or a file or folder in one')
-    .option('--rev <revision>', "as it was there; the workspace's pointer by default")
+    .argument('<repo-or-path>', 'a tracked path, or a file or folder in one; or another repository: a url, or its folder')
+    .argument('[path]', 'the path in the other repository')
+    .option('--rev <revision>', "as it was there; the workspace's pointer by default, HEAD of another repository")
     .option('-o, --out <file>', 'where to write it; its own name in the current folder by default')
     .option('-f, --force', 'overwrite what is there')
-  example(command, 'mlv get data/train.csv --rev v1.0 -o old.csv')
+  example(
+    command,
+    'mlv get data/train.csv --rev v1.0 -o old.csv',
+    'mlv get https://github.com/team/datasets.git images/cats --rev v2',
+  )
   command.action(
-    act(async (context, typed: string, options: { rev?: string; out?: string; force?: boolean }) => {
-      const project = await context.project()
-      const { getPath } = await import('../../workspace/get.ts')
-      const { resolve } = await import('node:path')
-      const { nameOf } = await import('../../base/paths.ts')
-      const [path] = typedPaths(project, [typed])
-      const out = resolve(project.surroundings.cwd, options.out ?? nameOf(path!))
-      const result = await getPath(project, { path: path!, revision: options.rev, out, force: options.force ?? false })
-      context.output.answer({ path, out, ...result }, () =>
-        context.output.quiet ? '' : `wrote ${options.out ?? nameOf(path!)}  (${formatBytes(result.bytes)})`,
-      )
+    act(async (context, first: string, second: string | undefined, options: GetOptions) => {
+      const place = await openData(context, second === undefined ? [first] : [first, second], options.rev)
+      try {
+        const { project, revision, path } = place
+        if (place.repo !== undefined && path === '')
+          throw new MlvError('USAGE', `No path in ${place.repo} is given`, {
+            hint: `See what there is with "mlv ls ${place.repo}".`,
+          })
+        const { getPath } = await import('../../workspace/get.ts')
+        const named = options.out ?? nameOf(path)
+        const out = resolve(context.surroundings.cwd, named)
+        const result = await getPath(project, { path, revision, out, force: options.force ?? false })
+        const from = place.repo === undefined ? {} : { repo: place.repo, commit: revision.commit }
+        context.output.answer({ path, out, ...result, ...from }, () =>
+          context.output.quiet ? '' : `wrote ${named}  (${formatBytes(result.bytes)})`,
+        )
+      } finally {
+        await place.close()
+      }
     }),
   )
 }

@@ -1,0 +1,56 @@
+import { MlvError } from '../base/errors.ts'
+import type { Oid } from '../base/oid.ts'
+import { isWithin, type RepoPath } from '../base/paths.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import type { PageReader } from '../store/tree.ts'
+import { findPath } from '../store/tree-walk.ts'
+import type { Entry } from './entry.ts'
+import type { Project } from './project.ts'
+import type { Revision } from './revision.ts'
+import { readTargets, type Target } from './target.ts'
+import { notTracked } from './tracked.ts'
+
+/** Gives the store to read an object from: the cache, else the remote that its pointer names, or the default one. */
+export type StoreFinder = (oid: Oid) => Promise<ObjectStore>
+
+/** Nothing is fetched into the cache by reading this way. */
+export async function createStoreFinder(project: Project, remote: string | undefined): Promise<StoreFinder> {
+  const cache = await project.cache('read')
+  return async (oid) => (cache.has(oid) ? cache : (await project.remote(remote)).store)
+}
+
+/** Reads a tree's pages from wherever they are. */
+export function pagesFrom(storeOf: StoreFinder): PageReader {
+  return async (oid) => (await storeOf(oid)).read(oid)
+}
+
+/** What mlv tracks at a path of a revision, and where to read it. */
+export interface FoundEntry {
+  target: Target
+  entry: Entry
+  storeOf: StoreFinder
+}
+
+/** Finds the target of a revision that is `path` or holds it. */
+export async function findTarget(project: Project, revision: Revision, path: RepoPath): Promise<Target | undefined> {
+  return (await readTargets(project, revision)).find((target) => isWithin(path, target.path))
+}
+
+/** Finds what a target holds at a path, reading tree pages alone. @throws PATH_MISSING, OBJECT_MISSING, and what the remote throws */
+export async function findIn(project: Project, revision: Revision, target: Target, path: RepoPath): Promise<FoundEntry> {
+  const storeOf = await createStoreFinder(project, target.remote)
+  const below = path.slice(target.path.length + 1)
+  const whole = target.entry
+  const entry = below === '' ? whole : whole.kind === 'tree' ? await findPath(whole.oid, below, pagesFrom(storeOf)) : undefined
+  if (entry) return { target, entry, storeOf }
+  throw new MlvError('PATH_MISSING', `${target.path} of ${revision.name} has no ${path}`, {
+    hint: 'Check the path, or name a revision that has it with --rev.',
+  })
+}
+
+/** Finds what mlv tracks at a path of a revision. @throws as findIn; PATH_MISSING where nothing is tracked */
+export async function findEntry(project: Project, revision: Revision, path: RepoPath): Promise<FoundEntry> {
+  const target = await findTarget(project, revision, path)
+  if (!target) throw notTracked(path)
+  return findIn(project, revision, target, path)
+}
