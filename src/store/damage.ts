@@ -13,6 +13,8 @@ export interface Damage {
   isBad(place: Location): boolean
   /** whether wrong bytes are known to lie at a place, other than none */
   isCorrupt(place: Location): boolean
+  /** whether a pack is known to be gone */
+  isGone(pack: Oid): boolean
   /** reads the records corrupt/<pack> */
   load(): Promise<void>
   /** Notes objects of a pack, for this process. @param objects undefined: the pack is gone */
@@ -46,6 +48,7 @@ export function createDamage(blobs: Blobs): Damage {
       const known = bad.get(place.pack)
       return known !== undefined && known !== 'gone' && known.has(place.oid)
     },
+    isGone: (pack) => bad.get(pack) === 'gone',
     note,
     async load() {
       for await (const { name: pack, packs, objects } of readRecords(blobs, 'corrupt/')) {

@@ -49,6 +49,9 @@ export interface ObjectStore {
   writer(options?: { concurrency?: number; signal?: AbortSignal }): StoreWriter
   /** Looks at an object's stored bytes and, where they are wrong, records it, so that it counts as missing and can be written again. */
   setAside(oid: Oid): Promise<void>
+  /** Merges the small indexes of a store that was written to into larger ones, and deletes those that were superseded a grace period ago.
+   *  For after a command's output: nothing depends on it, and it may fail as the blobs do. Safe beside writers, readers and others that merge. */
+  mergeIndexes(signal?: AbortSignal): Promise<void>
   /** Takes in an index that was just written. */
   adopt(oid: Oid, bytes: Buffer, chunks: boolean): void
   close(): void

@@ -6,6 +6,7 @@ import { findDamage } from './damage.ts'
 import { CHUNK_FROM, formatDescription, KEYS, newDescription, parseDescription, type StoreDescription } from './layout.ts'
 import { createLooseObjects } from './loose.ts'
 import { rebuildIndexes } from './mend-indexes.ts'
+import { mergeSmallIndexes } from './merge-indexes.ts'
 import type { ObjectStore } from './object-store.ts'
 import { createPresence } from './presence.ts'
 import { createReader } from './read-objects.ts'
@@ -112,6 +113,12 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
     },
   })
 
+  const wrote = { objects: false, chunks: false }
+  const adopt = (oid: Oid, bytes: Buffer, chunks: boolean) => {
+    presence.adopt(oid, bytes, chunks)
+    wrote[chunks ? 'chunks' : 'objects'] = true
+  }
+
   return {
     blobs,
     description,
@@ -134,13 +141,21 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
         concurrency: writer.concurrency ?? 2,
         signal: writer.signal,
         onPack: presence.damage.heal,
-        onIndex: presence.adopt,
+        onIndex: adopt,
       }),
     async setAside(oid) {
       for (const pack of presence.packsOf(oid)) await examinePack(pack)
       if (loose?.has(oid) && oidOfFile(loose.path(oid)) !== oid) loose.setAside(oid)
     },
-    adopt: presence.adopt,
+    adopt,
+    async mergeIndexes(signal) {
+      for (const chunks of [false, true]) {
+        const kind = chunks ? 'chunks' : 'objects'
+        if (!wrote[kind]) continue
+        wrote[kind] = false
+        await mergeSmallIndexes(blobs, presence, { chunks, refresh, signal })
+      }
+    },
     close: () => blobs.close?.(),
   }
 }

@@ -20,6 +20,11 @@ export interface PackIndex {
   entries(): Iterable<Location>
   /** each pack's rows, in the order of offsets, as its own table has them */
   tables(): Map<Oid, IndexedPack>
+  /** how many entries each of its packs has, in the order of `packs` */
+  packCounts(): Uint32Array
+  /** Copies entries to `target` from byte `at` on, each with the number that `renumber` gives its pack; undefined leaves it out.
+   *  @returns the byte behind the last one */
+  copyRows(target: Buffer, at: number, renumber: (pack: number) => number | undefined): number
 }
 
 /** Layout, little-endian: magic 8 · packs u32 · superseded u32 · entries u32 · zero u32 · pack oids 32 each · superseded oids 32 each ·
@@ -71,6 +76,38 @@ export function formatIndex(packs: readonly IndexedPack[], supersedes: readonly 
       rows.writeUInt32LE(number, at + ROW_BYTES)
     }
   }
+  return assemble(
+    sortedPacks.map((pack) => pack.oid),
+    rows,
+    supersedes,
+  )
+}
+
+/** Formats one index over the packs of several; a pack that more than one lists is taken once, from the one with most entries for it.
+ *  At most 1,000,000 entries. @throws INDEX_CORRUPT */
+export function formatMergedIndex(indexes: readonly PackIndex[], supersedes: readonly Oid[]): Buffer {
+  const sources = new Map<Oid, { from: PackIndex; count: number }>()
+  for (const from of indexes) {
+    const counts = from.packCounts()
+    for (const [number, pack] of from.packs.entries())
+      if (counts[number]! > (sources.get(pack)?.count ?? -1)) sources.set(pack, { from, count: counts[number]! })
+  }
+  const packs = [...sources.keys()].sort()
+  const numbers = new Map(packs.map((pack, number) => [pack, number]))
+  const count = packs.reduce((sum, pack) => sum + sources.get(pack)!.count, 0)
+  const rows = Buffer.allocUnsafe(count * ENTRY_BYTES)
+  let at = 0
+  for (const index of indexes)
+    at = index.copyRows(rows, at, (number) => {
+      const pack = index.packs[number]!
+      return sources.get(pack)!.from === index ? numbers.get(pack) : undefined
+    })
+  return assemble(packs, rows, supersedes)
+}
+
+/** @param packs sorted   @param rows entries in any order */
+function assemble(packs: readonly Oid[], rows: Buffer, supersedes: readonly Oid[]): Buffer {
+  const count = rows.length / ENTRY_BYTES
   const header = HEADER_BYTES + 32 * (packs.length + supersedes.length)
   const bytes = Buffer.alloc(header + 1024 + rows.length)
   bytes.write(MAGIC, 0, 'latin1')
@@ -78,7 +115,7 @@ export function formatIndex(packs: readonly IndexedPack[], supersedes: readonly 
   bytes.writeUInt32LE(supersedes.length, 12)
   bytes.writeUInt32LE(count, 16)
   let next = HEADER_BYTES
-  for (const oid of [...sortedPacks.map((pack) => pack.oid), ...[...supersedes].sort()]) next += bytes.write(oid, next, 32, 'hex')
+  for (const oid of [...packs, ...[...supersedes].sort()]) next += bytes.write(oid, next, 32, 'hex')
   const order = sortRows(rows, count)
   const fan = new Uint32Array(256)
   for (let i = 0; i < count; i++) {
@@ -116,10 +153,14 @@ export function openIndex(bytes: Buffer, oid: Oid = oidOfBytes(bytes)): PackInde
   for (let byte = 0; byte < 256; byte++) if (fan(byte) < fan(byte - 1) || fan(byte) > count) fail('has a broken fan-out')
   if (count > 0 && fan(255) !== count) fail('has a broken fan-out')
 
+  function packNumberAt(at: number): number {
+    const number = bytes.readUInt32LE(at + ROW_BYTES)
+    return number < packCount ? number : fail('names a pack it does not list')
+  }
+
   function entryAt(i: number, oid?: Oid): Location {
     const at = base + i * ENTRY_BYTES
-    const pack = packs[bytes.readUInt32LE(at + ROW_BYTES)]
-    if (!pack) return fail('names a pack it does not list')
+    const pack = packs[packNumberAt(at)]!
     const { offset, length, size, type, oid: found } = readRow(bytes, at, fail, oid)
     return { oid: found, offset, length, size, type, pack }
   }
@@ -175,6 +216,22 @@ export function openIndex(bytes: Buffer, oid: Oid = oidOfBytes(bytes)): PackInde
           return [pack, { oid: pack, table, count: sorted.length }]
         }),
       )
+    },
+    packCounts() {
+      const counts = new Uint32Array(packCount)
+      for (let at = base; at < bytes.length; at += ENTRY_BYTES) counts[packNumberAt(at)]!++
+      return counts
+    },
+    copyRows(target, start, renumber) {
+      let to = start
+      for (let at = base; at < bytes.length; at += ENTRY_BYTES) {
+        const number = renumber(packNumberAt(at))
+        if (number === undefined) continue
+        bytes.copy(target, to, at, at + ROW_BYTES)
+        target.writeUInt32LE(number, to + ROW_BYTES)
+        to += ENTRY_BYTES
+      }
+      return to
     },
   }
 }

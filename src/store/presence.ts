@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { mapBounded } from '../base/concurrency.ts'
 import { fileError, hasCode, systemCode } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
-import type { Blobs } from './blobs.ts'
+import type { BlobInfo, Blobs } from './blobs.ts'
 import { createDamage, type Damage } from './damage.ts'
 import { KEYS, type StoreDescription } from './layout.ts'
 import { type Location, openIndex, type PackIndex, parseIndexKey } from './pack-index.ts'
@@ -31,8 +31,32 @@ export interface Presence {
   isCorrupt(oid: Oid): boolean
   /** every place in a pack; none when no index names it */
   placesIn(pack: Oid): Location[]
+  /** the indexes in use: none that a larger one repeats */
+  indexes(chunks: boolean): PackIndex[]
+  /** index/ as it was listed last, chunk indexes or the others */
+  listed(chunks: boolean): IndexFile[]
+  /** whether a pack is condemned or gone: nothing new may name it */
+  isDoomed(pack: Oid): boolean
   readonly damage: Damage
 }
+
+/** An index as its place lists it. */
+export interface IndexFile extends BlobInfo {
+  oid: Oid
+}
+
+/** Indexes of one kind. */
+interface Side {
+  open: Map<Oid, PackIndex>
+  listed: IndexFile[]
+  /** those that a larger open one repeats: not read, or no longer used */
+  superseded: Set<Oid>
+}
+
+/** Indexes read at once. */
+const READS = 8
+/** How often index/ is listed again when indexes vanish between the listing and the reading. */
+const LISTINGS = 3
 
 /** Answers when indexes prove broken: writes new ones in their place, or throws. */
 export type MendIndexes = (broken: readonly { key: string; error: Error }[], named: ReadonlySet<Oid>) => Promise<Buffer[]>
@@ -44,11 +68,11 @@ export interface PresenceOptions {
 }
 
 export function createPresence(blobs: Blobs, { copies, mend }: PresenceOptions): Presence {
-  const indexes = new Map<Oid, PackIndex>()
-  const chunkIndexes = new Map<Oid, PackIndex>()
-  /** indexes that a larger one repeats, not to be read again */
-  const superseded = new Set<Oid>()
-  let listedChunkIndexes: Oid[] = []
+  const newSide = (): Side => ({ open: new Map(), listed: [], superseded: new Set() })
+  const objectSide = newSide()
+  const chunkSide = newSide()
+  const indexes = objectSide.open
+  const chunkIndexes = chunkSide.open
   const condemnedPacks = new Set<Oid>()
   const condemnedObjects = new Set<Oid>()
   const purged = new Set<Oid>()
@@ -65,7 +89,7 @@ export function createPresence(blobs: Blobs, { copies, mend }: PresenceOptions):
   }
 
   async function readIndex(key: string, oid: Oid): Promise<PackIndex | undefined> {
-    const name = key.slice(key.lastIndexOf('/') + 1)
+    const name = nameOf(key)
     if (copies) {
       try {
         return openIndex(readFileSync(join(copies, name)), oid)
@@ -88,20 +112,37 @@ export function createPresence(blobs: Blobs, { copies, mend }: PresenceOptions):
     }
   }
 
-  /** Reads indexes into `among`; broken ones are mended or thrown. */
-  async function readIndexes(fresh: readonly { key: string; oid: Oid }[], among: Map<Oid, PackIndex>): Promise<void> {
+  /** Reads what is listed and not yet open; broken ones are mended or thrown. The largest come first and alone, then more at a time: an
+   *  index is larger than those it supersedes, so that these are hardly ever read.
+   *  @returns false where one is gone since it was listed */
+  async function readIndexes(side: Side): Promise<boolean> {
+    const waiting = side.listed.filter(({ oid }) => !side.open.has(oid)).sort((a, b) => b.size - a.size)
     const broken: { key: string; error: Error }[] = []
-    await mapBounded(fresh, 8, async ({ key, oid }) => {
-      try {
-        const index = await readIndex(key, oid)
-        if (index) among.set(oid, index)
-      } catch (error) {
-        if (!hasCode(error, 'INDEX_CORRUPT')) throw error
-        broken.push({ key, error })
-      }
-    })
-    if (broken.length === 0) return
-    if (among === indexes) await loadChunkIndexes()
+    let whole = true
+    for (let next = 0, wave = 1; next < waiting.length; wave = Math.min(wave * 2, READS)) {
+      const batch: IndexFile[] = []
+      for (; next < waiting.length && batch.length < wave; next++)
+        if (!side.superseded.has(waiting[next]!.oid)) batch.push(waiting[next]!)
+      const fresh: PackIndex[] = []
+      await mapBounded(batch, READS, async ({ key, oid }) => {
+        try {
+          const index = await readIndex(key, oid)
+          if (index) fresh.push(index)
+          else whole = false
+        } catch (error) {
+          if (!hasCode(error, 'INDEX_CORRUPT')) throw error
+          broken.push({ key, error })
+        }
+      })
+      for (const index of fresh) side.open.set(index.oid, index)
+      leaveSuperseded(side, fresh)
+    }
+    if (broken.length > 0) await replaceBroken(side, broken)
+    return whole
+  }
+
+  async function replaceBroken(side: Side, broken: readonly { key: string; error: Error }[]): Promise<void> {
+    if (side === objectSide) await readIndexes(chunkSide)
     const named = new Set([...indexes.values(), ...chunkIndexes.values()].flatMap((index) => index.packs))
     for (const bytes of await mend(broken, named)) {
       const index = openIndex(bytes)
@@ -109,11 +150,39 @@ export function createPresence(blobs: Blobs, { copies, mend }: PresenceOptions):
     }
   }
 
-  function forget(present: Set<Oid>): void {
-    for (const among of [indexes, chunkIndexes]) for (const oid of among.keys()) if (!present.has(oid)) among.delete(oid)
+  /** Notes what open indexes name as superseded. Where both are open it must be true: an index that only says so would hide what it lacks.
+   *  One that was not read must at least be smaller than what the larger one says of its own packs. */
+  function leaveSuperseded(side: Side, larger: readonly PackIndex[]): void {
+    const merged = larger.filter((index) => index.supersedes.length > 0)
+    if (merged.length === 0) return
+    const sizes = new Map(side.listed.map(({ oid, size }) => [oid, size]))
+    for (const index of merged) {
+      const packs = new Set(index.packs)
+      const own = (sizes.get(index.oid) ?? 0) - 32 * index.supersedes.length
+      for (const oid of index.supersedes) {
+        const other = side.open.get(oid)
+        const isRepeated = other
+          ? other.count <= index.count && other.packs.every((pack) => packs.has(pack))
+          : (sizes.get(oid) ?? 0) < own
+        if (!isRepeated) continue
+        side.open.delete(oid)
+        side.superseded.add(oid)
+      }
+    }
+  }
+
+  /** Forgets what is no longer listed, with what it superseded, and deletes copies that nobody will read. */
+  function forget(): void {
+    for (const side of [objectSide, chunkSide]) {
+      const present = new Set(side.listed.map(({ oid }) => oid))
+      for (const oid of side.open.keys()) if (!present.has(oid)) side.open.delete(oid)
+      side.superseded.clear()
+      leaveSuperseded(side, [...side.open.values()])
+    }
     if (!copies || !existsSync(copies)) return
+    const names = new Set([objectSide, chunkSide].flatMap(({ listed }) => listed.map(({ key }) => nameOf(key))))
     for (const name of readdirSync(copies)) {
-      if (present.has(name.slice(0, 64) as Oid)) continue
+      if (names.has(name)) continue
       try {
         unlinkSync(join(copies, name))
       } catch (error) {
@@ -122,44 +191,30 @@ export function createPresence(blobs: Blobs, { copies, mend }: PresenceOptions):
     }
   }
 
-  /** Drops indexes that a larger one names, where it does repeat them: an index that only says so would hide what it lacks. */
-  function dropSuperseded(): void {
-    for (const index of [...indexes.values()]) {
-      if (index.supersedes.length === 0) continue
-      const packs = new Set(index.packs)
-      for (const oid of index.supersedes) {
-        const other = indexes.get(oid)
-        if (!other || other.count > index.count || !other.packs.every((pack) => packs.has(pack))) continue
-        indexes.delete(oid)
-        superseded.add(oid)
-      }
-    }
-  }
+  let wantsChunks = false
 
   async function loadChunkIndexes(): Promise<void> {
-    const fresh = listedChunkIndexes.filter((oid) => !chunkIndexes.has(oid))
-    if (fresh.length === 0) return
-    await readIndexes(
-      fresh.map((oid) => ({ key: KEYS.chunkIndex(oid), oid })),
-      chunkIndexes,
-    )
+    wantsChunks = true
+    if (!(await readIndexes(chunkSide))) await readListed()
+  }
+
+  /** Lists index/ and reads what is new. What vanishes in between was merged into what the next listing shows. */
+  async function readListed(): Promise<void> {
+    for (let tries = LISTINGS; tries > 0; tries--) {
+      objectSide.listed = []
+      chunkSide.listed = []
+      for await (const info of blobs.list('index/')) {
+        const name = parseIndexKey(info.key)
+        if (name) (name.chunks ? chunkSide : objectSide).listed.push({ ...info, oid: name.oid })
+      }
+      forget()
+      const isWhole = await readIndexes(objectSide)
+      if ((!wantsChunks || (await readIndexes(chunkSide))) && isWhole) return
+    }
   }
 
   async function refresh(description: StoreDescription): Promise<void> {
-    const objects: { key: string; oid: Oid }[] = []
-    const chunks: Oid[] = []
-    for await (const { key } of blobs.list('index/')) {
-      const name = parseIndexKey(key)
-      if (name?.chunks) chunks.push(name.oid)
-      else if (name) objects.push({ key, oid: name.oid })
-    }
-    listedChunkIndexes = chunks
-    forget(new Set([...chunks, ...objects.map(({ oid }) => oid)]))
-    await readIndexes(
-      objects.filter(({ oid }) => !indexes.has(oid) && !superseded.has(oid)),
-      indexes,
-    )
-    dropSuperseded()
+    await readListed()
     if (description.records.includes('condemned')) {
       condemnedPacks.clear()
       condemnedObjects.clear()
@@ -187,9 +242,15 @@ export function createPresence(blobs: Blobs, { copies, mend }: PresenceOptions):
     refresh,
     loadChunkIndexes,
     adopt(oid, bytes, chunks) {
-      ;(chunks ? chunkIndexes : indexes).set(oid, openIndex(bytes, oid))
+      const side = chunks ? chunkSide : objectSide
+      const index = openIndex(bytes, oid)
+      side.open.set(oid, index)
       keepCopy(chunks ? `${oid}-chunks` : oid, bytes)
+      leaveSuperseded(side, [index])
     },
+    indexes: (chunks) => [...(chunks ? chunkIndexes : indexes).values()],
+    listed: (chunks) => (chunks ? chunkSide : objectSide).listed,
+    isDoomed: (pack) => condemnedPacks.has(pack) || damage.isGone(pack),
     locate: (oid) => best(places(oid, indexes)),
     locateChunk: (oid) => best([...places(oid, chunkIndexes), ...places(oid, indexes)].filter(isBytes)),
     has(oid) {
@@ -217,6 +278,11 @@ export function createPresence(blobs: Blobs, { copies, mend }: PresenceOptions):
       return found
     },
   }
+}
+
+/** An index's name in its folder. */
+function nameOf(key: string): string {
+  return key.slice(key.lastIndexOf('/') + 1)
 }
 
 export function asBuffer(bytes: Uint8Array): Buffer {

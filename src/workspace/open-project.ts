@@ -149,6 +149,7 @@ function createProject(where: ProjectPlace, config: Config, surroundings: Surrou
   const { root, prefix, homeDir, stateDir, place } = where
   const { env } = surroundings
   const closers: (() => void | Promise<void>)[] = []
+  const written: ObjectStore[] = []
   const remotes = new Map<string, () => Promise<{ name: string; store: ObjectStore }>>()
 
   const git = once(async (): Promise<Git> => {
@@ -171,6 +172,7 @@ function createProject(where: ProjectPlace, config: Config, surroundings: Surrou
       const links = config.get('cache.link') ?? (purpose === 'write' ? chosenLinks(project) : ['copy'])
       const looseFrom = links.some((type) => type !== 'copy') ? LOOSE_FROM_WHEN_LINKED : undefined
       const store = await openStore(blobs, { role: 'cache', purpose, stateDir: join(homeDir, 'state', 'cache'), looseFrom })
+      if (purpose === 'write') written.push(store)
       closers.push(() => store.close())
       return store
     })
@@ -184,6 +186,7 @@ function createProject(where: ProjectPlace, config: Config, surroundings: Surrou
       const settings = config.remote(name)!
       const blobs = await openBlobs(settings, { root, env: withCredentials(env, settings) })
       const store = await openStore(blobs, { role: 'remote', purpose, stateDir: join(homeDir, 'state', 'remotes') })
+      if (purpose === 'write') written.push(store)
       closers.push(() => store.close())
       return { name, store }
     })
@@ -231,6 +234,9 @@ function createProject(where: ProjectPlace, config: Config, surroundings: Surrou
       })
       queue = turn.catch(() => {})
       return turn
+    },
+    mergeIndexes: async () => {
+      for (const store of written) await store.mergeIndexes(surroundings.signal)
     },
     close: async () => {
       for (const close of closers.splice(0).reverse()) await close()
