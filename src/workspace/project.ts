@@ -48,7 +48,6 @@ export interface Project {
   locked<T>(work: () => Promise<T>): Promise<T>
   /** the data outs that a lock's text names; handed in, because the lock is the pipeline's */
   lockOuts?: (text: string) => Promise<{ path: RepoPath; entry: Entry; run: Oid }[]>
-  lockOuts?: (text: string) => Promise<{ path: RepoPath; entry: Entry }[]>
   /** Merges the small indexes of the stores that were written to. For after a command's output: nothing depends on it. */
   mergeIndexes(): Promise<void>
   /** gives back handles, flushes state */
