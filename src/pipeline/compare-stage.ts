@@ -42,7 +42,7 @@ async function depReasons(locked: LockedStage, inputs: StageInputs, data: Worksp
     if (!old) reasons.push({ kind: 'dep', path, change: 'added' })
     else if (!sameEntry(old, entry)) {
       const counts = old.kind === 'tree' && entry.kind === 'tree' ? await data.compare(old, entry) : undefined
-      reasons.push({ kind: 'dep', path, change: 'changed', ...(counts ? { counts } : {}) })
+      reasons.push({ kind: 'dep', path, change: 'changed', before: old, after: entry, ...(counts ? { counts } : {}) })
     }
   }
   for (const path of before.keys()) if (!inputs.pending.has(path)) reasons.push({ kind: 'dep', path, change: 'removed' })
@@ -89,7 +89,8 @@ export async function compareStage(
 ): Promise<Reason[]> {
   const reasons: Reason[] = []
   if (stage.cmd.length !== locked.cmd.length || stage.cmd.some((line, i) => line !== locked.cmd[i]))
-    reasons.push({ kind: 'command' })
+    reasons.push({ kind: 'command', before: locked.cmd, after: stage.cmd })
+  if (stage.shell !== locked.shell) reasons.push({ kind: 'shell', before: locked.shell, after: stage.shell })
   if (stage.wdir !== locked.wdir) reasons.push({ kind: 'folder', before: locked.wdir, after: stage.wdir })
   reasons.push(...paramsReasons(locked, inputs))
   reasons.push(...(await depReasons(locked, inputs, data)))

@@ -38,6 +38,8 @@ export interface LockedOut {
 export interface LockedStage {
   cmd: string[]
   wdir: RepoPath
+  /** '' is /bin/sh */
+  shell: string
   deps: LockedDep[]
   params: LockedParam[]
   env: LockedVariable[]
@@ -131,7 +133,7 @@ function sorted<T>(items: T[], nameOf: (item: T) => string, keys: (string | numb
 
 const paramName = ({ file, key }: { file: string; key: string }) => `${file}\0${key}`
 
-const STAGE_KEYS = new Set(['cmd', 'wdir', 'deps', 'params', 'env', 'outs', 'run_key', 'unsure'])
+const STAGE_KEYS = new Set(['cmd', 'wdir', 'shell', 'deps', 'params', 'env', 'outs', 'run_key', 'unsure'])
 
 function rest(raw: Raw, known: Set<string>): Raw {
   return Object.fromEntries(Object.entries(raw).filter(([key]) => !known.has(key)))
@@ -164,6 +166,7 @@ function readStage(value: unknown, keys: (string | number)[]): LockedStage {
   return {
     cmd: cmd as string[],
     wdir: raw.wdir === undefined ? ('' as RepoPath) : asPath(raw.wdir, keys),
+    shell: typeof raw.shell === 'string' ? raw.shell : '',
     deps: sorted(deps, (dep) => dep.path, [...keys, 'deps']),
     params: sorted(asList(raw, 'params', keys, readParam), paramName, [...keys, 'params']),
     env: sorted(asList(raw, 'env', keys, readVariable), (variable) => variable.name, [...keys, 'env']),
@@ -261,6 +264,7 @@ function formatStage(stage: LockedStage): string {
   const lines = [
     `      "cmd": ${canonicalJson(stage.cmd)}`,
     ...(stage.wdir === '' ? [] : [`      "wdir": ${JSON.stringify(stage.wdir)}`]),
+    ...(stage.shell === '' ? [] : [`      "shell": ${JSON.stringify(stage.shell)}`]),
     ...section(
       'deps',
       stage.deps.map((dep) => entryText(dep.path, dep.entry, '')),

@@ -6,6 +6,7 @@ import type { WorkspaceData } from '../workspace/data.ts'
 import type { Entry } from '../workspace/entry.ts'
 import type { Project } from '../workspace/project.ts'
 import type { StageGraph } from './graph.ts'
+import { sourcesOf } from './notebook.ts'
 import { type ParamRef, placeText } from './stage.ts'
 
 /** Looks at the workspace, once per path until told to forget. */
@@ -97,7 +98,11 @@ export function createObserver(
     out: (path) => once(outs, path, () => data.hash(path, { all: true })),
     dep: (path) => {
       if (isStored(path)) return once(outs, path, () => data.hash(path, { all: true }))
-      return once(deps, path, () => data.hash(path, { also: storedBelow(path) }))
+      return once(deps, path, async () => {
+        const entry = await data.hash(path, { also: storedBelow(path) })
+        // What a notebook shows of its last run is no input; one that mlv tracks counts as its bytes.
+        return entry && path.endsWith('.ipynb') && !mayBeTracked(path) ? sourcesOf(join(project.root, path), entry) : entry
+      })
     },
     tracked: (path) => once(pointers, path, async () => (mayBeTracked(path) ? data.tracked(path) : undefined)),
     async param(ref) {

@@ -1,13 +1,14 @@
 import type { RepoPath } from '../base/paths.ts'
-import type { ChangeCounts } from '../workspace/entry.ts'
+import type { ChangeCounts, Entry } from '../workspace/entry.ts'
 import { canonicalJson } from './canonical-json.ts'
 
 /** Why a stage runs. */
 export type Reason =
-  | { kind: 'never ran' | 'forced' | 'always' | 'command' | 'unsure' }
+  | { kind: 'never ran' | 'forced' | 'always' | 'unsure' }
+  | { kind: 'command'; before?: string[]; after?: string[] }
   | { kind: 'upstream'; stage: string }
-  | { kind: 'folder'; before: string; after: string }
-  | { kind: 'dep'; path: RepoPath; change: 'changed' | 'added' | 'removed'; counts?: ChangeCounts }
+  | { kind: 'folder' | 'shell'; before: string; after: string }
+  | { kind: 'dep'; path: RepoPath; change: 'changed' | 'added' | 'removed'; before?: Entry; after?: Entry; counts?: ChangeCounts }
   /** undefined: not declared then, or not now */
   | { kind: 'param'; file: RepoPath; key: string; before: unknown; after: unknown }
   /** null: not set; undefined: not declared */
@@ -42,6 +43,8 @@ export function describeReason(reason: Reason): string {
       return `${reason.stage} will run`
     case 'folder':
       return `wdir ${shown(reason.before || '.')} → ${shown(reason.after || '.')}`
+    case 'shell':
+      return `shell ${shown(reason.before || '/bin/sh')} → ${shown(reason.after || '/bin/sh')}`
     case 'dep': {
       if (reason.change !== 'changed') return `dep ${reason.path} ${reason.change}`
       const { counts } = reason
@@ -55,6 +58,36 @@ export function describeReason(reason: Reason): string {
       return `env ${reason.name} ${variable(reason.before)} → ${variable(reason.after)}`
     case 'out':
       return `out ${reason.path} ${reason.change}`
+  }
+}
+
+function version(entry: Entry | undefined): string {
+  if (!entry) return '(none)'
+  const files = entry.kind === 'tree' ? `${entry.files} files, ` : ''
+  return `${entry.oid.slice(0, 12)} (${files}${entry.size} bytes)`
+}
+
+/** One reason with its old and new value in full. */
+export function explainReason(reason: Reason): string {
+  switch (reason.kind) {
+    case 'param': {
+      const value = (given: unknown) => (given === undefined ? '(none)' : canonicalJson(given))
+      return `${reason.file}:${reason.key === '' ? '' : ` ${reason.key}`} ${value(reason.before)} → ${value(reason.after)}`
+    }
+    case 'env': {
+      const value = (given: string | null | undefined) => (given === null ? '(unset)' : (given ?? '(not declared)'))
+      return `env ${reason.name} ${value(reason.before)} → ${value(reason.after)}`
+    }
+    case 'dep':
+      return reason.change === 'changed'
+        ? `${describeReason(reason)}: ${version(reason.before)} → ${version(reason.after)}`
+        : describeReason(reason)
+    case 'command':
+      return reason.before && reason.after
+        ? `command ${reason.before.join(' && ')} → ${reason.after.join(' && ')}`
+        : describeReason(reason)
+    default:
+      return describeReason(reason)
   }
 }
 

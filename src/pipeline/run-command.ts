@@ -66,7 +66,16 @@ export async function runCommands(stage: Stage, project: Project, { executor, as
   for (let attempt = 0; ; attempt++) {
     let failure: MlvError | undefined
     for (const command of stage.cmd) {
-      const end = await executor.run({ command, cwd, env, signal, timeout: stage.timeout, onStart: aside.note, onOutput })
+      const end = await executor.run({
+        command,
+        shell: stage.shell,
+        cwd,
+        env,
+        signal,
+        timeout: stage.timeout,
+        onStart: aside.note,
+        onOutput,
+      })
       if (end.kind === 'done') {
         if (end.left !== undefined)
           warn(`stage "${stage.name}" left processes running; end them with "kill -- -${end.left}" if they are not wanted`)

@@ -73,7 +73,7 @@ export function lockedStage(
   made: { outs: LockedOut[]; unsure: boolean },
 ): LockedStage {
   const { deps, params, env } = inputs
-  const known = { cmd: stage.cmd, wdir: stage.wdir, deps, params, env, outs: made.outs }
+  const known = { cmd: stage.cmd, wdir: stage.wdir, shell: stage.shell, deps, params, env, outs: made.outs }
   return { ...known, runKey: runKey(known), unsure: made.unsure, extra: {} }
 }
 

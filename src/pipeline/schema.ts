@@ -26,7 +26,7 @@ import type { TemplateValue } from './written-number.ts'
 const TOP_KEYS = new Set(['stages', 'vars', 'metrics', 'plots', 'params', 'desc', 'meta', 'mlv'])
 const STAGE_KEYS = new Set([
   ...['cmd', 'wdir', 'deps', 'params', 'env', 'outs', 'metrics', 'plots'],
-  ...['frozen', 'always', 'desc', 'meta', 'resources', 'timeout', 'retry', 'mutex', 'vars', 'matrix'],
+  ...['frozen', 'always', 'desc', 'meta', 'resources', 'timeout', 'retry', 'mutex', 'shell', 'vars', 'matrix'],
 ])
 const TEMPLATE_KEYS = new Set([...STAGE_KEYS].filter((key) => key !== 'matrix'))
 const GROUP_KEYS = new Set(['foreach', 'do'])
@@ -216,6 +216,7 @@ function readStage(field: Field, wdir: RepoPath, name: string, warnings: string[
     frozen: readFlag(part('frozen')),
     always: readFlag(part('always')),
     retry: readCount(part('retry'), 100),
+    shell: part('shell').value === undefined ? '' : readText(part('shell'), 'shell: bash -eo pipefail').trim(),
     mutex: readMutex(part('mutex')),
   }
   if (typeof desc.value === 'string') stage.desc = desc.value

@@ -51,6 +51,8 @@ export interface Stage {
   timeout?: number
   /** attempts after the first */
   retry: number
+  /** what runs the commands, given the line as its last word after -c; '' is /bin/sh */
+  shell: string
   /** names of which one holder runs at a time */
   mutex: string[]
   /** as written; what a run takes of the machine */

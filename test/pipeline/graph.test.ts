@@ -53,6 +53,7 @@ function link(i: number) {
     always: false,
     retry: 0,
     mutex: [],
+    shell: '',
   }
 }
 

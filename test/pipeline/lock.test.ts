@@ -29,6 +29,7 @@ const extra = fc.dictionary(fc.stringMatching(/^x[a-z]{1,5}$/), fc.jsonValue({ m
 const stage: fc.Arbitrary<LockedStage> = fc.record({
   cmd: fc.array(fc.string({ unit: 'binary' }), { maxLength: 3 }),
   wdir: fc.oneof(fc.constant('' as RepoPath), path),
+  shell: fc.oneof(fc.constant(''), fc.string()),
   deps: uniqueSorted(fc.record({ path, entry }), (dep) => dep.path),
   params: uniqueSorted(
     fc.record({ file: path, key: fc.string(), value: fc.jsonValue() }),
@@ -65,6 +66,7 @@ it('keeps one line per dep, param and out', () => {
   const one: LockedStage = {
     cmd: ['python train.py'],
     wdir: '' as RepoPath,
+    shell: '',
     deps: [{ path: 'data' as RepoPath, entry: { kind: 'tree', oid: OID, size: 5, files: 2 } }],
     params: [{ file: 'params.yaml' as RepoPath, key: 'train', value: { lr: 0.1, epochs: 3 } }],
     env: [{ name: 'SEED', value: null }],

@@ -17,6 +17,7 @@ interface Options {
   allowMissing?: boolean
   exitCode?: boolean
   jobs?: number
+  explain?: boolean
   runCache?: boolean
 }
 
@@ -56,12 +57,12 @@ async function makePlan(context: Context, project: Project, given: { stages: str
 }
 
 /** Prints the plan. With --exit-code, 1 when a command would run; without, what forbids one is an error. */
-async function showPlan({ output }: Context, plan: ReproPlan, exitCode: boolean): Promise<number> {
+async function showPlan({ output }: Context, plan: ReproPlan, { exitCode, explain }: Options): Promise<number> {
   const [{ planJson, renderPlan }, { wouldRun }] = await Promise.all([
     import('../render/stages.ts'),
     import('../../pipeline/plan.ts'),
   ])
-  output.answer(planJson(plan), () => (output.quiet ? '' : renderPlan(plan, output.verbose)))
+  output.answer(planJson(plan), () => (output.quiet ? '' : renderPlan(plan, output.verbose, explain)))
   if (exitCode) return wouldRun(plan) ? 1 : 0
   for (const { decision } of plan.stages) if (decision.kind === 'blocked') throw decision.error
   return 0
@@ -113,10 +114,12 @@ async function apply(
 async function repro(context: Context, stages: string[], options: Options): Promise<number> {
   if (options.singleStage && options.downstream)
     throw new MlvError('USAGE', '--single-stage and --downstream exclude each other', { hint: 'Give one of them.' })
+  if (options.explain && !options.dryRun)
+    throw new MlvError('USAGE', '--explain goes with --dry-run', { hint: 'mlv repro --dry-run --explain' })
   const project = await context.project()
   const plan = await makePlan(context, project, { stages, options })
   try {
-    if (options.dryRun) return await showPlan(context, plan, options.exitCode ?? false)
+    if (options.dryRun) return await showPlan(context, plan, options)
     const ran = await apply(context, project, { plan, options })
     return options.exitCode && ran ? 1 : 0
   } finally {
@@ -128,6 +131,7 @@ export const configure: Configure = (command, act) => {
   command
     .argument('[stages...]', 'these and all they wait for; all stages without')
     .option('-n, --dry-run', 'show what would run, and why')
+    .option('--explain', 'with --dry-run: every reason with its old and new value')
     .option('-f, --force', 'run also what has not changed, and replace outs that are saved nowhere')
     .option('-s, --single-stage', 'only the named stages')
     .option('--downstream', 'the named stages and all that wait for them')

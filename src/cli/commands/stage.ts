@@ -26,10 +26,10 @@ async function add(context: Context, name: string, words: string[], options: Add
     throw new MlvError('USAGE', `Stage "${name}" has no command`, {
       hint: `Put it last, after --: mlv stage add ${name} -- python ${name}.py`,
     })
-  const [project, { addStage, paramItems, shellLine }, { writeStage }] = await Promise.all([
+  const [project, { addStage, paramItems, shellLine }, { writePipeline }] = await Promise.all([
     context.project(),
     import('../../pipeline/edit.ts'),
-    import('../../pipeline/write-stage.ts'),
+    import('../../pipeline/write-pipeline.ts'),
   ])
   const stage = {
     cmd: shellLine(words),
@@ -40,7 +40,7 @@ async function add(context: Context, name: string, words: string[], options: Add
     ...some('metrics', options.metric),
     ...some('plots', options.plots),
   }
-  const written = await writeStage(project, name, (text) => addStage(text, name, { stage, force: options.force ?? false }))
+  const written = await writePipeline(project, (text) => addStage(text, name, { stage, force: options.force ?? false }), name)
   context.output.answer({ stage: name, ...stage, written }, () =>
     context.output.quiet
       ? ''

@@ -1,6 +1,45 @@
+/** How a stage stands: nothing to do, would run, may not run, its outs are not here, kept from running. */
+export type DagState = 'unchanged' | 'run' | 'blocked' | 'absent' | 'frozen'
+
 /** Names and the arrows between them; `after` names what each waits for. */
 export interface Dag {
-  nodes: { name: string; after: string[] }[]
+  nodes: { name: string; after: string[]; state?: DagState }[]
+}
+
+/** How each state looks: before the name, by ANSI colour, and as a fill in pictures. */
+const LOOKS: Record<DagState, { mark: string; color: number; fill: string }> = {
+  unchanged: { mark: '✓', color: 32, fill: '#c8e6c9' },
+  run: { mark: '●', color: 33, fill: '#ffe0b2' },
+  blocked: { mark: '✗', color: 31, fill: '#ffcdd2' },
+  absent: { mark: '○', color: 36, fill: '#e0e0e0' },
+  frozen: { mark: '∗', color: 34, fill: '#bbdefb' },
+}
+
+/** The graph with marks in front of the names. */
+function marked(dag: Dag): Dag {
+  const label = new Map(dag.nodes.map(({ name, state }) => [name, state ? `${LOOKS[state].mark} ${name}` : name]))
+  return {
+    nodes: dag.nodes.map(({ name, after }) => ({ name: label.get(name)!, after: after.map((other) => label.get(other)!) })),
+  }
+}
+
+/** Colours what stands behind a mark, up to the next line or gap. */
+export function colorDag(text: string): string {
+  const colors = new Map(Object.values(LOOKS).map(({ mark, color }) => [mark, color]))
+  return text.replace(/([✓●✗○∗]) \S+/g, (label, mark: string) => `\u001b[${colors.get(mark)}m${label}\u001b[39m`)
+}
+
+/** What the marks mean, for those that stand in the graph. */
+export function dagLegend(dag: Dag): string {
+  const words: Record<DagState, string> = {
+    unchanged: 'unchanged',
+    run: 'would run',
+    blocked: 'cannot run',
+    absent: 'outs are not here',
+    frozen: 'frozen',
+  }
+  const states = (Object.keys(LOOKS) as DagState[]).filter((state) => dag.nodes.some((node) => node.state === state))
+  return states.map((state) => `${LOOKS[state].mark} ${words[state]}`).join('   ')
 }
 
 interface Node {
@@ -193,7 +232,8 @@ function drawList(dag: Dag): string {
 }
 
 /** Draws the graph with boxes and arrows; as a list where that would be wider than `columns`. Nodes must stand behind what they wait for. */
-export function renderDag(dag: Dag, columns: number): string {
+export function renderDag(given: Dag, columns: number): string {
+  const dag = marked(given)
   if (dag.nodes.length === 0) return 'There are no stages yet: add one with "mlv stage add".'
   const layers = makeLayers(dag)
   orderLayers(layers)
@@ -213,17 +253,18 @@ function quoted(name: string): string {
 /** The graph in Mermaid's language, which GitHub and GitLab draw in Markdown. */
 export function renderMermaid(dag: Dag): string {
   const ids = new Map(dag.nodes.map(({ name }, index) => [name, `s${index + 1}`]))
-  const lines = dag.nodes.flatMap(({ name, after }) => [
-    `  ${ids.get(name)}[${quoted(name)}]`,
+  const used = (Object.keys(LOOKS) as DagState[]).filter((state) => dag.nodes.some((node) => node.state === state))
+  const lines = dag.nodes.flatMap(({ name, after, state }) => [
+    `  ${ids.get(name)}[${quoted(name)}]${state ? `:::${state}` : ''}`,
     ...after.map((other) => `  ${ids.get(other)} --> ${ids.get(name)}`),
   ])
-  return ['flowchart TD', ...lines].join('\n')
+  return ['flowchart TD', ...lines, ...used.map((state) => `  classDef ${state} fill:${LOOKS[state].fill}`)].join('\n')
 }
 
 /** The graph in Graphviz's language. */
 export function renderDot(dag: Dag): string {
-  const lines = dag.nodes.flatMap(({ name, after }) => [
-    `  ${quoted(name)};`,
+  const lines = dag.nodes.flatMap(({ name, after, state }) => [
+    `  ${quoted(name)}${state ? ` [style=filled, fillcolor="${LOOKS[state].fill}"]` : ''};`,
     ...after.map((other) => `  ${quoted(other)} -> ${quoted(name)};`),
   ])
   return ['digraph pipeline {', '  node [shape=box];', ...lines, '}'].join('\n')

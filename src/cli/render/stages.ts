@@ -1,7 +1,7 @@
 import type { Decision } from '../../pipeline/decide.ts'
 import type { StageGraph } from '../../pipeline/graph.ts'
 import type { PlannedStage, ReproPlan } from '../../pipeline/plan.ts'
-import { describeReason, describeReasons } from '../../pipeline/reason.ts'
+import { describeReason, describeReasons, explainReason } from '../../pipeline/reason.ts'
 import type { StageEvent } from '../../pipeline/run.ts'
 import { formatSeconds, plural } from './amount.ts'
 
@@ -108,12 +108,24 @@ function plannedLine({ stage, decision }: PlannedStage): string {
   }
 }
 
-/** A plan as text, a line for each stage. */
-export function renderPlan(plan: ReproPlan, verbose: boolean): string {
+/** Each reason on a line of its own, in full. */
+function explainedLine(planned: PlannedStage): string {
+  const { stage, decision } = planned
+  if (decision.kind !== 'run' && decision.kind !== 'blocked') return plannedLine(planned)
+  const head =
+    decision.kind === 'run' ? line('would run', stage.name) : line('cannot run', stage.name, `(${decision.error.message})`)
+  return [head, ...decision.reasons.map((reason) => `${' '.repeat(WORD)}  ${explainReason(reason)}`)].join('\n')
+}
+
+/** A plan as text, a line for each stage. @param explain each reason on a line of its own, in full */
+export function renderPlan(plan: ReproPlan, verbose: boolean, explain = false): string {
   const idle = plan.stages.filter(({ decision }) => decision.kind === 'unchanged' || decision.kind === 'frozen')
   const short = !verbose && idle.length > MOST_UNCHANGED
   const shown = short ? plan.stages.filter((planned) => !idle.includes(planned)) : plan.stages
-  const lines = [...plan.edited.map((path) => line('would add', path, '(changed by hand)')), ...shown.map(plannedLine)]
+  const lines = [
+    ...plan.edited.map((path) => line('would add', path, '(changed by hand)')),
+    ...shown.map(explain ? explainedLine : plannedLine),
+  ]
   if (short) lines.push(line('unchanged', plural(idle.length, 'stage')))
   return lines.length === 0 ? 'There are no stages yet: add one with "mlv stage add".' : lines.join('\n')
 }

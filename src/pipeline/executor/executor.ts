@@ -1,6 +1,8 @@
 /** One command of a stage. */
 export interface CommandRun {
   command: string
+  /** the shell and its options; -c and the command follow. '' is /bin/sh */
+  shell: string
   /** absolute */
   cwd: string
   env: Record<string, string | undefined>

@@ -25,8 +25,9 @@ function notStarted(run: CommandRun, error: unknown): unknown {
       hint: 'Put the command into a script.',
       cause: error,
     })
-  return new MlvError('STAGE_FAILED', `The shell could not be started in ${run.cwd}: ${(error as Error).message}`, {
-    hint: 'Check that /bin/sh and the folder exist.',
+  const shell = run.shell || '/bin/sh'
+  return new MlvError('STAGE_FAILED', `${shell} could not be started in ${run.cwd}: ${(error as Error).message}`, {
+    hint: `Check that ${shell.split(' ')[0]} and the folder exist.`,
     cause: error,
   })
 }
@@ -80,14 +81,15 @@ function isAlive(group: number): boolean {
   }
 }
 
-/** Runs commands on this machine by `/bin/sh -c`, each in a process group of its own, so that stopping one stops all it started. */
+/** Runs commands on this machine by a shell, each in a process group of its own, so that stopping one stops all it started. */
 export function createLocalExecutor(): Executor {
   return {
     run: (run) =>
       new Promise((done, fail) => {
         let child: ChildProcessByStdio<null, Readable, Readable>
         try {
-          child = spawn('/bin/sh', ['-c', run.command], {
+          const [shell = '/bin/sh', ...words] = run.shell.split(/\s+/).filter(Boolean)
+          child = spawn(shell, [...words, '-c', run.command], {
             cwd: run.cwd,
             // Python would keep what it prints to itself until it ends.
             env: { PYTHONUNBUFFERED: '1', ...run.env } as NodeJS.ProcessEnv,

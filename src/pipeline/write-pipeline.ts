@@ -9,14 +9,17 @@ import { checkPointers } from './plan.ts'
 import { PIPELINE_FILE } from './stage.ts'
 
 /** Writes mlv.yaml as `edit` makes it from its text, once the whole result is a valid pipeline.
- *  @returns files to commit   @throws PIPELINE_INVALID, YAML_INVALID, PATH_INVALID, PATH_TRACKED, what `edit` throws; then nothing is written */
-export async function writeStage(project: Project, name: string, edit: (text: string) => string): Promise<RepoPath[]> {
+ *  @param name the stage whose warnings are told
+ *  @returns files to commit, none when the text is the same   @throws PIPELINE_INVALID, YAML_INVALID, PATH_INVALID, PATH_TRACKED, what `edit` throws; then nothing is written */
+export async function writePipeline(project: Project, edit: (text: string) => string, name?: string): Promise<RepoPath[]> {
   return project.locked(async () => {
     const bytes = readPipelineFile(project)
-    const text = edit(bytes ? decodePipeline(bytes) : '')
+    const before = bytes ? decodePipeline(bytes) : ''
+    const text = edit(before)
+    if (bytes && text === before) return []
     const { pipeline } = await parseHere(project, text)
-    const mine = `stage "${name}"`
-    for (const warning of pipeline.warnings) if (warning.includes(mine)) project.surroundings.warn(warning)
+    if (name !== undefined)
+      for (const warning of pipeline.warnings) if (warning.includes(`stage "${name}"`)) project.surroundings.warn(warning)
     const tracked = async (path: RepoPath) => (await findTracked(project.root, path))?.pointer.entry
     await checkPointers(buildGraph(pipeline), { observer: { tracked } })
     writeFileAtomic(join(project.root, PIPELINE_FILE), text)
