@@ -42,6 +42,11 @@ export const COMMANDS: Record<string, CommandEntry> = {
   push: { group: 'Remotes', summary: 'send what the remote lacks', load: () => import('./commands/push.ts') },
   pull: { group: 'Remotes', summary: 'get what the cache lacks, and check it out', load: () => import('./commands/pull.ts') },
   fetch: { group: 'Remotes', summary: 'get what the cache lacks', load: () => import('./commands/fetch.ts') },
+  fsck: {
+    group: 'Remotes',
+    summary: 'check that the cache or a remote is whole, and mend it',
+    load: () => import('./commands/fsck.ts'),
+  },
   remote: {
     group: 'Remotes',
     summary: 'the places that data is pushed to and pulled from',

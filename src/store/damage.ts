@@ -15,6 +15,10 @@ export interface Damage {
   isCorrupt(place: Location): boolean
   /** whether a pack is known to be gone */
   isGone(pack: Oid): boolean
+  /** what is known to be wrong in a pack; 'gone' for all of it */
+  knownIn(pack: Oid): ReadonlySet<Oid> | 'gone' | undefined
+  /** whether all of this stands in the pack's record */
+  isRecorded(pack: Oid, objects: readonly Oid[] | 'gone'): boolean
   /** reads the records corrupt/<pack> */
   load(): Promise<void>
   /** Notes objects of a pack, for this process. @param objects undefined: the pack is gone */
@@ -27,7 +31,7 @@ export interface Damage {
 
 export function createDamage(blobs: Blobs): Damage {
   const bad = new Map<Oid, Set<Oid> | 'gone'>()
-  const recorded = new Set<Oid>()
+  const recorded = new Map<Oid, ReadonlySet<Oid> | 'gone'>()
 
   function note(pack: Oid, objects: Iterable<Oid> | undefined): void {
     const known = bad.get(pack)
@@ -49,10 +53,16 @@ export function createDamage(blobs: Blobs): Damage {
       return known !== undefined && known !== 'gone' && known.has(place.oid)
     },
     isGone: (pack) => bad.get(pack) === 'gone',
+    knownIn: (pack) => bad.get(pack),
+    isRecorded(pack, objects) {
+      const record = recorded.get(pack)
+      if (record === undefined || record === 'gone' || objects === 'gone') return record === objects
+      return objects.every((oid) => record.has(oid))
+    },
     note,
     async load() {
       for await (const { name: pack, packs, objects } of readRecords(blobs, 'corrupt/')) {
-        recorded.add(pack)
+        recorded.set(pack, packs.includes(pack) ? 'gone' : new Set(objects))
         if (!packs.includes(pack)) note(pack, objects)
         // A folder that was not mounted may be back.
         else if (!(await blobs.head(KEYS.pack(pack)))) note(pack, undefined)
@@ -63,7 +73,7 @@ export function createDamage(blobs: Blobs): Damage {
       if (known === undefined) return
       const record = known === 'gone' ? { packs: [pack] } : { objects: [...known].sort() }
       await blobs.put(KEYS.corrupt(pack), Buffer.from(formatRecord(record)))
-      recorded.add(pack)
+      recorded.set(pack, known)
     },
     async heal(pack) {
       bad.delete(pack)
@@ -81,14 +91,21 @@ export async function findDamage(blobs: Blobs, pack: Oid, places: Iterable<Locat
     if (hasCode(error, 'BLOB_MISSING')) return undefined
     throw error
   }
-  if (oidOfBytes(bytes) === pack) return []
+  return wrongIn(bytes, pack, places)
+}
+
+/** Checks each of a pack's objects. An altered recipe may still look like one, so none in an altered pack is trusted.
+ *  @returns those whose bytes are wrong */
+export function wrongIn(bytes: Uint8Array, pack: Oid, places: Iterable<Location>): Oid[] {
   const wrong: Oid[] = []
+  const recipes: Oid[] = []
   for (const place of places) {
     const stored = bytes.subarray(place.offset, place.offset + place.length)
     const sound = place.type === 'bytes' ? oidOfBytes(stored) === place.oid : isRecipe(stored, place)
     if (!sound) wrong.push(place.oid)
+    else if (place.type === 'recipe') recipes.push(place.oid)
   }
-  return wrong
+  return recipes.length === 0 || oidOfBytes(bytes) === pack ? wrong : [...wrong, ...recipes]
 }
 
 function isRecipe(bytes: Uint8Array, place: Location): boolean {

@@ -7,36 +7,46 @@ import { parsePackTable, TABLE_GUESS_BYTES } from './pack.ts'
 import { formatIndex, groupPacks, type IndexedPack } from './pack-index.ts'
 import { asBuffer } from './presence.ts'
 
-/** Writes indexes for the packs that no sound index names, from the packs' own tables, and then deletes the broken ones.
- *  @param named packs that sound indexes name   @returns the new indexes */
-export async function rebuildIndexes(blobs: Blobs, brokenKeys: readonly string[], named: ReadonlySet<Oid>): Promise<Buffer[]> {
+export interface MadeIndexes {
+  indexes: Buffer[]
+  /** packs that they name */
+  packs: Oid[]
+  /** packs that no index names and whose tables are broken; what they held counts as missing, and can be sent again */
+  broken: Oid[]
+}
+
+/** Makes indexes for the packs that no sound index names, from the packs' own tables. Writes nothing.
+ *  @param named packs that sound indexes name, or that are not to be named */
+export async function makeIndexes(blobs: Blobs, named: ReadonlySet<Oid>): Promise<MadeIndexes> {
   const unnamed: { oid: Oid; size: number }[] = []
   for await (const { key, size } of blobs.list('packs/')) {
     const oid = key.slice(key.lastIndexOf('/') + 1)
     if (isOid(oid) && key === KEYS.pack(oid) && !named.has(oid)) unnamed.push({ oid, size })
   }
+  const broken: Oid[] = []
   const tables = await mapBounded(unnamed, 8, async ({ oid, size }) => {
     try {
       return { oid, ...(await readTable(blobs, oid, size)) }
     } catch (error) {
-      // What it held counts as missing, and can be sent again.
-      if (hasCode(error, 'PACK_CORRUPT', 'BLOB_MISSING')) return undefined
-      throw error
+      if (!hasCode(error, 'PACK_CORRUPT', 'BLOB_MISSING')) throw error
+      if (hasCode(error, 'PACK_CORRUPT')) broken.push(oid)
+      return undefined
     }
   })
   const packs = tables.filter((pack): pack is IndexedPack => pack !== undefined)
-  const indexes: Buffer[] = []
+  return { indexes: groupPacks(packs).map((group) => formatIndex(group)), packs: packs.map(({ oid }) => oid), broken }
+}
+
+/** Writes indexes that were made again, and then deletes the broken ones. */
+export async function replaceIndexes(blobs: Blobs, brokenKeys: readonly string[], indexes: readonly Buffer[]): Promise<void> {
   const written = new Set<string>()
-  for (const group of groupPacks(packs)) {
-    const bytes = formatIndex(group)
+  for (const bytes of indexes) {
     const oid = oidOfBytes(bytes)
     await blobs.put(KEYS.index(oid), bytes, { oid })
-    indexes.push(bytes)
     written.add(KEYS.index(oid))
   }
   // The same packs make the same index: then it has replaced the broken one.
   for (const key of brokenKeys) if (!written.has(key)) await blobs.delete(key)
-  return indexes
 }
 
 /** Reads a pack's table from its end. @throws PACK_CORRUPT, BLOB_MISSING */

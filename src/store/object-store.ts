@@ -1,8 +1,10 @@
 import type { Oid } from '../base/oid.ts'
 import type { Blobs } from './blobs.ts'
+import type { Inspection } from './inspection.ts'
 import type { StoreDescription } from './layout.ts'
 import type { LooseObjects } from './loose.ts'
 import type { Location } from './pack-index.ts'
+import type { Chunk } from './recipe.ts'
 import type { StoreWriter } from './store-writer.ts'
 
 export interface Policy {
@@ -39,6 +41,12 @@ export interface ObjectStore {
   /** Small objects in the order that is cheapest to read, verified; near ranges of a pack are read as one.
    *  @throws as read does, for the first that failed, once all that can be read were given */
   readEach(oids: Iterable<Oid>, each: (oid: Oid, bytes: Buffer) => void | Promise<void>, options?: ReadOptions): Promise<void>
+  /** Of large objects that lie in chunks, the chunks; others are passed over. @param each told of each, with undefined where its recipe is broken or gone */
+  readRecipes(
+    oids: Iterable<Oid>,
+    each: (oid: Oid, chunks: readonly Chunk[] | undefined) => void,
+    options?: ReadOptions,
+  ): Promise<void>
   /** An object of any size in pieces, verified: the last piece is followed by an error when the whole does not hash to the oid. */
   stream(oid: Oid, options?: ReadOptions): AsyncGenerator<Buffer>
   /** Chunks already here, for a writer that cuts a new version of a large file. Reads the chunk indexes first. */
@@ -54,5 +62,7 @@ export interface ObjectStore {
   mergeIndexes(signal?: AbortSignal): Promise<void>
   /** Takes in an index that was just written. */
   adopt(oid: Oid, bytes: Buffer, chunks: boolean): void
+  /** for those who check it or collect from it */
+  readonly inspection: Inspection
   close(): void
 }

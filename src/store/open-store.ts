@@ -1,22 +1,26 @@
 import { dirname, join } from 'node:path'
 import { hasCode, MlvError } from '../base/errors.ts'
-import { type Oid, oidOfFile } from '../base/oid.ts'
+import { type Oid, oidOfBytes, oidOfFile } from '../base/oid.ts'
 import type { Blobs } from './blobs.ts'
 import { findDamage } from './damage.ts'
+import { createInspection } from './inspection.ts'
 import { CHUNK_FROM, formatDescription, KEYS, newDescription, parseDescription, type StoreDescription } from './layout.ts'
 import { createLooseObjects } from './loose.ts'
-import { rebuildIndexes } from './mend-indexes.ts'
+import { makeIndexes, replaceIndexes } from './mend-indexes.ts'
 import { mergeSmallIndexes } from './merge-indexes.ts'
 import type { ObjectStore } from './object-store.ts'
 import { createPresence } from './presence.ts'
 import { createReader } from './read-objects.ts'
 import { createStoreWriter } from './store-writer.ts'
 
+/** write: makes the store when there is none; read: an absent store is empty; check: as read, told of broken indexes instead of failing, and
+ *  nothing is written, not even a note of damage; repair: as check, where it may be written to */
+export type Purpose = 'read' | 'write' | 'check' | 'repair'
+
 export interface OpenOptions {
   /** a cache keeps large objects whole as files; a remote keeps packs alone */
   role: 'cache' | 'remote'
-  /** write: makes the store when there is none; read: an absent store is empty */
-  purpose: 'read' | 'write'
+  purpose: Purpose
   /** a folder for copies of a remote's indexes */
   stateDir?: string
   /** caches: objects of this many bytes and more lie whole */
@@ -60,20 +64,32 @@ async function unlessReadOnly(write: () => Promise<void>): Promise<void> {
 
 /** Opens the store over blobs. @throws STORE_INVALID, STORE_TOO_NEW, INDEX_CORRUPT where it may not be mended, and what the blobs throw */
 export async function openStore(blobs: Blobs, options: OpenOptions): Promise<ObjectStore> {
-  const description = await describe(blobs, options.purpose)
+  const { purpose } = options
+  const mayWrite = purpose === 'write' || purpose === 'repair'
+  const description = await describe(blobs, mayWrite ? 'write' : 'read')
   const isCache = options.role === 'cache'
+  const isChecked = purpose === 'check' || purpose === 'repair'
+  const broken: string[] = []
+  const made = new Map<Oid, Buffer>()
   const presence = createPresence(blobs, {
-    copies: options.stateDir && !isCache ? join(options.stateDir, 'indexes', description.id) : undefined,
-    mend: async (broken, named) => {
-      if (options.purpose === 'read' && !isCache) throw broken[0]!.error
-      return rebuildIndexes(
-        blobs,
-        broken.map(({ key }) => key),
-        named,
-      )
+    // A checker looks at what is there, not at a copy of it.
+    copies: options.stateDir && !isCache && !isChecked ? join(options.stateDir, 'indexes', description.id) : undefined,
+    mend: async (found, named) => {
+      if (purpose === 'read' && !isCache) throw found[0]!.error
+      const keys = found.map(({ key }) => key)
+      const { indexes } = await makeIndexes(blobs, named)
+      if (isChecked) {
+        for (const key of keys) if (!broken.includes(key)) broken.push(key)
+        for (const bytes of indexes) made.set(oidOfBytes(bytes), bytes)
+      } else await replaceIndexes(blobs, keys, indexes)
+      return indexes
     },
   })
-  const refresh = () => presence.refresh(description)
+  const refresh = async () => {
+    await presence.refresh(description)
+    // What was made in memory is in no listing.
+    for (const [oid, bytes] of made) presence.adopt(oid, bytes, false)
+  }
   await refresh()
   const described = isCache ? blobs.filePath?.(KEYS.description) : undefined
   const loose = described === undefined ? undefined : createLooseObjects(dirname(described))
@@ -98,7 +114,7 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
     const wrong = await findDamage(blobs, pack, places)
     if (wrong?.length === 0) return
     presence.damage.note(pack, wrong)
-    await unlessReadOnly(() => recordDamage(pack))
+    if (!isChecked) await unlessReadOnly(() => recordDamage(pack))
   }
 
   const reader = createReader({
@@ -109,7 +125,10 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
     async giveUp(pack, objects) {
       presence.damage.note(pack, objects)
       // A remote is not written to by those who read it.
-      if (isCache) await examinePack(pack)
+      if (isCache && !isChecked) await examinePack(pack)
+    },
+    setLooseAside: (oid) => {
+      if (!isChecked) loose?.setAside(oid)
     },
   })
 
@@ -118,6 +137,8 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
     presence.adopt(oid, bytes, chunks)
     wrote[chunks ? 'chunks' : 'objects'] = true
   }
+  const has = (oid: Oid) =>
+    presence.has(oid) || (loose !== undefined && !presence.isPurged(oid) && !presence.isCondemned(oid) && loose.has(oid))
 
   return {
     blobs,
@@ -128,8 +149,7 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
     },
     loose,
     refresh,
-    has: (oid) =>
-      presence.has(oid) || (loose !== undefined && !presence.isPurged(oid) && !presence.isCondemned(oid) && loose.has(oid)),
+    has,
     isSound: () => presence.damage.isNone,
     locate: presence.locate,
     ...reader,
@@ -156,6 +176,15 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
         await mergeSmallIndexes(blobs, presence, { chunks, refresh, signal })
       }
     },
+    inspection: createInspection({
+      blobs,
+      presence,
+      broken,
+      made,
+      // What is condemned can still be read, and whoever needs it writes it again.
+      isWhole: (oid) => has(oid) || presence.locate(oid) !== undefined || (loose?.has(oid) ?? false),
+      record: recordDamage,
+    }),
     close: () => blobs.close?.(),
   }
 }

@@ -1,10 +1,17 @@
 import { MlvError } from '../base/errors.ts'
 import { isOid, type Oid, oidOfBytes } from '../base/oid.ts'
-import { type PackEntry, ROW_BYTES, readRow } from './pack.ts'
+import { type PackEntry, packSize, ROW_BYTES, readRow } from './pack.ts'
 
 /** An object's pack and its place there. */
 export interface Location extends PackEntry {
   pack: Oid
+}
+
+/** What an index says of one pack in all. */
+export interface PackSummary {
+  entries: number
+  /** bytes that a whole pack of these entries has */
+  size: number
 }
 
 /** An index opened over one buffer; nothing is copied out before it is asked for. */
@@ -25,6 +32,8 @@ export interface PackIndex {
   /** Copies entries to `target` from byte `at` on, each with the number that `renumber` gives its pack; undefined leaves it out.
    *  @returns the byte behind the last one */
   copyRows(target: Buffer, at: number, renumber: (pack: number) => number | undefined): number
+  /** Looks at every entry. @throws INDEX_CORRUPT when they are out of order or name what is not listed */
+  summarize(): Map<Oid, PackSummary>
 }
 
 /** Layout, little-endian: magic 8 · packs u32 · superseded u32 · entries u32 · zero u32 · pack oids 32 each · superseded oids 32 each ·
@@ -185,10 +194,23 @@ export function openIndex(bytes: Buffer, oid: Oid = oidOfBytes(bytes)): PackInde
     return i < count && bytes.toString('hex', at, at + 32) === wanted
   }
 
+  function summarize(): Map<Oid, PackSummary> {
+    const summaries = packs.map((): PackSummary => ({ entries: 0, size: packSize(0, 0) }))
+    for (let i = 0; i < count; i++) {
+      const at = base + i * ENTRY_BYTES
+      if (i > 0 && compareRows(bytes, at - ENTRY_BYTES, at) > 0) fail('has entries out of order')
+      const summary = summaries[bytes.readUInt32LE(at + ROW_BYTES)] ?? fail('names a pack it does not list')
+      summary.entries++
+      summary.size += readRow(bytes, at, fail, oid).length + ROW_BYTES
+    }
+    return new Map(packs.map((pack, number) => [pack, summaries[number]!]))
+  }
+
   return {
     oid,
     count,
     packs,
+    summarize,
     supersedes: oids.slice(packCount),
     has: (wanted) => isAt(seek(wanted), wanted),
     find(wanted) {

@@ -24,6 +24,11 @@ const MAGIC = 'mlvpack1'
 const TYPES: readonly EntryType[] = ['bytes', 'recipe']
 const CODEC_RAW = 0
 
+/** @returns bytes of a pack whose objects have `stored` bytes */
+export function packSize(stored: number, rows: number): number {
+  return stored + rows * ROW_BYTES + FOOTER_BYTES
+}
+
 export interface SealedPack {
   oid: Oid
   bytes: Buffer

@@ -6,7 +6,7 @@ import type { Oid } from '../base/oid.ts'
 import type { BlobInfo, Blobs } from './blobs.ts'
 import { createDamage, type Damage } from './damage.ts'
 import { KEYS, type StoreDescription } from './layout.ts'
-import { type Location, openIndex, type PackIndex, parseIndexKey } from './pack-index.ts'
+import { type Location, openIndex, type PackIndex, type PackSummary, parseIndexKey } from './pack-index.ts'
 import { listRecords, readRecords } from './record.ts'
 
 /** What is known of a store's content from its indexes and records. */
@@ -37,6 +37,11 @@ export interface Presence {
   listed(chunks: boolean): IndexFile[]
   /** whether a pack is condemned or gone: nothing new may name it */
   isDoomed(pack: Oid): boolean
+  /** every place of an object or chunk, in all indexes read so far, bad ones too */
+  placesOf(oid: Oid): Location[]
+  /** the packs that indexes read so far name @throws INDEX_CORRUPT */
+  packs(): Map<Oid, PackSummary>
+  isCondemnedPack(pack: Oid): boolean
   readonly damage: Damage
 }
 
@@ -268,6 +273,9 @@ export function createPresence(blobs: Blobs, { copies, mend }: PresenceOptions):
     packsOf: (oid) => [...new Set([...indexes.values()].flatMap((index) => index.find(oid).map(({ pack }) => pack)))],
     isCorrupt: (oid) =>
       [...indexes.values(), ...chunkIndexes.values()].some((index) => index.find(oid).some((place) => damage.isCorrupt(place))),
+    placesOf: (oid) => [...indexes.values(), ...chunkIndexes.values()].flatMap((index) => index.find(oid)),
+    packs: () => new Map([...indexes.values(), ...chunkIndexes.values()].flatMap((index) => [...index.summarize()])),
+    isCondemnedPack: (pack) => condemnedPacks.has(pack),
     placesIn(pack) {
       const found: Location[] = []
       for (const index of [...indexes.values(), ...chunkIndexes.values()]) {

@@ -19,9 +19,11 @@ export interface ReaderParts {
   refresh(): Promise<void>
   /** Notes what proved wrong, so that it is sought elsewhere. @param objects of the pack; undefined: the pack is gone */
   giveUp(pack: Oid, objects: readonly Oid[] | undefined): Promise<void>
+  /** moves a corrupt whole object out of the way */
+  setLooseAside(oid: Oid): void
 }
 
-type Reader = Pick<ObjectStore, 'read' | 'readEach' | 'stream'>
+type Reader = Pick<ObjectStore, 'read' | 'readEach' | 'readRecipes' | 'stream'>
 
 /** A place that did not give what it should. */
 interface Lost {
@@ -30,7 +32,7 @@ interface Lost {
 }
 
 /** Reads objects wherever they lie. Nothing is handed on before it was hashed, but for pieces of large objects. */
-export function createReader({ blobs, presence, loose, refresh, giveUp }: ReaderParts): Reader {
+export function createReader({ blobs, presence, loose, refresh, giveUp, setLooseAside }: ReaderParts): Reader {
   function corrupt(oid: Oid): MlvError {
     return new MlvError('OBJECT_CORRUPT', `The object ${oid} in ${blobs.url} does not hash to its name`, {
       hint: 'Run "mlv pull" to fetch it again, or push it again from a clone that has it.',
@@ -199,7 +201,7 @@ export function createReader({ blobs, presence, loose, refresh, giveUp }: Reader
       yield* verified(oid, createReadStream(path, { highWaterMark: 4 << 20, signal: options.signal }))
     } catch (error) {
       if (systemCode(error) === 'ENOENT') throw missing(oid)
-      if (hasCode(error, 'OBJECT_CORRUPT')) loose!.setAside(oid)
+      if (hasCode(error, 'OBJECT_CORRUPT')) setLooseAside(oid)
       throw fileError(error, 'reading', path)
     }
   }
@@ -232,5 +234,35 @@ export function createReader({ blobs, presence, loose, refresh, giveUp }: Reader
     yield* readLoose(oid, options)
   }
 
-  return { read, readEach, stream }
+  async function readRecipes(
+    oids: Iterable<Oid>,
+    each: (oid: Oid, chunks: readonly Chunk[] | undefined) => void,
+    options: ReadOptions = {},
+  ): Promise<void> {
+    await presence.loadChunkIndexes()
+    const places: Location[] = []
+    for (const oid of oids) {
+      const found = find(oid)
+      if (found?.type === 'recipe') places.push(found)
+    }
+    await mapBounded(planRanges(places), options.concurrency ?? 4, async (range) => {
+      options.signal?.throwIfAborted()
+      const bytes = await readPack(range, options.signal)
+      for (const place of range.places) {
+        const at = place.offset - range.start
+        each(place.oid, bytes && readRecipe(bytes.subarray(at, at + place.length), place))
+      }
+    })
+  }
+
+  function readRecipe(bytes: Buffer, place: Location): Chunk[] | undefined {
+    try {
+      return parseRecipe(bytes, place.oid, place.size)
+    } catch (error) {
+      if (hasCode(error, 'OBJECT_CORRUPT')) return undefined
+      throw error
+    }
+  }
+
+  return { read, readEach, readRecipes, stream }
 }

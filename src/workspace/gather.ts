@@ -1,8 +1,8 @@
-import { hasCode } from '../base/errors.ts'
+import { hasCode, MlvError } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { Wanted } from '../store/transfer.ts'
-import { parsePage } from '../store/tree-page.ts'
+import { parsePage, type Totals, totalsOf } from '../store/tree-page.ts'
 import type { Entry } from './entry.ts'
 
 /** A version of a path whose objects are wanted. */
@@ -23,13 +23,21 @@ interface Open {
   oid: Oid
   folder: string
   part: string
+  /** what refers to it says */
+  totals: Totals
+}
+
+export interface GatherOptions {
+  signal?: AbortSignal
+  /** told of pages that are not what they should be, which otherwise are thrown as TREE_INVALID */
+  onInvalid?: (oid: Oid, error: MlvError) => void
 }
 
 /** Finds all objects of the roots by reading tree pages, whole levels at a time, from the first store that has them. */
 export async function gatherObjects(
   roots: readonly Root[],
   stores: readonly ObjectStore[],
-  signal?: AbortSignal,
+  { signal, onInvalid }: GatherOptions = {},
 ): Promise<Gathered> {
   const objects = new Map<Oid, Wanted>()
   const unreadable: Gathered['unreadable'] = []
@@ -44,22 +52,36 @@ export async function gatherObjects(
     frontier.push(item)
   }
   for (const { entry, part } of roots) {
-    if (entry.kind === 'tree') open({ oid: entry.oid, folder: '', part })
+    if (entry.kind === 'tree') open({ oid: entry.oid, folder: '', part, totals: entry })
     else objects.set(entry.oid, { oid: entry.oid, size: entry.size })
   }
 
   function visit(item: Open, bytes: Buffer): void {
     const page = parsePage(bytes, item.oid)
+    const totals = totalsOf(page.entries)
+    if (totals.size !== item.totals.size || totals.files !== item.totals.files)
+      throw new MlvError('TREE_INVALID', `The tree page ${item.oid} does not add up to what refers to it`, {
+        hint: 'It was made by a broken or hostile program; restore the pointer from an earlier commit.',
+      })
     for (const entry of page.entries) {
       if (entry.kind === 'page') {
-        open({ ...item, oid: entry.oid })
+        open({ ...item, oid: entry.oid, totals: entry })
         continue
       }
       const path = item.folder === '' ? entry.name : `${item.folder}/${entry.name}`
       if (entry.kind === 'tree') {
         const inside = item.part === '' || path === item.part || path.startsWith(`${item.part}/`)
-        open({ oid: entry.oid, folder: path, part: inside ? '' : item.part })
+        open({ oid: entry.oid, folder: path, part: inside ? '' : item.part, totals: entry })
       } else if (item.part === '' || path === item.part) objects.set(entry.oid, { oid: entry.oid, size: entry.size })
+    }
+  }
+
+  function tryVisit(item: Open, bytes: Buffer): void {
+    try {
+      visit(item, bytes)
+    } catch (error) {
+      if (!onInvalid || !hasCode(error, 'TREE_INVALID')) throw error
+      onInvalid(item.oid, error)
     }
   }
 
@@ -74,13 +96,14 @@ export async function gatherObjects(
         await store.readEach(
           here,
           (oid, bytes) => {
-            for (const item of waiting.get(oid) ?? []) visit(item, bytes)
+            for (const item of waiting.get(oid) ?? []) tryVisit(item, bytes)
             waiting.delete(oid)
           },
           { concurrency: 8, signal },
         )
       } catch (error) {
         // What this store could not give, the next one may.
+        if (onInvalid && hasCode(error, 'TREE_INVALID')) continue
         if (!hasCode(error, 'OBJECT_CORRUPT', 'OBJECT_MISSING', 'OBJECT_PURGED', 'PACK_CORRUPT', 'BLOB_MISSING')) throw error
       }
     }

@@ -6,6 +6,7 @@ import type { RepoPath } from '../base/paths.ts'
 import type { Git, GitPlace } from '../git/git.ts'
 import { findGit } from '../git/place.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import type { Purpose } from '../store/open-store.ts'
 import type { Config, RemoteConfig } from './config.ts'
 import { openConfig } from './open-config.ts'
 import type { Project, Surroundings } from './project.ts'
@@ -160,7 +161,7 @@ function createProject(where: ProjectPlace, config: Config, surroundings: Surrou
   })
 
   const caches = new Map<string, () => Promise<ObjectStore>>()
-  const openCache = (purpose: 'read' | 'write') =>
+  const openCache = (purpose: Purpose) =>
     once(async () => {
       const [{ createDirBlobs }, { openStore }, { cacheFolder, chosenLinks }] = await Promise.all([
         import('../transport/dir-blobs.ts'),
@@ -169,7 +170,7 @@ function createProject(where: ProjectPlace, config: Config, surroundings: Surrou
       ])
       const blobs = createDirBlobs({ root: cacheFolder(project), trustOids: true })
       // Whole files pay off where they can be linked into the workspace instead of copied.
-      const links = config.get('cache.link') ?? (purpose === 'write' ? chosenLinks(project) : ['copy'])
+      const links = config.get('cache.link') ?? (purpose === 'write' || purpose === 'repair' ? chosenLinks(project) : ['copy'])
       const looseFrom = links.some((type) => type !== 'copy') ? LOOSE_FROM_WHEN_LINKED : undefined
       const store = await openStore(blobs, { role: 'cache', purpose, stateDir: join(homeDir, 'state', 'cache'), looseFrom })
       if (purpose === 'write') written.push(store)
@@ -177,7 +178,7 @@ function createProject(where: ProjectPlace, config: Config, surroundings: Surrou
       return store
     })
 
-  const openRemote = (name: string, purpose: 'read' | 'write') =>
+  const openRemote = (name: string, purpose: Purpose) =>
     once(async () => {
       const [{ openBlobs }, { openStore }] = await Promise.all([
         import('../transport/open-blobs.ts'),

@@ -24,7 +24,7 @@ async function fetchPages(project: Project, tree: TreeOf): Promise<boolean> {
     throw error
   }
   const cache = await project.cache('write')
-  const { objects, unreadable } = await gatherObjects([{ entry: tree.entry, part: '' }], [cache, from], signal)
+  const { objects, unreadable } = await gatherObjects([{ entry: tree.entry, part: '' }], [cache, from], { signal })
   const pages = [...objects.values()].filter((object) => object.size === undefined)
   await applyTransfer(planTransfer(from, cache, pages), from, cache, { concurrency: project.config.get('core.jobs'), signal })
   return unreadable.length === 0

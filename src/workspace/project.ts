@@ -3,6 +3,7 @@ import type { RepoPath } from '../base/paths.ts'
 import type { Progress } from '../base/progress.ts'
 import type { Git, GitPlace } from '../git/git.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import type { Purpose } from '../store/open-store.ts'
 import type { Config } from './config.ts'
 import type { Entry } from './entry.ts'
 import type { Revision } from './revision.ts'
@@ -36,10 +37,10 @@ export interface Project {
   readonly homeDir: string
   git(): Promise<Git>
   /** The store on this machine; for writing (the default) it is made when absent. */
-  cache(purpose?: 'read' | 'write'): Promise<ObjectStore>
+  cache(purpose?: Purpose): Promise<ObjectStore>
   /** The named remote or the default one; for reading (the default) an absent store is empty.
    *  @throws REMOTE_UNKNOWN, REMOTE_MISSING (none configured) */
-  remote(name?: string, purpose?: 'read' | 'write'): Promise<{ name: string; store: ObjectStore }>
+  remote(name?: string, purpose?: Purpose): Promise<{ name: string; store: ObjectStore }>
   /** the workspace, or the commit a name leads to @throws REVISION_UNKNOWN */
   revision(name: string | undefined): Promise<Revision>
   /** a path as git sees it */

@@ -64,7 +64,7 @@ export async function nameMissing(
   for (const { target, part } of wants) {
     const key = `${target.path} ${target.entry.oid}`
     if (said.has(key)) continue
-    const { objects, unreadable } = await gatherObjects([{ entry: target.entry, part }], stores, signal)
+    const { objects, unreadable } = await gatherObjects([{ entry: target.entry, part }], stores, { signal })
     if (!unreadable.some((page) => lost.has(page.oid)) && ![...objects.keys()].some((oid) => lost.has(oid))) continue
     said.add(key)
     missing.push({ path: target.path, revision: target.revision, oid: target.entry.oid, size: target.entry.size })
@@ -82,7 +82,7 @@ async function transfer(
   const { from, to } = stores
   const order = from === to ? [from] : [from, to]
   const roots = wants.map(({ target, part }) => ({ entry: target.entry, part }))
-  const { objects, unreadable } = await gatherObjects(roots, order, signal)
+  const { objects, unreadable } = await gatherObjects(roots, order, { signal })
   const plan = planTransfer(from, to, objects.values())
   const lost = new Set<Oid>([...unreadable.map((page) => page.oid), ...plan.missing.map((item: Wanted) => item.oid)])
   const runs = [...new Set(wants.flatMap(({ target }) => target.run ?? []))]

@@ -1,0 +1,177 @@
+import { hasCode } from '../base/errors.ts'
+import { type Oid, oidOfBytes } from '../base/oid.ts'
+import type { Blobs } from './blobs.ts'
+import { wrongIn } from './damage.ts'
+import { KEYS } from './layout.ts'
+import { makeIndexes, replaceIndexes } from './mend-indexes.ts'
+import { createPackBuilder, parsePackTable, ROW_BYTES, readRow } from './pack.ts'
+import type { Location, PackSummary } from './pack-index.ts'
+import { asBuffer, type Presence } from './presence.ts'
+import type { Chunk } from './recipe.ts'
+
+/** How a pack proved when it was read whole. */
+export interface PackState {
+  /** bytes read */
+  size: number
+  entries: number
+  /** objects and chunks whose bytes are wrong; 'gone' for all of them */
+  wrong: readonly Oid[] | 'gone'
+  /** its objects are right, and what stands around them is not */
+  isTableBroken: boolean
+}
+
+/** What a checker asks of a store beyond its objects. */
+export interface Inspection {
+  /** keys of indexes that proved broken when the store was opened for checking */
+  readonly brokenIndexes: readonly string[]
+  /** the packs that indexes name; those of chunks too once they were read. @throws INDEX_CORRUPT */
+  packs(): Map<Oid, PackSummary>
+  /** Reads the tables of packs that no index names; from then on their objects count as present in this process. Condemned packs stay unnamed. */
+  adoptUnnamed(): Promise<{ packs: Oid[]; broken: Oid[] }>
+  /** Reads a whole pack, checks each object and holds its table against the indexes. Changes nothing. */
+  readPack(pack: Oid, expected: PackSummary | undefined, signal?: AbortSignal): Promise<PackState>
+  /** whether all of this stands in the pack's record already */
+  isRecorded(pack: Oid, wrong: readonly Oid[] | 'gone'): boolean
+  /** From now on these places count as missing, in this process. */
+  note(pack: Oid, wrong: readonly Oid[] | 'gone'): void
+  /** Why an object is not whole here, by what is known without reading data; undefined when it is */
+  faultOf(oid: Oid): 'missing' | 'corrupt' | 'purged' | undefined
+  /** The same for a large object's chunks. */
+  faultOfChunks(chunks: readonly Chunk[]): 'missing' | 'corrupt' | undefined
+  /** places of an object or chunk */
+  placesOf(oid: Oid): Location[]
+  /** Writes down what is wrong in a pack, so that other commands take it for missing and write it again; takes it back where nothing is. */
+  record(pack: Oid): Promise<void>
+  /** Writes the indexes that were made again, and deletes the broken ones. @returns how many were written */
+  replaceIndexes(): Promise<number>
+  /** Writes a pack whose objects are right again, as the indexes say it was; what they say of it is not believed where that is not its name. */
+  rewritePack(pack: Oid): Promise<void>
+  /** Of an object that lacks chunks, gives up its recipe, so that it counts as missing. */
+  disown(oid: Oid): Promise<void>
+}
+
+export interface InspectionParts {
+  blobs: Blobs
+  presence: Presence
+  /** keys of broken indexes, filled when the store was opened */
+  broken: string[]
+  /** indexes made again when the store was opened, not yet written */
+  made: Map<Oid, Buffer>
+  isWhole(oid: Oid): boolean
+  record(pack: Oid): Promise<void>
+}
+
+/** Rows of a pack's own table; undefined when it is broken. */
+function readTable(bytes: Buffer, pack: Oid): Location[] | undefined {
+  try {
+    const parsed = parsePackTable(bytes, pack, bytes.length)
+    if (!parsed) return undefined
+    const never = (what: string): never => {
+      throw new Error(what)
+    }
+    return Array.from({ length: parsed.count }, (_, row) => ({ ...readRow(parsed.table, row * ROW_BYTES, never), pack }))
+  } catch (error) {
+    if (hasCode(error, 'PACK_CORRUPT')) return undefined
+    throw error
+  }
+}
+
+function sameLocation(a: Location, b: Location): boolean {
+  return a.pack === b.pack && a.offset === b.offset && a.length === b.length && a.size === b.size && a.type === b.type
+}
+
+export function createInspection(parts: InspectionParts): Inspection {
+  const { blobs, presence } = parts
+
+  return {
+    brokenIndexes: parts.broken,
+    packs: presence.packs,
+    placesOf: presence.placesOf,
+    async adoptUnnamed() {
+      const skip = new Set(presence.packs().keys())
+      for await (const { key } of blobs.list('packs/')) {
+        const oid = key.slice(key.lastIndexOf('/') + 1) as Oid
+        if (presence.isCondemnedPack(oid)) skip.add(oid)
+      }
+      const { indexes, packs, broken } = await makeIndexes(blobs, skip)
+      for (const bytes of indexes) {
+        const oid = oidOfBytes(bytes)
+        presence.adopt(oid, bytes, false)
+        parts.made.set(oid, bytes)
+      }
+      return { packs, broken }
+    },
+    async readPack(pack, expected, signal) {
+      let bytes: Buffer
+      try {
+        bytes = asBuffer(await blobs.get(KEYS.pack(pack), { signal }))
+      } catch (error) {
+        if (!hasCode(error, 'BLOB_MISSING')) throw error
+        return { size: 0, entries: 0, wrong: 'gone', isTableBroken: false }
+      }
+      const rows = readTable(bytes, pack)
+      const isNamed = (row: Location) => presence.placesOf(row.oid).some((place) => sameLocation(place, row))
+      // The indexes' own word is taken only where the table says otherwise: it costs a look at all their entries.
+      const agrees = rows !== undefined && rows.length === expected?.entries && rows.every(isNamed)
+      const places = agrees ? rows : presence.placesIn(pack)
+      const wrong = wrongIn(bytes, pack, places)
+      const isTableBroken = wrong.length === 0 && (!agrees || oidOfBytes(bytes) !== pack)
+      return { size: bytes.length, entries: places.length, wrong: [...new Set(wrong)], isTableBroken }
+    },
+    isRecorded: presence.damage.isRecorded,
+    note: (pack, wrong) => presence.damage.note(pack, wrong === 'gone' ? undefined : wrong),
+    faultOf(oid) {
+      if (presence.isPurged(oid)) return 'purged'
+      if (parts.isWhole(oid)) return undefined
+      return presence.isCorrupt(oid) ? 'corrupt' : 'missing'
+    },
+    faultOfChunks(chunks) {
+      for (const chunk of chunks) {
+        const place = presence.locateChunk(chunk.oid)
+        if (!place && presence.isCorrupt(chunk.oid)) return 'corrupt'
+        if (!place) return 'missing'
+        if (place.length !== chunk.length) return 'corrupt'
+      }
+      return undefined
+    },
+    async record(pack) {
+      if (presence.damage.knownIn(pack) === undefined) await presence.damage.heal(pack)
+      else await parts.record(pack)
+    },
+    async replaceIndexes() {
+      await replaceIndexes(blobs, parts.broken, [...parts.made.values()])
+      const count = parts.made.size
+      parts.broken.length = 0
+      parts.made.clear()
+      return count
+    },
+    async rewritePack(pack) {
+      const places = presence.placesIn(pack).sort((a, b) => a.offset - b.offset)
+      const old = asBuffer(await blobs.get(KEYS.pack(pack)))
+      const builder = createPackBuilder()
+      for (const { oid, offset, length, size, type } of places) {
+        builder.reserve(length)?.set(old.subarray(offset, offset + length))
+        builder.keep(oid, length, size, type)
+      }
+      const sealed = places.length > 0 ? builder.seal() : undefined
+      if (sealed?.oid === pack) {
+        await blobs.put(KEYS.pack(pack), sealed.bytes, { oid: pack })
+        await presence.damage.heal(pack)
+        return
+      }
+      presence.damage.note(
+        pack,
+        places.map(({ oid }) => oid),
+      )
+      await parts.record(pack)
+    },
+    async disown(oid) {
+      for (;;) {
+        const place = presence.locate(oid)
+        if (place?.type !== 'recipe') return
+        presence.damage.note(place.pack, [oid])
+        await parts.record(place.pack)
+      }
+    },
+  }
+}

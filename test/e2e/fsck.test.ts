@@ -1,0 +1,277 @@
+import {
+  chmodSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { expectFailure } from '../helpers/failure.ts'
+import { listing } from '../helpers/listing.ts'
+import { makeFolder, makeRepo, type Repo } from '../helpers/repo.ts'
+import { noise } from '../store/noise.ts'
+
+const MIB = 1 << 20
+
+interface World {
+  repo: Repo
+  remote: string
+  cache: string
+}
+
+async function world(files: Record<string, string | Uint8Array>, ...paths: string[]): Promise<World> {
+  const remote = makeFolder().dir
+  const repo = await makeRepo(files, { init: true })
+  await repo.mlv('remote', 'add', 'origin', remote, '--local')
+  expect(await repo.mlv('add', ...paths)).toMatchObject({ exitCode: 0 })
+  await repo.commit('First')
+  expect(await repo.mlv('push')).toMatchObject({ exitCode: 0 })
+  return { repo, remote, cache: repo.path('.git/mlv/store') }
+}
+
+const small = { 'data/a': 'alpha', 'data/b': 'beta', 'data/sub/c': 'gamma' }
+
+/** Files below one kind of key. */
+function blobs(store: string, kind: string): string[] {
+  const folder = join(store, kind)
+  if (!existsSync(folder)) return []
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .sort()
+}
+
+/** Turns one bit where `text` lies, and leaves size, mode and time as they were. */
+function alter(path: string, at: number | string = 0): void {
+  const bytes = readFileSync(path)
+  const { atime, mtime } = statSync(path)
+  const offset = typeof at === 'string' ? bytes.indexOf(at) : at
+  if (offset < 0) throw new Error(`${path} does not hold "${at}"`)
+  bytes[offset]! ^= 1
+  chmodSync(path, 0o644)
+  writeFileSync(path, bytes)
+  chmodSync(path, 0o444)
+  utimesSync(path, atime, mtime)
+}
+
+/** The pack that holds a text. */
+function packWith(store: string, text: string): string {
+  const found = blobs(store, 'packs').find((path) => readFileSync(path).includes(text))
+  if (!found) throw new Error(`no pack holds "${text}"`)
+  return found
+}
+
+const sound = { exitCode: 0, stderr: '' }
+
+describe('a check that finds nothing', () => {
+  it('says what it looked at', async () => {
+    const { repo } = await world({ ...small, big: noise('big', 2 * MIB) }, 'data', 'big')
+    expect(await repo.mlv('fsck')).toMatchObject({ ...sound, stdout: 'the cache: 6 needed objects looked for, 1 pack\n' })
+    const read = await repo.mlv('fsck', '--read-data')
+    expect(read).toMatchObject(sound)
+    expect(read.stdout).toMatch(/^the cache: 6 needed objects looked for, 1 pack, 2\.0 MiB in 6 objects hashed again\n$/)
+    expect(await repo.mlv('fsck', '--remote', '--read-data', '--all-commits')).toMatchObject(sound)
+    expect(await repo.mlv('fsck', '--remote', 'origin', '--rev', 'HEAD', '--repair')).toMatchObject(sound)
+  })
+
+  it('answers of an empty project', async () => {
+    const repo = await makeRepo({}, { init: true, commit: true })
+    expect(await repo.mlv('fsck', '--read-data', '--all-commits')).toMatchObject(sound)
+    expectFailure(await repo.mlv('fsck', '--remote'), 3, /No remote is configured/)
+  })
+
+  it('refuses parts that are none', async () => {
+    const repo = await makeRepo({}, { init: true })
+    for (const part of ['0/3', '4/3', '1', '1/0', 'x', '1/3/5', '-1/3'])
+      expectFailure(await repo.mlv('fsck', `--read-data=${part}`), 2, /--read-data takes N\/T/)
+  })
+})
+
+describe('data in no store', () => {
+  it('is a fault where a revision must be whole, and none where it was never fetched or pushed', async () => {
+    const { repo, remote } = await world(small, 'data')
+    const clone = await repo.clone()
+    await clone.mlv('remote', 'add', 'origin', remote, '--local')
+    const fresh = await clone.mlv('fsck')
+    expect(fresh).toMatchObject(sound)
+    expect(fresh.stdout).toMatch(/^absent {2}data: 1 object never fetched\n/)
+    expectFailure(await clone.mlv('fsck', '--rev', 'HEAD'), 5, /The cache lacks 1 needed object/)
+    repo.write('data/d', 'delta')
+    await repo.mlv('add', 'data')
+    await repo.commit('Second')
+    expect((await repo.mlv('fsck', '--remote', 'origin')).stdout).toMatch(/^absent {2}data: 2 objects not pushed\n/)
+    const asked = await repo.mlv('fsck', '--remote', 'origin', '--rev', 'HEAD')
+    expectFailure(asked, 5, /The remote origin lacks 2 needed objects/)
+    expect(asked.stdout).toMatch(/ {2}data {2}\(in main; since [0-9a-f]{8}\)\n(.*\n)* {4}missing {2}data\/d {2}/)
+    expect(await repo.mlv('fsck', '--remote', 'origin', '--rev', 'HEAD~1')).toMatchObject(sound)
+    expect(await repo.mlv('fsck', '--remote', 'origin', '--rev', 'HEAD', '--repair')).toMatchObject(sound)
+    expect(await repo.mlv('fsck', '--remote', 'origin', '--all-commits')).toMatchObject(sound)
+  })
+
+  it('is a fault on a remote where published commits need it', async () => {
+    const { repo, remote } = await world(small, 'data')
+    const upstream = makeFolder().dir
+    await repo.git('init', '-q', '--bare', upstream)
+    await repo.git('remote', 'add', 'upstream', upstream)
+    await repo.git('push', '-q', '-u', 'upstream', 'main')
+    for (const kind of ['packs', 'index']) rmSync(join(remote, kind), { recursive: true })
+    const result = await repo.mlv('fsck', '--remote', 'origin')
+    expectFailure(result, 5, /lacks 5 needed objects/)
+    expect(result.stdout).toContain('upstream/main')
+    expect(await repo.mlv('fsck', '--remote', 'origin', '--repair')).toMatchObject(sound)
+    expect(await repo.mlv('fsck', '--remote', 'origin')).toMatchObject(sound)
+  })
+})
+
+describe('a whole object of the cache', () => {
+  const files = { big: noise('whole', 3 * MIB) }
+
+  it('that was altered without a trace is found by hashing, and stored again from the workspace', async () => {
+    const { repo, cache } = await world(files, 'big')
+    await repo.mlv('remote', 'remove', 'origin', '--local')
+    alter(blobs(cache, 'objects')[0]!, 12345)
+    expect(await repo.mlv('fsck')).toMatchObject(sound)
+    const found = await repo.mlv('fsck', '--read-data')
+    expectFailure(found, 6, /The cache is damaged/)
+    expect(found.stdout).toMatch(/ {4}corrupt {2}big {2}/)
+    const mended = await repo.mlv('fsck', '--read-data', '--repair')
+    expect(mended).toMatchObject(sound)
+    expect(mended.stdout).toMatch(/1 object restored from the workspace/)
+    expect(await repo.mlv('fsck', '--read-data')).toMatchObject(sound)
+    expect(blobs(cache, 'objects').filter((path) => path.endsWith('.corrupt'))).toHaveLength(1)
+  })
+
+  it.each(['deleted', 'truncated', 'altered'])('that was %s comes back from a remote', async (how) => {
+    const { repo, cache } = await world(files, 'big')
+    rmSync(repo.path('big'))
+    const object = blobs(cache, 'objects')[0]!
+    if (how === 'deleted') rmSync(object)
+    else if (how === 'altered') alter(object, 7)
+    else {
+      chmodSync(object, 0o644)
+      truncateSync(object, MIB)
+    }
+    expect((await repo.mlv('fsck', '--read-data')).exitCode).toBe(how === 'deleted' ? 5 : 6)
+    const mended = await repo.mlv('fsck', '--read-data', '--repair')
+    expect(mended).toMatchObject(sound)
+    expect(mended.stdout).toMatch(/1 object restored from origin/)
+    expect(await repo.mlv('fsck', '--read-data', '--rev', 'HEAD')).toMatchObject(sound)
+    expect(await repo.mlv('checkout')).toMatchObject(sound)
+    expect(readFileSync(repo.path('big')).equals(files.big)).toBe(true)
+  })
+})
+
+describe('a pack', () => {
+  it.each(['cache', 'remote'])('with a wrong byte in the %s is mended from the other side', async (side) => {
+    const { repo, remote, cache } = await world(small, 'data')
+    const store = side === 'cache' ? cache : remote
+    const options = side === 'cache' ? [] : ['--remote', 'origin']
+    alter(packWith(store, 'alpha'), 'alpha')
+    expect(await repo.mlv('fsck', ...options)).toMatchObject(sound)
+    const found = await repo.mlv('fsck', ...options, '--read-data')
+    expectFailure(found, 6, /is damaged/)
+    expect(found.stdout).toMatch(/corrupt pack [0-9a-f]{64}: 1 object in it/)
+    expect(found.stdout).toMatch(/ {2}data {2}\(in workspace, main; since [0-9a-f]{8}\)\n {4}corrupt {2}data\/a {2}/)
+    expect(blobs(store, 'corrupt')).toEqual([])
+    const mended = await repo.mlv('fsck', ...options, '--read-data', '--repair')
+    expect(mended).toMatchObject(sound)
+    expect(mended.stdout).toMatch(side === 'cache' ? /1 object restored from origin/ : /1 object restored from the cache/)
+    expect(await repo.mlv('fsck', ...options, '--read-data')).toMatchObject(sound)
+    expect(await repo.mlv('fsck', ...options, '--all-commits')).toMatchObject(sound)
+    const clone = await repo.clone()
+    await clone.mlv('remote', 'add', 'origin', remote, '--local')
+    expect(await clone.mlv('pull')).toMatchObject(sound)
+    expect(listing(clone.path('data'))).toEqual({ a: 'alpha', b: 'beta', 'sub/c': 'gamma' })
+  })
+
+  it.each(['deleted', 'truncated'])(
+    'that was %s is found without hashing, and its data stored again from the workspace',
+    async (how) => {
+      const { repo, remote, cache } = await world(small, 'data')
+      rmSync(remote, { recursive: true })
+      const pack = packWith(cache, 'alpha')
+      if (how === 'deleted') rmSync(pack)
+      else {
+        chmodSync(pack, 0o644)
+        truncateSync(pack, 5)
+      }
+      const found = await repo.mlv('fsck')
+      expectFailure(found, 6, /The cache is damaged/)
+      const mended = await repo.mlv('fsck', '--repair')
+      expect(mended).toMatchObject({ exitCode: 0 })
+      expect(mended.stdout).toMatch(/5 objects restored from the workspace|4 objects restored from the workspace/)
+      expect(await repo.mlv('fsck', '--read-data', '--rev', 'HEAD')).toMatchObject(sound)
+    },
+  )
+
+  it('whose table alone is wrong is written again', async () => {
+    const { repo, remote } = await world(small, 'data')
+    const pack = blobs(remote, 'packs')[0]!
+    alter(pack, readFileSync(pack).length - 3)
+    expectFailure(await repo.mlv('fsck', '--remote', 'origin', '--read-data'), 6, /is damaged/)
+    expect(await repo.mlv('fsck', '--remote', 'origin', '--read-data', '--repair')).toMatchObject(sound)
+    expect(await repo.mlv('fsck', '--remote', 'origin', '--read-data')).toMatchObject(sound)
+  })
+
+  it('of chunks with a wrong byte is mended chunk by chunk', async () => {
+    const { repo, remote } = await world({ big: noise('chunks', 20 * MIB) }, 'big')
+    const pack = blobs(remote, 'packs').sort((a, b) => statSync(b).size - statSync(a).size)[0]!
+    alter(pack, 3 * MIB)
+    expect(await repo.mlv('fsck', '--remote', 'origin', '--rev', 'HEAD')).toMatchObject(sound)
+    const found = await repo.mlv('fsck', '--remote', 'origin', '--read-data')
+    expectFailure(found, 6, /is damaged/)
+    expect(found.stdout).toMatch(/ {4}corrupt {2}big {2}/)
+    expect(await repo.mlv('fsck', '--remote', 'origin', '--read-data', '--repair')).toMatchObject(sound)
+    const more = blobs(remote, 'packs').reduce((sum, path) => sum + statSync(path).size, 0)
+    expect(more).toBeLessThan(26 * MIB)
+    expect(await repo.mlv('fsck', '--remote', 'origin', '--read-data', '--rev', 'HEAD')).toMatchObject(sound)
+    const clone = await repo.clone()
+    await clone.mlv('remote', 'add', 'origin', remote, '--local')
+    expect(await clone.mlv('pull')).toMatchObject(sound)
+  })
+})
+
+describe('an index', () => {
+  it.each([
+    ['cache', 'deleted'],
+    ['cache', 'broken'],
+    ['remote', 'deleted'],
+    ['remote', 'broken'],
+  ])('of the %s that is %s is made again from the packs', async (side, how) => {
+    const { repo, remote, cache } = await world({ ...small, big: noise('indexed', 17 * MIB) }, 'data', 'big')
+    const options = side === 'cache' ? [] : ['--remote', 'origin']
+    for (const index of blobs(side === 'cache' ? cache : remote, 'index')) {
+      if (how === 'deleted') rmSync(index)
+      else alter(index, 100)
+    }
+    const found = await repo.mlv('fsck', ...options, '--rev', 'HEAD')
+    if (how === 'broken') expectFailure(found, 6, /is damaged/)
+    else expect(found.stdout).toMatch(/in no index yet/)
+    const mended = await repo.mlv('fsck', ...options, '--repair', '--rev', 'HEAD')
+    expect(mended).toMatchObject(sound)
+    expect(mended.stdout).toMatch(/^1 index made again from the packs$/m)
+    const again = await repo.mlv('fsck', ...options, '--read-data', '--rev', 'HEAD')
+    expect(again).toMatchObject(sound)
+    expect(again.stdout).not.toMatch(/in no index/)
+    const clone = await repo.clone()
+    await clone.mlv('remote', 'add', 'origin', remote, '--local')
+    expect(await clone.mlv('pull')).toMatchObject(sound)
+  })
+})
+
+describe('lost tree pages', () => {
+  it('are made again from the workspace', async () => {
+    const files = Object.fromEntries(Array.from({ length: 700 }, (_, i) => [`data/${i}`, `${i}`]))
+    const { repo, remote, cache } = await world(files, 'data')
+    rmSync(remote, { recursive: true })
+    for (const kind of ['packs', 'index']) rmSync(join(cache, kind), { recursive: true })
+    expectFailure(await repo.mlv('fsck'), 5, /The cache lacks/)
+    expect(await repo.mlv('fsck', '--repair')).toMatchObject({ exitCode: 0 })
+    expect(await repo.mlv('fsck', '--rev', 'HEAD', '--read-data')).toMatchObject(sound)
+  })
+})
