@@ -95,7 +95,7 @@ export async function pushRuns(project: Project, remoteName: string, keys: reado
   const known = await listRecords(remote.blobs, [...new Set(records.map(({ record }) => record.key))], scope, signal)
   const lacking = records.filter(({ name }) => !known.has(name))
   const roots = lacking.flatMap(({ record }) => record.outs.map(({ entry }) => ({ entry, part: '' })))
-  const { objects } = await gatherObjects(roots, [cache, remote], signal)
+  const { objects } = await gatherObjects(roots, [cache, remote], { signal })
   const plan = planTransfer(cache, remote, objects.values())
   if (plan.small.length + plan.large.length > 0) await applyTransfer(plan, cache, remote, { signal })
   let sent = 0

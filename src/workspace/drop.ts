@@ -6,6 +6,7 @@ import type { ObjectStore } from '../store/object-store.ts'
 import { rewritePacks } from '../store/rewrite-pack.ts'
 import { walkTree } from '../store/tree-walk.ts'
 import { type DroppedFiles, planDropFiles, removeFiles } from './drop-files.ts'
+import { noteDropped } from './dropped.ts'
 import { gatherObjects } from './gather.ts'
 import type { Project } from './project.ts'
 import type { Selection } from './selection.ts'
@@ -77,7 +78,7 @@ async function planDrop(worktree: Worktree, options: DropOptions): Promise<DropP
   for (const [asked, group] of byRemote(wants, options.remote)) {
     const { name, store } = await project.remote(asked, 'read')
     const roots = group.map(({ target, part }) => ({ entry: target.entry, part }))
-    const { objects, unreadable } = await gatherObjects(roots, [cache, store], signal)
+    const { objects, unreadable } = await gatherObjects(roots, [cache, store], { signal })
     const lost = await findUnheld(store, objects.keys(), signal)
     for (const page of unreadable) lost.add(page.oid)
     if (lost.size > 0) await refuseUnheld(group, lost, { remote: name, stores: [cache, store] })
@@ -132,6 +133,7 @@ async function applyDrop(worktree: Worktree, plan: DropPlan): Promise<void> {
     worktree.flush()
   }
   const cache = await project.cache('write')
+  noteDropped(project, plan.objects.keys())
   const packed = new Set<Oid>()
   for (const oid of plan.objects.keys()) {
     if (cache.locate(oid)) packed.add(oid)

@@ -9,7 +9,7 @@ export async function fetchEntries(project: Project, entries: readonly Entry[], 
   const { signal } = project.surroundings
   const cache = await project.cache('write')
   const roots = entries.map((entry) => ({ entry, part: '' }))
-  const { objects, unreadable } = await gatherObjects(roots, [cache, from], signal)
+  const { objects, unreadable } = await gatherObjects(roots, [cache, from], { signal })
   if (unreadable.length > 0) return false
   const plan = planTransfer(from, cache, objects.values())
   if (plan.missing.length > 0) return false

@@ -1,4 +1,5 @@
 import type { Oid } from '../base/oid.ts'
+import { readDropped } from './dropped.ts'
 import type { Project } from './project.ts'
 import { type SelectedTarget, type Selection, selectRevisions } from './selection.ts'
 import { createStatCache } from './stat-cache.ts'
@@ -41,6 +42,7 @@ function placedHere(project: Project, targets: readonly SelectedTarget[]): Neede
   const placed = new Set<Oid>()
   const whole = new Set<SelectedTarget>()
   const files = cache.files()
+  const dropped = readDropped(project)
   for (const target of targets) {
     const { path, entry } = target
     if (recordedEntry(cache, path)?.oid !== entry.oid) continue
@@ -57,5 +59,5 @@ function placedHere(project: Project, targets: readonly SelectedTarget[]): Neede
     }
     if (count >= entry.files) whole.add(target)
   }
-  return (oid, isPage, target) => placed.has(oid) || (isPage && whole.has(target))
+  return (oid, isPage, target) => (placed.has(oid) && !dropped.has(oid)) || (isPage && whole.has(target))
 }

@@ -99,7 +99,7 @@ describe('data in no store', () => {
     await clone.mlv('remote', 'add', 'origin', remote, '--local')
     const fresh = await clone.mlv('fsck')
     expect(fresh).toMatchObject(sound)
-    expect(fresh.stdout).toMatch(/^absent {2}data: 1 object never fetched\n/)
+    expect(fresh.stdout).toMatch(/^absent {2}data: 1 object not here\n/)
     expectFailure(await clone.mlv('fsck', '--rev', 'HEAD'), 5, /The cache lacks 1 needed object/)
     repo.write('data/d', 'delta')
     await repo.mlv('add', 'data')
@@ -125,6 +125,16 @@ describe('data in no store', () => {
     expect(result.stdout).toContain('upstream/main')
     expect(await repo.mlv('fsck', '--remote', 'origin', '--repair')).toMatchObject(sound)
     expect(await repo.mlv('fsck', '--remote', 'origin')).toMatchObject(sound)
+  })
+})
+
+describe('what was dropped on purpose', () => {
+  it('is no fault', async () => {
+    const { repo } = await world({ ...small, big: noise('dropped', 2 * MIB) }, 'data', 'big')
+    expect(await repo.mlv('drop', 'data', 'big')).toMatchObject({ exitCode: 0 })
+    const result = await repo.mlv('fsck')
+    expect(result).toMatchObject(sound)
+    expect(result.stdout).toMatch(/absent {2}big: 1 object/)
   })
 })
 
