@@ -27,6 +27,17 @@ export const COMMANDS: Record<string, CommandEntry> = {
     summary: 'write a file or folder as it was at a revision, here or in another repository',
     load: () => import('./commands/get.ts'),
   },
+  import: {
+    group: 'Data',
+    summary: "take another project's data, pinned to a commit of it",
+    load: () => import('./commands/import.ts'),
+  },
+  'import-url': {
+    group: 'Data',
+    summary: 'take data of a bucket or web server, pinned to this version of it',
+    load: () => import('./commands/import-url.ts'),
+  },
+  update: { group: 'Data', summary: 'take newer versions of imported data', load: () => import('./commands/update.ts') },
   remove: { group: 'Data', summary: 'stop tracking files and folders', load: () => import('./commands/remove.ts') },
   move: { group: 'Data', summary: 'rename a tracked path with its pointer', load: () => import('./commands/move.ts') },
   unprotect: {

@@ -5,6 +5,10 @@ export interface BlobInfo {
   size: number
   /** when it was last written, by the clock of the place, in ms since 1970 */
   modified: number
+  /** what the place calls these very bytes, where it has a name for them */
+  etag?: string
+  /** the version, in a bucket that keeps them; only from head */
+  version?: string
 }
 
 export interface GetOptions {
@@ -12,6 +16,10 @@ export interface GetOptions {
   start?: number
   /** first byte no longer wanted; beyond the end is cut off */
   end?: number
+  /** only these very bytes; others are FILE_CHANGED */
+  etag?: string
+  /** this version instead of the newest */
+  version?: string
   signal?: AbortSignal
 }
 

@@ -32,6 +32,8 @@ export interface LooseObjects {
   /** Writes the pieces of an object as a store's stream() gives them: it ends with an error when they do not hash to `oid`.
    *  Durable after flush(). */
   storeStream(oid: Oid, pieces: AsyncIterable<Buffer>): Promise<number>
+  /** Writes the pieces of an object that nobody has named yet. Durable after flush(). @returns its oid and size */
+  storePieces(pieces: AsyncIterable<Buffer>): Promise<{ oid: Oid; size: number }>
   /** Takes note of an object that another thread has stored. */
   adopt(oid: Oid): void
   /** Makes the names of all that was stored durable. */
@@ -171,6 +173,21 @@ export function createLooseObjects(root: string): LooseObjects {
     },
     storeStream(oid, pieces) {
       return write(pieces, () => oid)
+    },
+    async storePieces(pieces) {
+      const hash = createOidHash()
+      let oid: Oid | undefined
+      async function* hashed(): AsyncGenerator<Buffer> {
+        for await (const piece of pieces) {
+          hash.update(piece)
+          yield piece
+        }
+      }
+      const size = await write(hashed(), () => {
+        oid = hash.digest()
+        return oid
+      })
+      return { oid: oid!, size }
     },
     flush() {
       if (folders.size > 0) top.check()

@@ -1,9 +1,8 @@
 import { mapBounded } from '../base/concurrency.ts'
 import { hasCode } from '../base/errors.ts'
-import { type Oid, oidOfBytes } from '../base/oid.ts'
-import { CHUNKING, createCutter } from './chunker.ts'
+import type { Oid } from '../base/oid.ts'
+import { cutObject } from './cut-object.ts'
 import type { ObjectStore } from './object-store.ts'
-import type { Chunk } from './recipe.ts'
 import type { StoreWriter } from './store-writer.ts'
 
 /** An object that a revision needs. */
@@ -72,32 +71,9 @@ async function sendChunked(
   to: ObjectStore,
   writer: StoreWriter,
 ): Promise<number> {
-  await to.loadChunkIndexes()
-  const cutter = createCutter()
-  const chunks: Chunk[] = []
-  const scratch = Buffer.allocUnsafeSlow(CHUNKING.max)
-  let held = 0
-  let saved = 0
-  async function finish(length: number): Promise<void> {
-    const bytes = scratch.subarray(0, length)
-    const oid = oidOfBytes(bytes)
-    chunks.push({ oid, length })
-    if (to.hasChunk(oid) || writer.hasChunk(oid)) saved += length
-    else await writer.addChunk(oid, bytes)
-    held = 0
-  }
-  for await (const piece of pieces) {
-    let at = 0
-    for (const length of cutter.push(piece)) {
-      at += piece.copy(scratch, held, at, at + length - held)
-      await finish(length)
-    }
-    held += piece.copy(scratch, held, at)
-  }
-  const last = cutter.end()
-  if (last !== undefined) await finish(last)
+  const { chunks, saved, single } = await cutObject(pieces, to, writer)
   // A recipe may not name its own object: what proves as small as one chunk goes as it is, whatever its tree said.
-  if (chunks.length < 2) await writer.add(item.oid, scratch.subarray(0, chunks[0]?.length ?? 0))
+  if (chunks.length < 2) await writer.add(item.oid, single)
   else await writer.addRecipe(item.oid, chunks)
   return saved
 }

@@ -105,7 +105,7 @@ async function request<T>(
 }
 
 /** Bounds the time until an answer begins; its body may take as long as bytes flow. */
-async function fetchInTime(url: string, init: RequestInit, signal: AbortSignal | null | undefined): Promise<Response> {
+export async function fetchInTime(url: string, init: RequestInit, signal: AbortSignal | null | undefined): Promise<Response> {
   const late = new AbortController()
   const timer = setTimeout(() => late.abort(new DOMException('no answer in time', 'TimeoutError')), ANSWER_TIMEOUT_MS)
   try {
@@ -117,7 +117,7 @@ async function fetchInTime(url: string, init: RequestInit, signal: AbortSignal |
   }
 }
 
-function refusal(url: string, status: number): MlvError {
+export function refusal(url: string, status: number): MlvError {
   return status === 401 || status === 403
     ? new MlvError('REMOTE_DENIED', `${url} denied access (${status})`, {
         hint: 'Only what anyone may read can be a remote over http; use s3:// for the rest.',
@@ -126,7 +126,7 @@ function refusal(url: string, status: number): MlvError {
 }
 
 /** @throws the error itself where it is no fault of the network */
-function unreachable(error: unknown, url: string): MlvError {
+export function unreachable(error: unknown, url: string): MlvError {
   const { name, message, cause } = error as Error
   if (name !== 'TimeoutError' && message !== 'fetch failed' && message !== 'terminated') throw error
   return new MlvError(

@@ -12,7 +12,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { MlvError } from '../base/errors.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
-import type { Blobs, GetOptions } from '../store/blobs.ts'
+import type { BlobInfo, Blobs, GetOptions } from '../store/blobs.ts'
 import { collectAgain, type HttpBody, MAX_ATTEMPTS, rangeHeader, shareSignal } from './http-body.ts'
 import { notS3, REFUSED_BYTES, type S3Place, s3Error, statusOf } from './s3-error.ts'
 
@@ -102,10 +102,12 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
   }
 
   async function request(key: string, range: GetOptions): Promise<HttpBody | undefined> {
-    const command = new GetObjectCommand({ ...common(key), Range: rangeHeader(range) })
+    const command = new GetObjectCommand({ ...common(key), Range: rangeHeader(range), VersionId: range.version })
     try {
       const answer = await client.send(command, { abortSignal: range.signal })
       if (answer.ETag === undefined) throw notS3(place, `reading ${key}`)
+      // Looked at here, because not every server heeds If-Match.
+      if (range.etag !== undefined && answer.ETag !== range.etag) throw changed(place, key)
       const stream = answer.Body as AsyncIterable<Uint8Array>
       return { stream, length: answer.ContentLength, contentRange: answer.ContentRange }
     } catch (error) {
@@ -199,9 +201,9 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
         // Consoles make empty blobs that end in a slash to show a folder.
         if (page.Name === undefined && page.KeyCount === undefined && page.IsTruncated === undefined)
           throw notS3(place, `listing ${prefix || 'all of it'}`)
-        for (const { Key, Size, LastModified } of page.Contents ?? [])
+        for (const { Key, Size, LastModified, ETag } of page.Contents ?? [])
           if (Key && !Key.endsWith('/'))
-            yield { key: Key.slice(start.length), size: Size ?? 0, modified: LastModified?.getTime() ?? 0 }
+            yield { key: Key.slice(start.length), size: Size ?? 0, modified: LastModified?.getTime() ?? 0, etag: ETag }
         token = page.IsTruncated ? page.NextContinuationToken : undefined
       } while (token !== undefined)
     },
@@ -209,7 +211,7 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
     head: (key, signal) =>
       ask(`looking for ${key}`, signal, async () => {
         const found = await find(key, signal)
-        return found && { key, size: found.ContentLength ?? 0, modified: found.LastModified?.getTime() ?? 0 }
+        return found && describe(key, found)
       }),
 
     delete: (key, signal) =>
@@ -222,6 +224,19 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
         }
       }),
   }
+}
+
+function describe(key: string, found: HeadObjectCommandOutput): BlobInfo {
+  const { ContentLength: size = 0, LastModified, ETag: etag, VersionId } = found
+  // A bucket that keeps no versions calls the only one null.
+  const version = VersionId === 'null' ? undefined : VersionId
+  return { key, size, modified: LastModified?.getTime() ?? 0, etag, version }
+}
+
+function changed(place: S3Place, key: string): MlvError {
+  return new MlvError('FILE_CHANGED', `${place.url}/${key} is no longer what it was`, {
+    hint: 'Run the command again, when nobody writes there.',
+  })
 }
 
 async function openClient(options: S3Options): Promise<S3Client> {

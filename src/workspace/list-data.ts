@@ -1,14 +1,12 @@
-import { MlvError } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
 import { isWithin, joinPath, type RepoPath } from '../base/paths.ts'
 import { readTree } from '../store/tree.ts'
 import { walkTree } from '../store/tree-walk.ts'
 import type { Entry } from './entry.ts'
-import { createStoreFinder, type FoundEntry, findIn, pagesFrom } from './find-entry.ts'
+import { createStoreFinder, type FoundEntry, findIn, nothingAt, pagesFrom } from './find-entry.ts'
 import type { Project } from './project.ts'
 import type { Revision } from './revision.ts'
 import { readTargets, type Target } from './target.ts'
-import { notTracked } from './tracked.ts'
 
 /** One line of a listing. */
 export interface Listed {
@@ -79,12 +77,7 @@ export async function* listData(
     return
   }
   const inside = targets.filter((target) => isWithin(target.path, path))
-  if (inside.length === 0 && path !== '')
-    throw revision.commit === undefined
-      ? notTracked(path)
-      : new MlvError('PATH_MISSING', `mlv tracks nothing at ${path} of ${revision.name}`, {
-          hint: 'See what it tracks there with "mlv ls".',
-        })
+  if (inside.length === 0 && path !== '') throw nothingAt(revision, path)
   if (!recursive) {
     yield* gatherLevel(inside, path)
     return

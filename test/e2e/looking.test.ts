@@ -95,7 +95,7 @@ describe('mlv cat', () => {
   it('says why it cannot', async () => {
     const repo = await dataRepo()
     expect(expectFailure(await repo.mlv('cat', 'HEAD:data'), 2, 'data is a folder')).toContain('mlv ls data --rev HEAD')
-    expectFailure(await repo.mlv('cat', 'HEAD:code.py'), 2, 'not tracked')
+    expectFailure(await repo.mlv('cat', 'HEAD:code.py'), 2, 'tracks nothing at code.py of HEAD')
     expectFailure(await repo.mlv('cat', 'nope:data/a.txt'), 2, 'nope')
     expectFailure(await repo.mlv('cat', 'HEAD:../x'), 2, 'outside')
     expectFailure(await repo.mlv('cat', 'HEAD:.git/config'), 2, 'protected')

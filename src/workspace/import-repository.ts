@@ -1,0 +1,132 @@
+import { hasCode, MlvError } from '../base/errors.ts'
+import type { RepoPath } from '../base/paths.ts'
+import { parseRepository } from '../git/repository-name.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import { applyTransfer, planTransfer } from '../store/transfer.ts'
+import type { Entry } from './entry.ts'
+import { findEntry } from './find-entry.ts'
+import { gatherObjects } from './gather.ts'
+import { openRepository, type Repository } from './open-repository.ts'
+import { checkPlace, type Imported, placeImport } from './place-import.ts'
+import type { Project } from './project.ts'
+import { keptFolder, type RepositorySource } from './source.ts'
+
+/** The stores of another project, those that need no network first; a remote is asked only where it must be. */
+async function* storesOf(repository: Repository, remote: string | undefined): AsyncGenerator<ObjectStore> {
+  yield await repository.project.cache('read')
+  yield (await repository.project.remote(remote)).store
+}
+
+/** Copies all objects of an entry into this project's cache, each hashed on its way.
+ *  @throws OBJECT_MISSING where the other project cannot give all of it */
+async function copyEntry(
+  project: Project,
+  repository: Repository,
+  found: { entry: Entry; remote: string | undefined },
+): Promise<void> {
+  const { signal, progress } = project.surroundings
+  const cache = await project.cache('write')
+  const roots = [{ entry: found.entry, part: '' }]
+  const order: ObjectStore[] = [cache]
+  const task = progress.start('importing')
+  try {
+    for await (const store of storesOf(repository, found.remote)) {
+      order.push(store)
+      const { objects, unreadable } = await gatherObjects(roots, order, { signal })
+      const plan = planTransfer(store, cache, objects.values())
+      task.grow(plan.bytes)
+      const concurrency = project.config.get('core.jobs')
+      const done = await applyTransfer(plan, store, cache, { concurrency, signal, onBytes: (count) => task.advance(count) })
+      if (unreadable.length + plan.missing.length + done.failed.length === 0) return
+    }
+  } finally {
+    task.finish()
+  }
+  throw new MlvError('OBJECT_MISSING', `The data is not whole in ${repository.name}`, {
+    hint: 'Run "mlv push" in a clone of it that has the data.',
+  })
+}
+
+/** Opens the source of an import, told by the pointer's name where one asks. */
+async function openSource(project: Project, source: Omit<RepositorySource, 'commit'>, from: string): Promise<Repository> {
+  const { place, surroundings, lockOuts } = project
+  const { repo, path, rev } = source
+  return openRepository({ repo, path, revision: rev, from, workTree: place.workTree, lockOuts }, surroundings)
+}
+
+export interface ImportRequest {
+  /** a url, or a folder; relative ones start at the current folder */
+  repo: string
+  /** in it */
+  path: string
+  revision: string | undefined
+  /** where to put it */
+  out: RepoPath
+  force: boolean
+}
+
+/** Takes data of another project into this one, pinned to a commit: objects into the cache, then the pointer, then the files.
+ *  @throws as checkPlace, openRepository and placeImport; PATH_MISSING, OBJECT_MISSING */
+export async function importRepository(project: Project, request: ImportRequest): Promise<Imported> {
+  const { repo, out, force, revision } = request
+  const { cwd } = project.surroundings
+  await checkPlace(project, out, force)
+  const place = parseRepository(repo, cwd)
+  const kept = place.kind === 'folder' ? keptFolder(repo, place.folder, project.root) : repo
+  const source = { repo: kept, path: request.path, rev: revision }
+  const taken = await take(project, source, project.root)
+  return placeImport(project, { path: out, ...taken, force, place: true })
+}
+
+async function take(
+  project: Project,
+  source: Omit<RepositorySource, 'commit'>,
+  from: string,
+): Promise<{ entry: Entry; source: RepositorySource }> {
+  const repository = await openSource(project, source, from)
+  try {
+    const { entry, target } = await findEntry(repository.project, repository.revision, repository.path)
+    await copyEntry(project, repository, { entry, remote: target.remote })
+    return { entry, source: { ...source, commit: repository.revision.commit } }
+  } finally {
+    await repository.close()
+  }
+}
+
+/** Looks whether the source of an import has another version by now, and takes it.
+ *  @param revision to follow from now on   @throws as importRepository, naming the pointer */
+export async function updateFromRepository(
+  project: Project,
+  now: { path: RepoPath; entry: Entry; source: RepositorySource },
+  options: { revision: string | undefined; force: boolean },
+): Promise<Imported> {
+  const { path, source } = now
+  const followed = { repo: source.repo, path: source.path, rev: options.revision ?? source.rev }
+  try {
+    const taken = await take(project, followed, project.root)
+    // The same data in a newer commit is no reason to write the pointer.
+    const isSame = taken.entry.oid === now.entry.oid && options.revision === undefined
+    return await placeImport(project, {
+      path,
+      entry: taken.entry,
+      source: isSame ? source : taken.source,
+      force: options.force,
+      place: true,
+    })
+  } catch (error) {
+    if (
+      !hasCode(
+        error,
+        'PATH_MISSING',
+        'PATH_INVALID',
+        'PROJECT_MISSING',
+        'REVISION_UNKNOWN',
+        'REMOTE_FAILED',
+        'OBJECT_MISSING',
+        'SECRET_REFUSED',
+      )
+    )
+      throw error
+    throw new MlvError(error.code, `The source of ${path}: ${error.message}`, { hint: error.hint, cause: error })
+  }
+}

@@ -1,0 +1,144 @@
+import { mapBounded } from '../base/concurrency.ts'
+import { hasCode, MlvError } from '../base/errors.ts'
+import { loadFingerprint } from '../base/fingerprint.ts'
+import type { Oid } from '../base/oid.ts'
+import { nameOf, type RepoPath } from '../base/paths.ts'
+import { takeIn } from '../store/intake.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import type { StoreWriter } from '../store/store-writer.ts'
+import type { TreeEntry } from '../store/tree.ts'
+import { editPaths } from '../store/tree-walk.ts'
+import type { Entry } from './entry.ts'
+import { type OpenedSource, openUrlSource } from './open-source.ts'
+import { checkPlace, type Imported, placeImport } from './place-import.ts'
+import type { Project } from './project.ts'
+import type { UrlSource } from './source.ts'
+
+/** Files read at once; each holds up to 32 MiB of ranges. */
+const FILES_AT_ONCE = 4
+
+export interface UrlOptions {
+  force: boolean
+  /** straight into a remote: neither the cache nor the workspace gets the data */
+  toRemote: boolean
+  /** another remote than the default one */
+  remote?: string
+}
+
+/** Builds the tree of files that are stored, and stores its pages. */
+export async function storeTree(files: Map<string, TreeEntry>, store: ObjectStore, writer: StoreWriter): Promise<Entry> {
+  await loadFingerprint()
+  const pages = new Map<Oid, Buffer>()
+  const root = await editPaths(undefined, files, {
+    read: async (oid) => pages.get(oid)!,
+    sink: (oid, bytes) => void pages.set(oid, bytes),
+  })
+  for (const [oid, bytes] of pages) if (!store.has(oid) && !writer.has(oid)) await writer.add(oid, bytes)
+  return { kind: 'tree', ...root }
+}
+
+/** Reads all files of a source into a store, each byte once. */
+async function storeSource(project: Project, opened: OpenedSource, store: ObjectStore): Promise<Entry> {
+  const { signal, progress } = project.surroundings
+  const writer = store.writer({ signal })
+  const entries = new Map<string, TreeEntry>()
+  const task = progress.start(
+    'importing',
+    opened.files.reduce((sum, file) => sum + (file.size ?? 0), 0),
+  )
+  try {
+    await mapBounded(opened.files, project.config.get('core.jobs') ?? FILES_AT_ONCE, async (file) => {
+      signal?.throwIfAborted()
+      const { oid, size } = await takeIn(counted(file.read(), task), store, writer)
+      if (file.size !== undefined && size !== file.size)
+        throw new MlvError(
+          'FILE_CHANGED',
+          `A file of the source has ${size} bytes, not ${file.size} as it was listed: ${file.path}`,
+          {
+            hint: 'Run the command again, when nobody writes there.',
+          },
+        )
+      entries.set(file.path, { name: nameOf(file.path), kind: 'file', oid, size })
+    })
+    const only = entries.get('')
+    const entry: Entry =
+      opened.kind === 'file' ? { kind: 'file', oid: only!.oid, size: only!.size } : await storeTree(entries, store, writer)
+    store.loose?.flush()
+    await writer.finish()
+    return entry
+  } finally {
+    task.finish()
+  }
+}
+
+async function* counted(pieces: AsyncIterable<Buffer>, task: { advance(bytes: number): void }): AsyncGenerator<Buffer> {
+  for await (const piece of pieces) {
+    yield piece
+    task.advance(piece.length)
+  }
+}
+
+async function take(
+  project: Project,
+  request: { path: RepoPath; source: UrlSource; opened: OpenedSource },
+  options: UrlOptions,
+): Promise<Imported> {
+  const { path, source, opened } = request
+  const { force, toRemote, remote } = options
+  const store = toRemote ? (await project.remote(remote, 'write')).store : await project.cache('write')
+  const entry = await storeSource(project, opened, store)
+  const { etag: _etag, modified: _modified, version: _version, listing: _listing, ...place } = source
+  const pinned: UrlSource = { ...place, ...opened.pin }
+  return placeImport(project, { path, entry, source: pinned, force, place: !toRemote, remote: toRemote ? remote : undefined })
+}
+
+/** Takes what a url names into this project, pinned by what the server calls this version.
+ *  @throws as checkPlace, openUrlSource and placeImport; FILE_CHANGED when it changes while it is read */
+export async function importUrl(project: Project, source: UrlSource, request: UrlOptions & { out: RepoPath }): Promise<Imported> {
+  await checkPlace(project, request.out, request.force)
+  const opened = await openUrlSource(project, source)
+  try {
+    return await take(project, { path: request.out, source, opened }, request)
+  } finally {
+    opened.close()
+  }
+}
+
+function isPinned(source: UrlSource, { pin }: OpenedSource): boolean {
+  const keys = (['listing', 'etag', 'version', 'modified'] as const).filter((key) => pin[key] !== undefined)
+  return keys.length > 0 && keys.every((key) => pin[key] === source[key])
+}
+
+/** Looks whether what a url names has changed, and takes it if so.
+ *  @returns undefined when the server says that it is as it was   @throws as importUrl, naming the pointer */
+export async function updateFromUrl(
+  project: Project,
+  now: { path: RepoPath; entry: Entry; source: UrlSource },
+  options: UrlOptions,
+): Promise<Imported | undefined> {
+  const { path, source } = now
+  let opened: OpenedSource | undefined
+  try {
+    opened = await openUrlSource(project, source)
+    if (isPinned(source, opened)) return undefined
+    return await take(project, { path, source, opened }, options)
+  } catch (error) {
+    if (
+      !hasCode(
+        error,
+        'PATH_MISSING',
+        'PATH_INVALID',
+        'BLOB_MISSING',
+        'REMOTE_DENIED',
+        'REMOTE_FAILED',
+        'CONFIG_INVALID',
+        'SECRET_REFUSED',
+        'USAGE',
+      )
+    )
+      throw error
+    throw new MlvError(error.code, `The source of ${path}: ${error.message}`, { hint: error.hint, cause: error })
+  } finally {
+    opened?.close()
+  }
+}
