@@ -2,10 +2,11 @@ import { randomBytes } from 'node:crypto'
 import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, unlinkSync, writeSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { fileError, systemCode } from './errors.ts'
+import { faultPoint } from './fault-point.ts'
 
-/** A name beside `path` that no one else uses; leftovers are recognisable by their start. */
+/** A name beside `path` that no one else uses; leftovers are recognisable by their start, and their end makes none a pointer. */
 export function temporaryName(path: string): string {
-  return join(dirname(path), `.mlv-tmp-${randomBytes(6).toString('hex')}-${basename(path).slice(0, 40)}`)
+  return join(dirname(path), `.mlv-tmp-${randomBytes(6).toString('hex')}-${basename(path).slice(0, 40)}.tmp`)
 }
 
 function writeAll(fd: number, bytes: Uint8Array): void {
@@ -22,6 +23,7 @@ export function flushFolder(folder: string): void {
     throw fileError(error, 'reading', folder)
   }
   try {
+    faultPoint('folder: flush')
     fsyncSync(fd)
   } catch (error) {
     // Some network file systems do not flush folders.
@@ -49,10 +51,13 @@ export function writeFilesAtomic(files: PendingFile[], options: { flush?: boolea
       current = file.path
       mkdirSync(dirname(file.path), { recursive: true })
       const temporary = temporaryName(file.path)
+      faultPoint('text: open')
       const fd = openSync(temporary, 'wx', file.mode ?? 0o666)
       pending.push({ temporary, path: file.path })
       try {
+        faultPoint('text: write')
         writeAll(fd, typeof file.bytes === 'string' ? Buffer.from(file.bytes) : file.bytes)
+        faultPoint('text: flush')
         if (flush) fsyncSync(fd)
       } finally {
         closeSync(fd)
@@ -60,6 +65,7 @@ export function writeFilesAtomic(files: PendingFile[], options: { flush?: boolea
     }
     for (const file of pending) {
       current = file.path
+      faultPoint('text: name')
       renameSync(file.temporary, file.path)
     }
   } catch (error) {

@@ -4,7 +4,8 @@ import { hostname } from 'node:os'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileError, MlvError, systemCode } from './errors.ts'
-import { hasEnded } from './process-state.ts'
+import { faultPoint } from './fault-point.ts'
+import { bootId, hasEnded } from './process-state.ts'
 
 interface LockOwner {
   pid: number
@@ -13,6 +14,8 @@ interface LockOwner {
   /** ISO 8601 */
   since: string
   nonce: string
+  /** names the machine's start; absent where the system does not say */
+  boot?: string
 }
 
 export interface LockOptions {
@@ -31,26 +34,35 @@ function isOwner(value: unknown): value is LockOwner {
   return Number.isInteger(pid) && typeof host === 'string' && /^[0-9a-f]+$/.test(nonce ?? '')
 }
 
-/** @returns undefined, too, for a lock whose text a crash of the machine has cut */
-function readOwner(path: string): LockOwner | undefined {
+/** `cut`: no whole text. A lock gets its name once it is written, so only a crash of the machine leaves that: it belongs to nobody.
+ *  @returns undefined where there is no lock, and for the text of something else */
+function readOwner(path: string): LockOwner | 'cut' | undefined {
   try {
     const owner: unknown = JSON.parse(readFileSync(path, 'utf8'))
     return isOwner(owner) ? owner : undefined
   } catch (error) {
-    if (systemCode(error) === 'ENOENT' || error instanceof SyntaxError) return undefined
+    if (error instanceof SyntaxError) return 'cut'
+    if (systemCode(error) === 'ENOENT') return undefined
     throw fileError(error, 'reading', path)
   }
 }
 
-function isGone(owner: LockOwner): boolean {
-  return owner.host === hostname() && hasEnded(owner.pid)
+/** After a restart a number may belong to any process. */
+function isGone(owner: LockOwner | 'cut'): boolean {
+  if (owner === 'cut') return true
+  const isOfEarlierBoot = owner.boot !== undefined && bootId() !== undefined && owner.boot !== bootId()
+  return owner.host === hostname() && (isOfEarlierBoot || hasEnded(owner.pid))
+}
+
+function nonceOf(owner: LockOwner | 'cut' | undefined): string | undefined {
+  return owner === 'cut' ? 'cut' : owner?.nonce
 }
 
 /** Breaks a dead owner's lock. Whoever links the guard, which bears that lock's nonce, is alone in doing so, and looks again; a guard whose
  *  maker died is itself broken in the same way.
  *  @param staged this process's own lock text */
-function breakLock(path: string, seen: LockOwner, staged: string): void {
-  const guard = `${path}.breaks-${seen.nonce}`
+function breakLock(path: string, seen: LockOwner | 'cut', staged: string): void {
+  const guard = `${path}.breaks-${nonceOf(seen)}`
   try {
     linkSync(staged, guard)
   } catch (error) {
@@ -60,7 +72,7 @@ function breakLock(path: string, seen: LockOwner, staged: string): void {
     return
   }
   try {
-    if (readOwner(path)?.nonce === seen.nonce) unlinkSync(path)
+    if (nonceOf(readOwner(path)) === nonceOf(seen)) unlinkSync(path)
   } finally {
     unlinkSync(guard)
   }
@@ -75,9 +87,11 @@ export async function acquireLock(path: string, options: LockOptions): Promise<(
     command: options.command,
     since: new Date().toISOString(),
     nonce: randomBytes(8).toString('hex'),
+    boot: bootId(),
   }
   const staged = `${path}.${mine.nonce}`
   try {
+    faultPoint('lock: write')
     mkdirSync(dirname(path), { recursive: true })
     const fd = openSync(staged, 'wx')
     writeSync(fd, `${JSON.stringify(mine)}\n`)
@@ -90,10 +104,12 @@ export async function acquireLock(path: string, options: LockOptions): Promise<(
   try {
     for (let pause = 5; ; pause = Math.min(pause * 2, 200)) {
       try {
+        faultPoint('lock: take')
         // A link is made whole or not at all: no reader sees an empty lock.
         linkSync(staged, path)
         return () => {
-          if (readOwner(path)?.nonce === mine.nonce) unlinkSync(path)
+          faultPoint('lock: give back')
+          if (nonceOf(readOwner(path)) === mine.nonce) unlinkSync(path)
         }
       } catch (error) {
         if (systemCode(error) !== 'EEXIST') throw fileError(error, 'writing', path)
@@ -103,12 +119,13 @@ export async function acquireLock(path: string, options: LockOptions): Promise<(
         breakLock(path, owner, staged)
         continue
       }
-      const who = owner ? `"${owner.command}" (process ${owner.pid} on ${owner.host}, since ${owner.since})` : 'another mlv'
+      const known = owner === 'cut' ? undefined : owner
+      const who = known ? `"${known.command}" (process ${known.pid} on ${known.host}, since ${known.since})` : 'another mlv'
       if (Date.now() >= deadline)
         throw new MlvError('LOCK_HELD', `The project is locked by ${who}`, {
-          hint: !owner
+          hint: !known
             ? `If no mlv is at work here, delete ${path}.`
-            : owner.host !== hostname()
+            : known.host !== hostname()
               ? `If that machine no longer runs it, delete ${path}.`
               : `Wait for it to end, or give a longer --lock-timeout; if that process is no mlv, delete ${path}.`,
         })

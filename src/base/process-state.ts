@@ -21,3 +21,15 @@ export function hasEnded(pid: number): boolean {
     return systemCode(error) === 'ESRCH'
   }
 }
+
+let boot: string | undefined
+
+/** Names this start of the machine; undefined where the system does not say. */
+export function bootId(): string | undefined {
+  try {
+    boot ??= readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+  } catch {
+    // No such file outside Linux.
+  }
+  return boot
+}

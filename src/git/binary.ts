@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { MlvError } from '../base/errors.ts'
+import { faultPoint } from '../base/fault-point.ts'
 import { isWithin } from '../base/paths.ts'
 import { type Batch, openBatch } from './batch.ts'
 import { parseCommit } from './commit-object.ts'
@@ -206,6 +207,7 @@ export function openBinaryGit(program: string, place: GitPlace, env: Environment
     },
     untrack: async (paths) => {
       if (paths.length === 0) return
+      faultPoint('git: untrack')
       const args = ['rm', '--cached', '-r', '-f', '-q', '--ignore-unmatch', '--pathspec-from-file=-', '--pathspec-file-nul']
       await git.run(args, { input: paths.join('\0') })
     },

@@ -4,6 +4,7 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { flushFolder } from '../base/atomic.ts'
 import { fileError, systemCode } from '../base/errors.ts'
+import { faultPoint } from '../base/fault-point.ts'
 import { createOidHash, type Oid, oidOfFile } from '../base/oid.ts'
 import { openRootFolder } from '../base/root-folder.ts'
 import { KEYS } from './layout.ts'
@@ -64,6 +65,7 @@ export function createLooseObjects(root: string): LooseObjects {
   async function openTemporary(): Promise<{ file: FileHandle; name: string }> {
     top.check()
     makeFolder(join(root, 'tmp'))
+    faultPoint('object: open')
     const name = join(root, 'tmp', `object-${randomBytes(8).toString('hex')}`)
     const file = await open(name, 'wx', 0o444)
     top.shareFile(file.fd)
@@ -74,6 +76,7 @@ export function createLooseObjects(root: string): LooseObjects {
     const final = path(oid)
     const folder = dirname(final)
     makeFolder(folder)
+    faultPoint('object: name')
     renameSync(temporary, final)
     adopt(oid)
   }
@@ -92,6 +95,7 @@ export function createLooseObjects(root: string): LooseObjects {
     let writing: Promise<void> = Promise.resolve()
     async function writePiece(piece: Buffer, at: number): Promise<void> {
       let done = 0
+      faultPoint('object: write')
       while (done < piece.length) done += (await temporary.file.write(piece, done, piece.length - done, at + done)).bytesWritten
     }
     try {
@@ -113,6 +117,7 @@ export function createLooseObjects(root: string): LooseObjects {
       await flushing
       const oid = finish(size)
       await temporary.file.utimes(OBJECT_TIME, OBJECT_TIME)
+      faultPoint('object: flush')
       await temporary.file.sync()
       await temporary.file.close()
       settle(temporary.name, oid)

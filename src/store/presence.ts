@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, unlinkSync, writeFile
 import { join } from 'node:path'
 import { mapBounded } from '../base/concurrency.ts'
 import { fileError, hasCode, systemCode } from '../base/errors.ts'
+import { faultPoint } from '../base/fault-point.ts'
 import type { Oid } from '../base/oid.ts'
 import type { BlobInfo, Blobs } from './blobs.ts'
 import { createDamage, type Damage } from './damage.ts'
@@ -87,6 +88,7 @@ export function createPresence(blobs: Blobs, { copies, mend }: PresenceOptions):
     if (!copies) return
     try {
       mkdirSync(copies, { recursive: true })
+      faultPoint('index copy: write')
       writeFileSync(join(copies, name), bytes)
     } catch (error) {
       throw fileError(error, 'writing', copies)
@@ -189,6 +191,7 @@ export function createPresence(blobs: Blobs, { copies, mend }: PresenceOptions):
     for (const name of readdirSync(copies)) {
       if (names.has(name)) continue
       try {
+        faultPoint('index copy: delete')
         unlinkSync(join(copies, name))
       } catch (error) {
         if (systemCode(error) !== 'ENOENT') throw fileError(error, 'deleting', join(copies, name))

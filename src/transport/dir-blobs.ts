@@ -18,6 +18,7 @@ import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { flushFolder } from '../base/atomic.ts'
 import { MlvError, systemCode } from '../base/errors.ts'
+import { faultPoint } from '../base/fault-point.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
 import { openRootFolder } from '../base/root-folder.ts'
 import type { Blobs, GetOptions } from '../store/blobs.ts'
@@ -76,10 +77,13 @@ export function createDirBlobs(options: DirOptions): Blobs & { filePath(key: str
     top.check()
     makeFolder(folder)
     const path = join(folder, `${process.pid}-${randomBytes(9).toString('hex')}`)
+    faultPoint('blob: open')
     const file = await openNew(path)
     try {
+      faultPoint('blob: write')
       await file.writeFile(bytes, { signal })
       top.shareFile(file.fd)
+      faultPoint('blob: flush')
       await file.sync()
       if (!swept) sweep(folder, (await file.stat()).mtimeMs)
       swept = true
@@ -153,6 +157,7 @@ export function createDirBlobs(options: DirOptions): Blobs & { filePath(key: str
         if (oid && !options.trustOids) checkOid(bytes, oid, key)
         temporary = await writeTemporary(bytes, signal)
         signal?.throwIfAborted()
+        faultPoint('blob: name')
         const written = giveName(temporary, path, ifAbsent)
         flushFolder(dirname(path))
         return written ? 'written' : 'present'
@@ -187,6 +192,7 @@ export function createDirBlobs(options: DirOptions): Blobs & { filePath(key: str
       signal?.throwIfAborted()
       const path = pathOf(key)
       try {
+        faultPoint('blob: delete')
         removeIfThere(path)
       } catch (error) {
         throw folderError(error, 'deleting', path)

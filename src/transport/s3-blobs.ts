@@ -11,6 +11,7 @@ import {
   type S3ClientConfig,
 } from '@aws-sdk/client-s3'
 import { MlvError } from '../base/errors.ts'
+import { faultPoint } from '../base/fault-point.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
 import type { BlobInfo, Blobs, GetOptions } from '../store/blobs.ts'
 import { collectAgain, type HttpBody, MAX_ATTEMPTS, rangeHeader, shareSignal } from './http-body.ts'
@@ -186,8 +187,10 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
           ServerSideEncryption: options.sse as PutObjectCommandInput['ServerSideEncryption'],
           SSEKMSKeyId: options.sseKmsKey,
         }
+        faultPoint('blob: write')
         if (ifAbsent) return uploadIfAbsent(key, input, oid, signal)
         await upload(input, oid, signal)
+        faultPoint('blob: written')
         return 'written'
       }),
 

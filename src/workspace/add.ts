@@ -8,7 +8,7 @@ import { checkPath, pointerEntry, pointerMoved, refuseInnerPointers, refuseOutda
 import { editEntry } from './edit-entry.ts'
 import { type Entry, sameEntry } from './entry.ts'
 import type { Saving } from './hash-files.ts'
-import { hideFromGit, ignorePaths } from './ignored.ts'
+import { hideFromGit, ignorePaths, lacksLine } from './ignored.ts'
 import { withPages } from './pages.ts'
 import { formatPointer, type Pointer, pointerPathOf, readPointer } from './pointer.ts'
 import type { Project } from './project.ts'
@@ -179,9 +179,11 @@ async function record(worktree: Worktree, works: Work[], options: AddOptions): P
     const { entry } = result.added.find((item) => item.path === work.tracked)!
     noteRecorded(worktree, work, entry)
   }
-  for (const work of works.filter((item) => item.pointer === undefined)) {
-    result.untracked.push(...(await untrack(worktree, work.tracked)))
-    result.written.push(...ignorePaths(project, [work.tracked]))
+  for (const work of works) {
+    // Also where an add was killed behind its pointer: the line in .gitignore comes last.
+    if (work.pointer === undefined || lacksLine(project, work.tracked))
+      result.untracked.push(...(await untrack(worktree, work.tracked)))
+    if (work.pointer === undefined) result.written.push(...ignorePaths(project, [work.tracked]))
   }
   result.written.push(
     ...(await hideFromGit(

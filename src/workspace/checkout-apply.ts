@@ -1,6 +1,7 @@
 import { lstatSync, rmdirSync, rmSync, type Stats, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileError, hasCode, MlvError, systemCode } from '../base/errors.ts'
+import { faultPoint } from '../base/fault-point.ts'
 import { type Oid, oidOfFile } from '../base/oid.ts'
 import { quotePath } from '../base/paths.ts'
 import type { ObjectStore } from '../store/object-store.ts'
@@ -38,6 +39,7 @@ export async function applyCheckout(
   checkParents(project.root, path)
   for (const below of plan.remove) {
     try {
+      faultPoint('file: delete')
       unlinkSync(absolute(below))
     } catch (error) {
       if (systemCode(error) !== 'ENOENT') throw fileError(error, 'deleting', insidePath(path, below))
@@ -47,6 +49,7 @@ export async function applyCheckout(
   }
   for (const below of plan.removeFolders) {
     try {
+      faultPoint('folder: delete')
       rmdirSync(absolute(below))
       worktree.cache.folder(path).rows.delete(below)
     } catch (error) {

@@ -13,6 +13,11 @@ function ignoreFile(folder: RepoPath): RepoPath {
   return (folder === '' ? '.gitignore' : `${folder}/.gitignore`) as RepoPath
 }
 
+/** Whether the .gitignore beside a path has no line of its own for it. */
+export function lacksLine(project: Pick<Project, 'root'>, path: RepoPath): boolean {
+  return namesWithoutLine(join(project.root, parentOf(path)), [nameOf(path)]).length > 0
+}
+
 /** Gives each path a line of its own in the .gitignore beside it. @returns the .gitignore files written */
 export function ignorePaths(project: Pick<Project, 'root'>, paths: readonly RepoPath[]): RepoPath[] {
   const written: RepoPath[] = []

@@ -16,6 +16,7 @@ import { chmod, copyFile, link, rename, rm, symlink } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { temporaryName, writeFileAtomic } from '../base/atomic.ts'
 import { fileError, MlvError, systemCode } from '../base/errors.ts'
+import { faultPoint } from '../base/fault-point.ts'
 import { type Oid, oidOfFile } from '../base/oid.ts'
 import type { LinkType } from './config.ts'
 import { parseFolderUrl } from './folder-url.ts'
@@ -51,6 +52,7 @@ export function probeLinks(cacheDir: string, workspaceDir: string): LinkType[] {
     }
   }
   try {
+    faultPoint('probe: write')
     writeFileSync(from, name, { flag: 'wx' })
     chmodSync(from, 0o444)
     return [...(['reflink', 'hardlink', 'symlink'] as const).filter(works), 'copy']
@@ -132,6 +134,7 @@ export interface PlaceOptions {
 /** @returns false when this file system cannot */
 async function tryLink(type: LinkType, from: string, to: string): Promise<boolean> {
   try {
+    faultPoint(`file: ${type}`)
     if (type === 'hardlink') await link(from, to)
     else if (type === 'symlink') await symlink(resolve(from), to)
     else await copyFile(from, to, constants.COPYFILE_EXCL | (type === 'reflink' ? constants.COPYFILE_FICLONE_FORCE : 0))
@@ -176,6 +179,7 @@ export async function placeFile(from: string, to: string, options: PlaceOptions)
         throw new MlvError('OBJECT_CORRUPT', `The object ${options.verify} in the cache does not hash to its name`, {
           hint: 'Run "mlv pull" to fetch it again.',
         })
+      faultPoint('file: name')
       await rename(temporary, to)
       return type
     }

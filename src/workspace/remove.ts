@@ -2,6 +2,7 @@ import { existsSync, lstatSync, mkdirSync, renameSync, rmSync, unlinkSync } from
 import { dirname, join } from 'node:path'
 import { flushFolder, writeFileAtomic } from '../base/atomic.ts'
 import { fileError, MlvError } from '../base/errors.ts'
+import { faultPoint } from '../base/fault-point.ts'
 import { isWithin, joinPath, nameOf, parentOf, quotePath, type RepoPath } from '../base/paths.ts'
 import { ignoreLines, unignoreLines } from '../git/gitignore.ts'
 import { findPath } from '../store/tree-walk.ts'
@@ -45,6 +46,7 @@ export async function removePaths(
     for (const { path, below, tracked } of plans) {
       const pointerFile = join(project.root, pointerPathOf(tracked))
       if (below === '') {
+        faultPoint('pointer: delete')
         unlinkSync(pointerFile)
         flushFolder(dirname(pointerFile))
         result.written.push(pointerPathOf(tracked))
@@ -69,6 +71,7 @@ export async function removePaths(
       }
       if (options.delete) {
         try {
+          faultPoint('data: delete')
           rmSync(join(project.root, path), { recursive: true, force: true })
         } catch (error) {
           throw fileError(error, 'deleting', path)
@@ -116,7 +119,9 @@ export async function movePath(project: Project, from: RepoPath, to: RepoPath): 
     const worktree = openWorktree(project)
     mkdirSync(join(project.root, parentOf(target)), { recursive: true })
     const moved = existsSync(join(project.root, from))
+    faultPoint('data: move')
     if (moved) renameSync(join(project.root, from), join(project.root, target))
+    faultPoint('pointer: move')
     renameSync(join(project.root, pointerPathOf(from)), join(project.root, pointerPathOf(target)))
     for (const path of [from, target]) flushFolder(join(project.root, parentOf(path)))
     const written = [pointerPathOf(from), pointerPathOf(target)]

@@ -3,8 +3,10 @@ import { readFileSync, rmSync, type Stats } from 'node:fs'
 import { uptime } from 'node:os'
 import { join } from 'node:path'
 import { writeFileAtomic } from '../base/atomic.ts'
+import { faultPoint } from '../base/fault-point.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
 import type { RepoPath } from '../base/paths.ts'
+import { bootId } from '../base/process-state.ts'
 import type { Entry } from './entry.ts'
 
 /** What a path was when its bytes were last hashed. */
@@ -59,18 +61,9 @@ interface Header {
   computed?: Entry
 }
 
-let boot: string | undefined
-
-function bootId(): string {
-  if (boot === undefined) {
-    try {
-      boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
-    } catch {
-      // Without it the time of the start, to the minute, tells boots apart.
-      boot = String(Math.round((Date.now() / 1000 - uptime()) / 60))
-    }
-  }
-  return boot
+/** Elsewhere the time of the start, to the minute, tells boots apart. */
+function bootName(): string {
+  return bootId() ?? String(Math.round((Date.now() / 1000 - uptime()) / 60))
 }
 
 export function tablePath(stateDir: string, path: RepoPath): string {
@@ -130,7 +123,7 @@ function applyChanges(table: StatTable, changes: Changes): void {
 }
 
 function ageOf(header: { boot: string; written: number }): { sameBoot: boolean; settles: boolean } {
-  const sameBoot = header.boot === bootId()
+  const sameBoot = header.boot === bootName()
   return { sameBoot, settles: sameBoot && Date.now() - header.written > SETTLE_MS }
 }
 
@@ -199,6 +192,7 @@ export function writeTable(stateDir: string, path: RepoPath, table: StatTable): 
   if (changes) writeFileAtomic(`${file}.changes`, JSON.stringify(changes), { flush: false })
   else {
     writeFileAtomic(file, formatTable(path, table), { flush: false })
+    faultPoint('rows: delete')
     rmSync(`${file}.changes`, { force: true })
   }
   table.dirty = false
@@ -220,7 +214,7 @@ function changesOf(table: StatTable): Changes | undefined {
   if (changed.length + gone.length > most) return undefined
   return {
     base: base.id,
-    boot: bootId(),
+    boot: bootName(),
     written: Date.now(),
     rows: changed,
     gone,
@@ -234,7 +228,7 @@ function formatTable(path: RepoPath, table: StatTable): Buffer {
   const header: Header = {
     path,
     id: randomUUID(),
-    boot: bootId(),
+    boot: bootName(),
     written: Date.now(),
     count,
     recorded: [...table.recorded],

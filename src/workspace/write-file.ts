@@ -14,6 +14,7 @@ import {
 } from 'node:fs'
 import { temporaryName } from '../base/atomic.ts'
 import { fileError, MlvError, systemCode } from '../base/errors.ts'
+import { faultPoint } from '../base/fault-point.ts'
 import type { PlacedFile } from './checkout-plan.ts'
 import type { StatRow } from './stat-table.ts'
 
@@ -37,11 +38,13 @@ function writeAll(fd: number, bytes: Buffer): void {
 /** Writes a small file: straight to its name where nothing lies, else beside it and renamed.
  *  @param time seconds since 1970; lies before now, so that a later change always shows */
 export function writeSmall(path: string, bytes: Buffer, options: { mode: number; replaces: boolean; time: number }): Stats {
+  faultPoint('file: open')
   const direct = options.replaces ? undefined : openNew(path, options.mode)
   const temporary = direct === undefined ? temporaryName(path) : undefined
   const fd = direct ?? openSync(temporary!, FLAGS, options.mode)
   let stats: Stats
   try {
+    faultPoint('file: write')
     writeAll(fd, bytes)
     futimesSync(fd, options.time, options.time)
     stats = fstatSync(fd)
@@ -51,7 +54,10 @@ export function writeSmall(path: string, bytes: Buffer, options: { mode: number;
   } finally {
     closeSync(fd)
   }
-  if (temporary) renameSync(temporary, path)
+  if (temporary) {
+    faultPoint('file: name')
+    renameSync(temporary, path)
+  }
   return stats
 }
 
@@ -72,6 +78,7 @@ export function rowOf(entry: PlacedFile['entry'], stats: Stats): StatRow {
 /** Makes a folder's parts one by one; a link or file on the way is never followed. @throws PATH_INVALID */
 export function makeFolder(path: string, shown: string): void {
   try {
+    faultPoint('folder: make')
     mkdirSync(path)
   } catch (error) {
     if (systemCode(error) !== 'EEXIST') throw fileError(error, 'making', shown)
@@ -84,7 +91,11 @@ export function makeFolder(path: string, shown: string): void {
 
 export function placeLink(path: string, target: Buffer, replaces: boolean): Stats {
   const name = replaces ? temporaryName(path) : path
+  faultPoint('link: make')
   symlinkSync(target, name)
-  if (replaces) renameSync(name, path)
+  if (replaces) {
+    faultPoint('link: name')
+    renameSync(name, path)
+  }
   return lstatSync(path)
 }

@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { onTestFinished } from 'vitest'
 
@@ -62,6 +62,8 @@ export interface Repo {
   exists(path: string): boolean
   /** clones it (`git clone` with `args`) into a new temp folder */
   clone(...args: string[]): Promise<Repo>
+  /** a copy with everything that lies beside it (its home; a remote called ../NAME), times kept, in a new temp folder */
+  copy(): Promise<Repo>
   cleanup(): void
 }
 
@@ -169,6 +171,13 @@ function openRepo(dir: string, env: Record<string, string | undefined>, cleanup:
       const target = join(other.dir, 'repo')
       await repo.git('clone', '-q', ...args, `file://${dir}`, target)
       return openRepo(target, env, other.cleanup)
+    },
+    async copy() {
+      const other = makeFolder()
+      const copied = await run('cp', ['-a', `${dirname(dir)}/.`, other.dir], { cwd: dir, env })
+      if (copied.exitCode !== 0) throw new Error(`cp: ${copied.stderr}`)
+      const own = { ...env, ...isolatedEnv(join(other.dir, 'home')) }
+      return openRepo(join(other.dir, basename(dir)), own, other.cleanup)
     },
   }
   return repo

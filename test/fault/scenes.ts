@@ -1,0 +1,182 @@
+import { rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { expect } from 'vitest'
+import type { Entry } from '../../src/workspace/entry.ts'
+import { listing } from '../helpers/listing.ts'
+import { makeRepo, type Repo } from '../helpers/repo.ts'
+import { faultsOfStore, pointedAt, unreadable } from './soundness.ts'
+
+/** One command, and a world to run it in. */
+export interface Scene {
+  name: string
+  args: string[]
+  /** made once; each run has a copy */
+  prepare(): Promise<Repo>
+  /** the command fetches what the cache lacks of what the pointers stand for */
+  cacheLags?: boolean
+  /** beside what holds for every command: true at every moment, also after a kill */
+  always?(repo: Repo): Promise<void>
+  /** true after its end even if the power is lost then */
+  durably?(repo: Repo): Promise<void>
+  /** true once the command has run to its end */
+  after(repo: Repo): Promise<void>
+}
+
+const LARGE = 'large enough to lie whole in the cache\n'.repeat(2000)
+const OLD = {
+  'data/a': 'old a',
+  'data/sub/b': 'old b',
+  'data/gone': 'gone',
+  'data/big': `old ${LARGE}`,
+  'data/was/c': 'a folder',
+}
+const NEW = { 'data/a': 'new a', 'data/sub/b': 'new b', 'data/more/d': 'd', 'data/big': `new ${LARGE}`, 'data/was': 'a file' }
+
+export async function start(files: Record<string, string> = {}): Promise<Repo> {
+  const repo = await makeRepo(files, { init: true })
+  // Whole objects from 64 KiB on.
+  await repo.mlv('config', 'set', 'cache.link', 'copy', '--local')
+  await repo.mlv('remote', 'add', 'origin', '../remote', '--local')
+  // Relative again, so that each copy of the world has a remote of its own.
+  repo.write('.git/mlv/config', repo.read('.git/mlv/config').replace(dirname(repo.dir), '..'))
+  return repo
+}
+
+/** A commit with OLD, one with NEW; the workspace is at the second. */
+async function twoVersions(): Promise<Repo> {
+  const repo = await start(OLD)
+  await ok(repo, 'add', 'data')
+  await repo.commit('old')
+  rmSync(repo.path('data'), { recursive: true })
+  for (const [path, text] of Object.entries(NEW)) repo.write(path, text)
+  await ok(repo, 'add', 'data')
+  await repo.commit('new')
+  return repo
+}
+
+async function ok(repo: Repo, ...args: string[]): Promise<void> {
+  expect({ args, ...(await repo.mlv(...args)) }).toMatchObject({ args, exitCode: 0 })
+}
+
+const expectData = (repo: Repo, files: Record<string, string>) =>
+  expect(Object.fromEntries(Object.entries(listing(repo.path('data'))).map(([path, text]) => [`data/${path}`, text]))).toEqual(
+    files,
+  )
+
+async function expectUpToDate(repo: Repo): Promise<void> {
+  expect(await repo.mlv('status')).toEqual({ exitCode: 0, stdout: 'up to date\n', stderr: '' })
+}
+
+export const SCENES: Scene[] = [
+  {
+    name: 'the first add, of what git tracked until now',
+    args: ['add', 'data'],
+    async prepare() {
+      const repo = await start(OLD)
+      await repo.commit()
+      return repo
+    },
+    async after(repo) {
+      expect(repo.read('.gitignore')).toBe('/data\n')
+      expect(await repo.git('ls-files', 'data')).toBe('')
+      await expectUpToDate(repo)
+      expectData(repo, OLD)
+    },
+  },
+  {
+    name: 'add of a new version',
+    args: ['add', 'data'],
+    async prepare() {
+      const repo = await start(OLD)
+      await ok(repo, 'add', 'data')
+      await repo.commit()
+      rmSync(repo.path('data'), { recursive: true })
+      for (const [path, text] of Object.entries(NEW)) repo.write(path, text)
+      return repo
+    },
+    async after(repo) {
+      await expectUpToDate(repo)
+      expectData(repo, NEW)
+    },
+  },
+  {
+    name: 'add of one file of a folder',
+    args: ['add', 'data/a'],
+    async prepare() {
+      const repo = await start(OLD)
+      await ok(repo, 'add', 'data')
+      await repo.commit()
+      repo.write('data/a', 'new a')
+      return repo
+    },
+    async after(repo) {
+      await expectUpToDate(repo)
+      expectData(repo, { ...OLD, 'data/a': 'new a' })
+    },
+  },
+  {
+    name: 'checkout of another version',
+    args: ['checkout'],
+    async prepare() {
+      const repo = await twoVersions()
+      await repo.git('checkout', '-q', 'HEAD~1')
+      return repo
+    },
+    async after(repo) {
+      await expectUpToDate(repo)
+      expectData(repo, OLD)
+    },
+  },
+  {
+    name: 'push',
+    args: ['push', '--all-commits'],
+    prepare: twoVersions,
+    async always(repo) {
+      const remote = join(repo.dir, '..', 'remote')
+      expect(faultsOfStore(remote)).toEqual([])
+    },
+    async after(repo) {
+      const remote = join(repo.dir, '..', 'remote')
+      expect(await unreadable(remote, 'remote', await committedEntries(repo))).toEqual([])
+    },
+  },
+  {
+    name: 'pull into a fresh clone',
+    args: ['pull'],
+    cacheLags: true,
+    async prepare() {
+      const repo = await twoVersions()
+      await ok(repo, 'push')
+      for (const path of ['data', '.git/mlv/store', '.git/mlv/state']) rmSync(repo.path(path), { recursive: true })
+      return repo
+    },
+    async after(repo) {
+      await expectUpToDate(repo)
+      expectData(repo, NEW)
+    },
+  },
+  {
+    name: 'status, which writes rows alone',
+    args: ['status'],
+    async prepare() {
+      const repo = await twoVersions()
+      repo.write('data/a', 'newer')
+      return repo
+    },
+    async after(repo) {
+      expect((await repo.mlv('status')).stdout).toMatch(/modified +data\/a/)
+    },
+  },
+]
+
+/** The pointers' entries of all commits. */
+export async function committedEntries(repo: Repo): Promise<Entry[]> {
+  const found: Entry[] = []
+  for (const commit of (await repo.git('rev-list', '--all')).split('\n').filter(Boolean)) {
+    const copy = await repo.copy()
+    await copy.git('checkout', '-q', '-f', commit)
+    found.push(...(await pointedAt(copy.dir)))
+    copy.cleanup()
+  }
+  return found
+}
