@@ -25,6 +25,8 @@ export interface Damage {
   note(pack: Oid, objects: Iterable<Oid> | undefined): void
   /** writes what is known of a pack, for later commands */
   record(pack: Oid): Promise<void>
+  /** What was noted in this process was no fault of the pack. */
+  withdraw(pack: Oid): void
   /** the pack was written again, whole */
   heal(pack: Oid): Promise<void>
 }
@@ -75,6 +77,7 @@ export function createDamage(blobs: Blobs): Damage {
       await blobs.put(KEYS.corrupt(pack), Buffer.from(formatRecord(record)))
       recorded.set(pack, known)
     },
+    withdraw: (pack) => void bad.delete(pack),
     async heal(pack) {
       bad.delete(pack)
       if (recorded.delete(pack)) await blobs.delete(KEYS.corrupt(pack))

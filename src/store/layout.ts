@@ -40,6 +40,11 @@ export interface StoreDescription {
 /** Features this program knows. Adding one makes older programs refuse stores that require it. */
 const KNOWN: readonly string[] = []
 
+/** Whether this program may write to a store. */
+export function isWritable({ write_requires }: StoreDescription): boolean {
+  return write_requires.every((feature) => KNOWN.includes(feature))
+}
+
 export function newDescription(): StoreDescription {
   return { format: FORMAT, id: randomUUID(), read_requires: [], write_requires: [], records: [], chunking: CHUNKING }
 }

@@ -4,7 +4,15 @@ import { type Oid, oidOfBytes, oidOfFile } from '../base/oid.ts'
 import type { Blobs } from './blobs.ts'
 import { findDamage } from './damage.ts'
 import { createInspection } from './inspection.ts'
-import { CHUNK_FROM, formatDescription, KEYS, newDescription, parseDescription, type StoreDescription } from './layout.ts'
+import {
+  CHUNK_FROM,
+  formatDescription,
+  isWritable,
+  KEYS,
+  newDescription,
+  parseDescription,
+  type StoreDescription,
+} from './layout.ts'
 import { createLooseObjects } from './loose.ts'
 import { makeIndexes, replaceIndexes } from './mend-indexes.ts'
 import { mergeSmallIndexes } from './merge-indexes.ts'
@@ -58,7 +66,7 @@ async function unlessReadOnly(write: () => Promise<void>): Promise<void> {
   try {
     await write()
   } catch (error) {
-    if (!hasCode(error, 'FILE_UNWRITABLE', 'DISK_FULL', 'REMOTE_DENIED')) throw error
+    if (!hasCode(error, 'FILE_UNWRITABLE', 'DISK_FULL', 'REMOTE_DENIED', 'REMOTE_FAILED', 'REMOTE_UNREACHABLE')) throw error
   }
 }
 
@@ -107,14 +115,16 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
     await announce('corrupt')
   }
 
-  /** Looks at a whole pack once one of its objects proved wrong, so that all that is wrong in it is found at once. */
+  /** Looks at a whole pack once one of its objects proved wrong, so that all that is wrong in it is found at once. Where nothing is, the bytes
+   *  were altered on their way, and the place can be asked again. */
   async function examinePack(pack: Oid): Promise<void> {
     const places = presence.placesIn(pack)
     if (places.length === 0) return
     const wrong = await findDamage(blobs, pack, places)
-    if (wrong?.length === 0) return
+    if (wrong?.length === 0) return presence.damage.withdraw(pack)
     presence.damage.note(pack, wrong)
-    if (!isChecked) await unlessReadOnly(() => recordDamage(pack))
+    // Those who only read a remote note it there as well, where they may: whoever has the data writes it again with the next push.
+    if (isWritable(description)) await unlessReadOnly(() => recordDamage(pack))
   }
 
   const reader = createReader({
@@ -124,8 +134,7 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
     refresh,
     async giveUp(pack, objects) {
       presence.damage.note(pack, objects)
-      // A remote is not written to by those who read it.
-      if (isCache && !isChecked) await examinePack(pack)
+      if (!isChecked) await examinePack(pack)
     },
     setLooseAside: (oid) => {
       if (!isChecked) loose?.setAside(oid)

@@ -178,3 +178,12 @@ export async function findLost(
   )
   return lost
 }
+
+/** Makes objects count as missing whose chunks are known to be damaged, so that a transfer writes them again. Only those that `from` can give. */
+export async function disownDamaged(from: ObjectStore, to: ObjectStore, wanted: Iterable<Wanted>): Promise<void> {
+  if (to.isSound() || to.policy.chunkFrom === undefined) return
+  const border = to.policy.chunkFrom
+  const large = [...wanted].filter(({ oid, size }) => size !== undefined && size >= border && to.has(oid) && from.has(oid))
+  for (const [oid, loss] of await findLost(to, large))
+    if (loss === 'missing' || loss === 'corrupt') await to.inspection.disown(oid)
+}

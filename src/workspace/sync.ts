@@ -3,6 +3,7 @@ import type { Oid } from '../base/oid.ts'
 import type { RepoPath } from '../base/paths.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { applyTransfer, planTransfer, type Transferred, type Wanted } from '../store/transfer.ts'
+import { disownDamaged } from '../store/verify.ts'
 import { type CheckoutResult, checkout } from './checkout.ts'
 import { gatherObjects } from './gather.ts'
 import type { Project } from './project.ts'
@@ -83,6 +84,7 @@ async function transfer(
   const order = from === to ? [from] : [from, to]
   const roots = wants.map(({ target, part }) => ({ entry: target.entry, part }))
   const { objects, unreadable } = await gatherObjects(roots, order, { signal })
+  if (!options.dryRun) await disownDamaged(from, to, objects.values())
   const plan = planTransfer(from, to, objects.values())
   const lost = new Set<Oid>([...unreadable.map((page) => page.oid), ...plan.missing.map((item: Wanted) => item.oid)])
   const runs = [...new Set(wants.flatMap(({ target }) => target.run ?? []))]

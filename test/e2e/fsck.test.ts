@@ -66,6 +66,8 @@ function packWith(store: string, text: string): string {
   return found
 }
 
+const largest = (paths: string[]) => paths.sort((a, b) => statSync(b).size - statSync(a).size)[0]!
+
 const sound = { exitCode: 0, stderr: '' }
 
 describe('a check that finds nothing', () => {
@@ -230,8 +232,7 @@ describe('a pack', () => {
 
   it('of chunks with a wrong byte is mended chunk by chunk', async () => {
     const { repo, remote } = await world({ big: noise('chunks', 20 * MIB) }, 'big')
-    const pack = blobs(remote, 'packs').sort((a, b) => statSync(b).size - statSync(a).size)[0]!
-    alter(pack, 3 * MIB)
+    alter(largest(blobs(remote, 'packs')), 3 * MIB)
     expect(await repo.mlv('fsck', '--remote', 'origin', '--rev', 'HEAD')).toMatchObject(sound)
     const found = await repo.mlv('fsck', '--remote', 'origin', '--read-data')
     expectFailure(found, 6, /is damaged/)
@@ -242,6 +243,42 @@ describe('a pack', () => {
     expect(await repo.mlv('fsck', '--remote', 'origin', '--read-data', '--rev', 'HEAD')).toMatchObject(sound)
     const clone = await repo.clone()
     await clone.mlv('remote', 'add', 'origin', remote, '--local')
+    expect(await clone.mlv('pull')).toMatchObject(sound)
+  })
+})
+
+describe('what a reader has found wrong on a remote', () => {
+  it.each([
+    ['a small object', small, 'data', 'alpha'],
+    ['a chunk', { big: noise('read', 20 * MIB) }, 'big', 5 * MIB],
+  ] as const)('%s: the next push of whoever has it writes it again', async (_what, files, path, at) => {
+    const { repo, remote } = await world(files, path)
+    const pack = typeof at === 'string' ? packWith(remote, at) : largest(blobs(remote, 'packs'))
+    alter(pack, at)
+    const clone = await repo.clone()
+    await clone.mlv('remote', 'add', 'origin', remote, '--local')
+    expectFailure(await clone.mlv('pull'), 5, / is not whole on origin/)
+    expect(blobs(remote, 'corrupt')).toHaveLength(1)
+    const pushed = await repo.mlv('push')
+    expect(pushed).toMatchObject(sound)
+    expect(pushed.stdout).toMatch(/^sent 1 object/)
+    expect(await clone.mlv('pull')).toMatchObject(sound)
+    expect(
+      readFileSync(clone.path(path === 'big' ? 'big' : 'data/a')).equals(
+        readFileSync(repo.path(path === 'big' ? 'big' : 'data/a')),
+      ),
+    ).toBe(true)
+    expect(await clone.mlv('fsck', '--remote', '--read-data', '--rev', 'HEAD')).toMatchObject(sound)
+    expect((await repo.mlv('push')).stdout).toBe('everything is on origin already\n')
+  })
+
+  it('a pack that is gone: the next push writes what was in it again', async () => {
+    const { repo, remote } = await world(small, 'data')
+    rmSync(packWith(remote, 'alpha'))
+    const clone = await repo.clone()
+    await clone.mlv('remote', 'add', 'origin', remote, '--local')
+    expect((await clone.mlv('pull')).exitCode).not.toBe(0)
+    expect((await repo.mlv('push')).stdout).toMatch(/^sent 5 objects/)
     expect(await clone.mlv('pull')).toMatchObject(sound)
   })
 })
