@@ -30,6 +30,26 @@ export async function* walkTree(root: Oid, read: PageReader, folder = '', expect
   }
 }
 
+/** As walkTree, but only what lies at or below `part`, and the folders on the way to it, each found by the pages that lead there.
+ *  @param part '' for all */
+export async function* walkPart(root: Oid, part: string, read: PageReader, expected?: Totals): AsyncGenerator<PathEntry> {
+  if (part === '') {
+    yield* walkTree(root, read, '', expected)
+    return
+  }
+  let folder: { oid: Oid; totals: Totals | undefined } = { oid: root, totals: expected }
+  let path = ''
+  for (const name of part.split('/')) {
+    const entry = await findEntry(folder.oid, name, read, folder.totals)
+    if (!entry) return
+    path = joinPath(path, name)
+    yield { path, entry }
+    if (entry.kind !== 'tree') return
+    folder = { oid: entry.oid, totals: entry }
+  }
+  yield* walkTree(folder.oid, read, path, folder.totals)
+}
+
 /** Every object a tree needs, pages included; each oid once as a page and once as a file. `seen` carries over between trees, so that shared
  *  sub-trees are read once. */
 export async function* reachableObjects(

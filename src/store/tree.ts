@@ -137,8 +137,8 @@ export async function readTree(root: Oid, read: PageReader, expected?: Totals): 
   return leaves.length === 1 ? leaves[0]! : leaves.flat()
 }
 
-/** Index of the leaf in which `name` is or would be. */
-function leafOf(leaves: PageRef[], name: string): number {
+/** Index of the page in which `name` is or would be. */
+export function leafOf(leaves: readonly PageRef[], name: string): number {
   let low = 0
   let high = leaves.length - 1
   while (low < high) {

@@ -15,8 +15,9 @@ import type { Project } from './project.ts'
 import { openSaving, recordSnapshot } from './saving.ts'
 import { scannedFiles } from './scan.ts'
 import type { Snapshot } from './snapshot.ts'
+import { forgetTrees } from './stat-table.ts'
 import type { Tracked } from './tracked.ts'
-import { absentFiles, forgetTrees, insidePath, noteEntry, openWorktree, pageReader, type Worktree } from './worktree.ts'
+import { absentFiles, insidePath, noteEntry, openWorktree, pageReader, type Worktree } from './worktree.ts'
 
 export interface AddOptions {
   /** record what is here even where the pointer has moved on */
@@ -121,7 +122,7 @@ export async function addPaths(
       const part = await scanPart(worktree, covering, saving)
       const { entry: tree } = covering.pointer
       // Before the lock is taken: it may ask the remote.
-      await withPages(project, { path: covering.path, ...covering.pointer }, () =>
+      await withPages(project, { path: covering.path, ...covering.pointer, part: covering.below }, () =>
         findPath(tree.oid, covering.below, pageReader(saving.store)),
       )
       const work: Work = works.get(covering.path) ?? {

@@ -9,7 +9,7 @@ import type { CheckoutPlan, PlacedFile } from './checkout-plan.ts'
 import type { LinkType } from './config.ts'
 import { chosenLinks, placeFile } from './link.ts'
 import { scannedFiles } from './scan.ts'
-import { type StatTable, TICK_MS } from './stat-table.ts'
+import { forgetTrees, type StatTable, TICK_MS } from './stat-table.ts'
 import { checkParents } from './tracked.ts'
 import { insidePath, noteEntry, type Worktree } from './worktree.ts'
 import { makeFolder, placeLink, rowOf, writeSmall } from './write-file.ts'
@@ -221,9 +221,9 @@ function noteTarget(worktree: Worktree, plan: CheckoutPlan, table: StatTable): v
     for (const [below, row] of table.rows) if (!row.recorded) table.rows.set(below, { ...row, recorded: true })
     return
   }
-  for (const [below, row] of table.rows) if (row.kind === 'tree') table.rows.delete(below)
-  table.computed = undefined
-  if (!plan.whole) return
+  if (plan.part !== '' && plan.place.length + plan.remove.length + plan.removeFolders.length === 0) return
+  forgetTrees(table, plan.part)
+  if (plan.part !== '') return
   forgetOthers(plan, table)
   if (plan.missing.length > 0 || plan.extra > 0) return
   // Now the rows say all there is: the next look at the folder reads nothing.

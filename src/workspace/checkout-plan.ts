@@ -5,7 +5,7 @@ import { type Oid, oidOfFile } from '../base/oid.ts'
 import { parentOf, quotePath, type RepoPath } from '../base/paths.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { TreeRoot } from '../store/tree.ts'
-import { walkTree } from '../store/tree-walk.ts'
+import { walkPart } from '../store/tree-walk.ts'
 import type { Entry } from './entry.ts'
 import { createHiddenFinder } from './hidden.ts'
 import { scannedFiles, scannedFolders } from './scan.ts'
@@ -41,8 +41,8 @@ export interface CheckoutPlan {
   unsaved: RepoPath[]
   /** files that are neither in the target nor removed */
   extra: number
-  /** the whole path was looked at and not only a part */
-  whole: boolean
+  /** the part of the path that was looked at; '' for the whole */
+  part: string
   /** everything is as the target wants it already */
   upToDate: boolean
   snapshot: Snapshot
@@ -56,8 +56,8 @@ export interface PlanOptions {
   part?: string
 }
 
-function within(path: string, part: string | undefined): boolean {
-  return part === undefined || part === '' || path === part || path.startsWith(`${part}/`) || part.startsWith(`${path}/`)
+function within(path: string, part: string): boolean {
+  return part === '' || path === part || path.startsWith(`${part}/`) || part.startsWith(`${path}/`)
 }
 
 /** Whether a file holds nothing but the beginning of an object: what a killed checkout leaves behind. */
@@ -84,14 +84,13 @@ async function isBeginning(absolute: string, size: number, entry: PlacedFile['en
 }
 
 /** Reads the tree of a pointer. @throws OBJECT_MISSING naming the path and `mlv pull` */
-async function targetFiles(worktree: Worktree, path: RepoPath, target: Entry, store: ObjectStore, part: string | undefined) {
+async function targetFiles(worktree: Worktree, path: RepoPath, target: Entry, store: ObjectStore, part: string) {
   const files = new Map<string, PlacedFile['entry']>()
   const folders = new Map<string, TreeRoot | undefined>()
   if (target.kind !== 'tree') files.set('', target)
   else
     try {
-      for await (const { path: below, entry } of walkTree(target.oid, pageReader(store), '', target)) {
-        if (!within(below, part)) continue
+      for await (const { path: below, entry } of walkPart(target.oid, part, pageReader(store), target)) {
         if (entry.kind === 'tree') folders.set(below, entry)
         else files.set(below, entry)
       }
@@ -132,7 +131,9 @@ export async function planCheckout(
   const { project } = worktree
   checkParents(project.root, path)
   const store = await project.cache('write')
-  const snapshot = await worktree.snapshot(path)
+  const { part = '' } = options
+  const isPart = part !== '' && target?.kind === 'tree'
+  const snapshot = await (isPart ? worktree.partSnapshot(path, part) : worktree.snapshot(path))
   const plan: CheckoutPlan = {
     path,
     target,
@@ -144,7 +145,7 @@ export async function planCheckout(
     missing: [],
     unsaved: [],
     extra: 0,
-    whole: !options.part,
+    part,
     upToDate: false,
     snapshot,
   }
@@ -152,7 +153,7 @@ export async function planCheckout(
   if (target && !options.relink && snapshot.entry?.oid === target.oid && snapshot.entry.kind === target.kind)
     return { ...plan, upToDate: true }
   const wanted = target
-    ? await targetFiles(worktree, path, target, store, options.part)
+    ? await targetFiles(worktree, path, target, store, part)
     : { files: new Map<string, PlacedFile['entry']>(), folders: new Map<string, TreeRoot | undefined>() }
   const here = new Map<string, { oid: Oid; kind: string; size: number }>()
   const { scan } = snapshot
@@ -196,7 +197,7 @@ export async function planCheckout(
   plan.folders = folders
   const rows = scan.kind === 'folder' ? snapshot.table.rows : undefined
   for (const [below, now] of here) {
-    if (wanted.files.has(below) || !within(below, options.part)) continue
+    if (wanted.files.has(below) || !within(below, part)) continue
     const row = below === '' ? snapshot.table.rows.get(path) : rows?.get(below)
     const inTheWay =
       below === '' ||
@@ -213,7 +214,7 @@ export async function planCheckout(
     const gone: string[] = []
     for (const folder of scannedFolders(scan.folder)) {
       const makesRoom = wanted.files.has(folder.path) || [...ancestors(folder.path)].some((above) => wanted.files.has(above))
-      if (!folders.has(folder.path) && (folder.path !== '' || target?.kind !== 'tree') && (plan.whole || makesRoom))
+      if (!folders.has(folder.path) && (folder.path !== '' || target?.kind !== 'tree') && (part === '' || makesRoom))
         gone.push(folder.path)
     }
     // Hidden folders lie in these.

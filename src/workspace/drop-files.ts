@@ -4,9 +4,10 @@ import { fileError, MlvError, systemCode } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
 import { isWithin, quotePath, type RepoPath } from '../base/paths.ts'
 import { linkedObject, scannedFiles, scannedFolders } from './scan.ts'
+import { forgetTrees } from './stat-table.ts'
 import type { Wants } from './sync.ts'
 import { checkParents } from './tracked.ts'
-import { forgetTrees, insidePath, noteEntry, type Worktree } from './worktree.ts'
+import { insidePath, noteEntry, type Worktree } from './worktree.ts'
 
 /** Files of one tracked path that may go, because a remote holds them. */
 export interface DroppedFiles {

@@ -2,13 +2,15 @@ import { hasCode, MlvError } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { Wanted } from '../store/transfer.ts'
-import { parsePage, type Totals, totalsOf } from '../store/tree-page.ts'
+import { leafOf } from '../store/tree.ts'
+import { type PageRef, parsePage, type Totals, totalsOf } from '../store/tree-page.ts'
 import type { Entry } from './entry.ts'
+import { nameTowards } from './scan.ts'
 
 /** A version of a path whose objects are wanted. */
 export interface Root {
   entry: Entry
-  /** only the data at or below this path of the tree, with the pages of all of it; '' for all */
+  /** only the data at or below this path of the tree, with its pages and those that lead there; '' for all */
   part: string
 }
 
@@ -63,15 +65,22 @@ export async function gatherObjects(
       throw new MlvError('TREE_INVALID', `The tree page ${item.oid} does not add up to what refers to it`, {
         hint: 'It was made by a broken or hostile program; restore the pointer from an earlier commit.',
       })
+    const next = item.part === '' ? undefined : nameTowards(item.part, item.folder)
+    if (page.level > 0 && next !== undefined) {
+      const pages = page.entries as PageRef[]
+      const towards = pages[leafOf(pages, next)]!
+      open({ ...item, oid: towards.oid, totals: towards })
+      return
+    }
     for (const entry of page.entries) {
       if (entry.kind === 'page') {
         open({ ...item, oid: entry.oid, totals: entry })
         continue
       }
+      if (next !== undefined && entry.name !== next) continue
       const path = item.folder === '' ? entry.name : `${item.folder}/${entry.name}`
       if (entry.kind === 'tree') {
-        const inside = item.part === '' || path === item.part || path.startsWith(`${item.part}/`)
-        open({ oid: entry.oid, folder: path, part: inside ? '' : item.part, totals: entry })
+        open({ oid: entry.oid, folder: path, part: path === item.part ? '' : item.part, totals: entry })
       } else if (item.part === '' || path === item.part) objects.set(entry.oid, { oid: entry.oid, size: entry.size })
     }
   }

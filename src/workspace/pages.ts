@@ -11,10 +11,12 @@ export interface TreeOf {
   entry: Entry
   /** the remote its pointer names */
   remote?: string
+  /** the work reads little more than the pages that lead to this path below; undefined: all */
+  part?: string
 }
 
-/** Puts all pages of a tree into the cache, no data. @returns false where no remote gives them */
-async function fetchPages(project: Project, tree: TreeOf): Promise<boolean> {
+/** Puts pages of a tree into the cache, no data: those of a part and on the way there, or all. @returns false where no remote gives them */
+async function fetchPages(project: Project, tree: TreeOf, part: string): Promise<boolean> {
   const { signal } = project.surroundings
   let from: Awaited<ReturnType<Project['remote']>>['store']
   try {
@@ -24,7 +26,7 @@ async function fetchPages(project: Project, tree: TreeOf): Promise<boolean> {
     throw error
   }
   const cache = await project.cache('write')
-  const { objects, unreadable } = await gatherObjects([{ entry: tree.entry, part: '' }], [cache, from], { signal })
+  const { objects, unreadable } = await gatherObjects([{ entry: tree.entry, part }], [cache, from], { signal })
   const pages = [...objects.values()].filter((object) => object.size === undefined)
   await applyTransfer(planTransfer(from, cache, pages), from, cache, { concurrency: project.config.get('core.jobs'), signal })
   return unreadable.length === 0
@@ -40,7 +42,8 @@ export async function withPages<T>(project: Project, tree: TreeOf, work: () => P
       await (await project.cache('write')).refresh()
       return true
     },
-    () => fetchPages(project, tree),
+    ...(tree.part === undefined ? [] : [() => fetchPages(project, tree, tree.part!)]),
+    () => fetchPages(project, tree, ''),
   ]
   let failure: unknown
   for (const prepare of attempts) {

@@ -11,8 +11,9 @@ import { withPages } from './pages.ts'
 import { formatPointer, pointerPathOf, readPointer } from './pointer.ts'
 import type { Project } from './project.ts'
 import { openSaving } from './saving.ts'
+import { forgetTrees } from './stat-table.ts'
 import { checkParents, findTracked, notTracked } from './tracked.ts'
-import { forgetTrees, noteEntry, openWorktree, pageReader } from './worktree.ts'
+import { noteEntry, openWorktree, pageReader } from './worktree.ts'
 
 export interface RemoveResult {
   removed: RepoPath[]

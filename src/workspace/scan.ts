@@ -1,4 +1,4 @@
-import { type Dirent, lstatSync, readdirSync, readlinkSync, statSync } from 'node:fs'
+import { lstatSync, readdirSync, readlinkSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileError, MlvError, systemCode } from '../base/errors.ts'
 import { isOid, type Oid } from '../base/oid.ts'
@@ -38,6 +38,18 @@ export type Scan =
       leftovers: string[]
     }
 
+/** A name in a folder, as the disk lists it or as a look at it alone tells. */
+interface Item {
+  name: string
+  isDirectory(): boolean
+  isFile(): boolean
+  isSymbolicLink(): boolean
+  isFIFO(): boolean
+  isSocket(): boolean
+  isBlockDevice(): boolean
+  isCharacterDevice(): boolean
+}
+
 /** What `temporaryName` makes. */
 const LEFTOVER = /^\.mlv-tmp-[0-9a-f]{12}-/
 
@@ -47,17 +59,12 @@ function unsupported(path: string, what: string): MlvError {
   })
 }
 
-function specialKind(item: {
-  isFIFO(): boolean
-  isSocket(): boolean
-  isBlockDevice(): boolean
-  isCharacterDevice(): boolean
-}): string {
+function specialKind(item: Pick<Item, 'isFIFO' | 'isSocket'>): string {
   return item.isFIFO() ? 'a FIFO' : item.isSocket() ? 'a socket' : 'a device'
 }
 
 /** Default order is by UTF-16 units, which is the order of UTF-8 bytes unless surrogates are about. */
-function sortNames(items: Dirent[]): Dirent[] {
+function sortNames(items: Item[]): Item[] {
   let plain = true
   for (const item of items) {
     for (let i = 0; i < item.name.length; i++) if (item.name.charCodeAt(i) >= 0xd800) plain = false
@@ -100,9 +107,29 @@ function isRowOf(row: StatRow | undefined, oid: Oid): boolean {
   return row?.kind === 'file' && row.oid === oid
 }
 
+/** One name of a folder, without listing the others. */
+function lookFor(folder: string, name: string): Item[] {
+  const stats = lstatSync(`${folder}/${name}`, { throwIfNoEntry: false })
+  return stats ? [Object.assign(stats, { name })] : []
+}
+
+/** The name that leads from a folder towards a part; undefined inside the part, where all names count. */
+export function nameTowards(part: string, folder: string): string | undefined {
+  if (part === '' || folder === part || folder.startsWith(`${part}/`)) return undefined
+  return part.slice(folder === '' ? 0 : folder.length + 1).split('/')[0]
+}
+
+export interface ScanOptions {
+  /** the cache's objects/ folder, as linkedObject takes it */
+  objects?: string
+  /** only what lies at or below this path of a folder, and the folders on the way to it; '' or undefined: all */
+  part?: string
+}
+
 /** Looks at what lies at `path` without reading any file: what the table knows by size, time and inode gets its oid from there.
- *  @param absolute the project's root  @param objects as linkedObject's  @throws PATH_UNSUPPORTED, PATH_INVALID, FILE_UNREADABLE */
-export function scanPath(absolute: string, path: RepoPath, table: StatTable, ignore: Ignore, objects?: string): Scan {
+ *  @param absolute the project's root  @throws PATH_UNSUPPORTED, PATH_INVALID, FILE_UNREADABLE */
+export function scanPath(absolute: string, path: RepoPath, table: StatTable, ignore: Ignore, options: ScanOptions = {}): Scan {
+  const { objects, part = '' } = options
   const top = join(absolute, path)
   const stats = lstatSync(top, { throwIfNoEntry: false })
   if (!stats) return { kind: 'absent' }
@@ -122,9 +149,10 @@ export function scanPath(absolute: string, path: RepoPath, table: StatTable, ign
   let count = 0
 
   function visit(folder: ScannedFolder, absoluteFolder: string): void {
-    let items: Dirent[]
+    const only = nameTowards(part, folder.path)
+    let items: Item[]
     try {
-      items = sortNames(readdirSync(absoluteFolder, { withFileTypes: true }))
+      items = only === undefined ? sortNames(readdirSync(absoluteFolder, { withFileTypes: true })) : lookFor(absoluteFolder, only)
     } catch (error) {
       throw fileError(error, 'reading', joinPath(path, folder.path))
     }

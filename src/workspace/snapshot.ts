@@ -10,7 +10,7 @@ import { type HashOptions, hashFiles, type Saving } from './hash-files.ts'
 import type { Ignore } from './ignore.ts'
 import { type Scan, type ScannedFile, scannedFiles, scannedFolders, scanPath } from './scan.ts'
 import type { StatCache } from './stat-cache.ts'
-import type { StatRow, StatTable } from './stat-table.ts'
+import { forgetTrees, type StatRow, type StatTable } from './stat-table.ts'
 
 /** What lies at a path, with every file's oid. */
 export interface Snapshot {
@@ -41,14 +41,34 @@ export interface SnapshotOptions {
   onBytes?: (count: number) => void
 }
 
+/** Looks at a part of a folder alone, and reads its files that the rows do not know: no tree is made. Where no folder lies, the whole is looked at. */
+export async function takePartSnapshot(path: RepoPath, part: string, options: SnapshotOptions): Promise<Snapshot> {
+  const table = options.cache.folder(path)
+  const scan = scanPath(options.root, path, table, options.ignore, { objects: options.objects, part })
+  if (scan.kind !== 'folder') return takeSnapshot(path, options)
+  let differs = false
+  await hashFiles(
+    join(options.root, path),
+    scan.unknown,
+    (file, row) => {
+      const old = table.rows.get(file.path)
+      differs ||= old?.oid !== row.oid || old.kind !== row.kind
+      keepRow(table, file.path, file, row, false)
+    },
+    { objects: options.objects, signal: options.signal, onBytes: options.onBytes },
+  )
+  if (differs) forgetTrees(table, part)
+  return { path, entry: undefined, scan, table, unchanged: false }
+}
+
 /** Looks at a path, reads the files that the rows do not know, and names the whole. @throws what scanPath and hashFiles throw */
 export async function takeSnapshot(path: RepoPath, options: SnapshotOptions): Promise<Snapshot> {
   const folderTable = options.cache.folder(path)
-  let scan = scanPath(options.root, path, folderTable, options.ignore, options.objects)
+  let scan = scanPath(options.root, path, folderTable, options.ignore, options)
   if (scan.kind === 'absent') return { path, entry: undefined, scan, table: folderTable, unchanged: false }
   if (scan.kind === 'folder') return snapshotFolder(path, scan, folderTable, options)
   const table = options.cache.files()
-  scan = scanPath(options.root, path, table, options.ignore, options.objects)
+  scan = scanPath(options.root, path, table, options.ignore, options)
   if (scan.kind !== 'file') return takeSnapshot(path, options)
   return snapshotFile(path, scan, table, options)
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { writeFileAtomic } from '../base/atomic.ts'
 import { faultPoint } from '../base/fault-point.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
-import type { RepoPath } from '../base/paths.ts'
+import { isWithin, type RepoPath } from '../base/paths.ts'
 import { bootId } from '../base/process-state.ts'
 import type { Entry } from './entry.ts'
 
@@ -274,6 +274,14 @@ export function isUnchanged(row: StatRow | undefined, stats: Stats): row is Stat
     row.inode === stats.ino &&
     row.kind === kindOf(stats)
   )
+}
+
+/** After a change at a path of a tracked folder, the rows of the folders around and below it say nothing any more. */
+export function forgetTrees(table: StatTable, below: string): void {
+  for (const [path, row] of table.rows)
+    if (row.kind === 'tree' && (isWithin(below, path) || isWithin(path, below))) table.rows.delete(path)
+  table.computed = undefined
+  table.dirty = true
 }
 
 export function kindOf(stats: Stats): 'file' | 'exec' | 'link' {

@@ -1,21 +1,19 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { hasCode } from '../base/errors.ts'
-import { isWithin, joinPath, type RepoPath } from '../base/paths.ts'
+import { isWithin, type RepoPath } from '../base/paths.ts'
 import { KEYS } from '../store/layout.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import { readTree, type TreeRoot } from '../store/tree.ts'
-import { walkTree } from '../store/tree-walk.ts'
-import { diffEntries, type FileChange, pairRenames } from './diff.ts'
+import { compareFolders, isPartial } from './compare-folders.ts'
+import { diffEntries, type FileChange } from './diff.ts'
 import { type Entry, sameEntry } from './entry.ts'
 import { cacheFolder } from './link.ts'
 import { placedEntry } from './placed.ts'
 import type { Project } from './project.ts'
-import { type ScannedFolder, scannedFiles } from './scan.ts'
 import type { Snapshot } from './snapshot.ts'
 import { readTargets, selectTargets, type Target } from './target.ts'
 import { notTracked } from './tracked.ts'
-import { insidePath, openWorktree, pageReader, recordedEntry, type Worktree, wasPlaced } from './worktree.ts'
+import { openWorktree, pageReader, recordedEntry, type Worktree, wasPlaced } from './worktree.ts'
 
 /** How a tracked path stands to its pointer.
  *  unchanged · modified: the user changed files · deleted: mlv had put it here and it is gone · absent: it was never put here
@@ -103,7 +101,7 @@ async function changesOf(snapshot: Snapshot, entry: Entry, store: ObjectStore): 
     })
   if (entry.kind !== 'tree' || snapshot.entry?.kind !== 'tree')
     return name((await diffEntries(snapshot.path, entry, snapshot.entry, read)).changes)
-  if (snapshot.pages) {
+  if (snapshot.pages && !isPartial(snapshot, entry)) {
     const { pages } = snapshot
     const diff = await diffEntries(snapshot.path, entry, snapshot.entry, async (oid) => pages.get(oid) ?? read(oid))
     if (diff.changes) return name(diff.changes)
@@ -114,44 +112,4 @@ async function changesOf(snapshot: Snapshot, entry: Entry, store: ObjectStore): 
     if (hasCode(error, 'OBJECT_MISSING', 'OBJECT_CORRUPT', 'BLOB_MISSING')) return undefined
     throw error
   }
-}
-
-/** Folder by folder, for a workspace whose own tree has no pages anywhere: a folder whose oid is that of the pointer's is not looked into. */
-async function compareFolders(snapshot: Snapshot, entry: Entry, store: ObjectStore): Promise<FileChange[]> {
-  const read = pageReader(store)
-  const changes: (FileChange & { oid?: string })[] = []
-  const add = (path: string, file: { oid?: string; size: number }) =>
-    changes.push({ kind: 'added', path: insidePath(snapshot.path, path), after: file.size, oid: file.oid })
-  const drop = (path: string, file: { oid: string; size: number }) =>
-    changes.push({ kind: 'deleted', path: insidePath(snapshot.path, path), before: file.size, oid: file.oid })
-
-  async function dropAll(path: string, tree: TreeRoot): Promise<void> {
-    for await (const { path: below, entry: old } of walkTree(tree.oid, read, path, tree))
-      if (old.kind !== 'tree') drop(below, old)
-  }
-
-  async function compare(folder: ScannedFolder, tree: TreeRoot): Promise<void> {
-    const files = new Map(folder.files.map((file) => [file.name, file]))
-    const folders = new Map(folder.folders.map((below) => [below.name, below]))
-    for (const old of await readTree(tree.oid, read, tree)) {
-      const path = joinPath(folder.path, old.name)
-      if (old.kind === 'tree') {
-        const below = folders.get(old.name)
-        folders.delete(old.name)
-        if (!below) await dropAll(path, old)
-        else if (snapshot.table.rows.get(path)?.oid !== old.oid) await compare(below, old)
-        continue
-      }
-      const now = files.get(old.name)
-      files.delete(old.name)
-      if (!now) drop(path, old)
-      else if (now.oid !== old.oid || now.kind !== old.kind)
-        changes.push({ kind: 'modified', path: insidePath(snapshot.path, path), before: old.size, after: now.size })
-    }
-    for (const file of files.values()) add(file.path, file)
-    for (const below of folders.values()) for (const file of scannedFiles(below)) add(file.path, file)
-  }
-
-  if (snapshot.scan.kind === 'folder' && entry.kind === 'tree') await compare(snapshot.scan.folder, entry)
-  return pairRenames(changes)
 }

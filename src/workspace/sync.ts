@@ -81,7 +81,8 @@ async function transfer(
 ): Promise<SyncResult> {
   const { signal, progress } = project.surroundings
   const { from, to } = stores
-  const order = from === to ? [from] : [from, to]
+  // Pages that the cache has are not asked of the remote.
+  const order = from === to ? [from] : from.loose ? [from, to] : [to, from]
   const roots = wants.map(({ target, part }) => ({ entry: target.entry, part }))
   const { objects, unreadable } = await gatherObjects(roots, order, { signal })
   if (!options.dryRun) await disownDamaged(from, to, objects.values())

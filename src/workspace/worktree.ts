@@ -1,6 +1,6 @@
 import { existsSync, lstatSync } from 'node:fs'
 import { join } from 'node:path'
-import { compareUtf8, isWithin, type RepoPath } from '../base/paths.ts'
+import { compareUtf8, type RepoPath } from '../base/paths.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { PageReader, TreeEntry } from '../store/tree.ts'
 import { walkTree } from '../store/tree-walk.ts'
@@ -11,9 +11,9 @@ import { cacheFolder } from './link.ts'
 import { dataPathOf } from './pointer.ts'
 import type { Project } from './project.ts'
 import { scannedFiles, scannedFolders } from './scan.ts'
-import { type Snapshot, type SnapshotOptions, takeSnapshot } from './snapshot.ts'
+import { type Snapshot, type SnapshotOptions, takePartSnapshot, takeSnapshot } from './snapshot.ts'
 import { createStatCache, type StatCache } from './stat-cache.ts'
-import { isUnchanged, kindOf, type StatTable } from './stat-table.ts'
+import { isUnchanged, kindOf } from './stat-table.ts'
 
 /** What the verbs share about one worktree: its rows, its tracked paths, and how to look at one of them. */
 export interface Worktree {
@@ -24,6 +24,8 @@ export interface Worktree {
   /** paths that pointers stand for, sorted */
   tracked(): RepoPath[]
   snapshot(path: RepoPath, options?: Pick<SnapshotOptions, 'saving' | 'keepPages' | 'onBytes'>): Promise<Snapshot>
+  /** a part of a folder alone: its entry is not known */
+  partSnapshot(path: RepoPath, part: string): Promise<Snapshot>
   /** the entry of a single file or link, or undefined where there is none */
   quickFile(path: RepoPath): Promise<Entry | undefined>
   isFolder(path: RepoPath): Promise<boolean>
@@ -38,21 +40,21 @@ const nothingIgnored: Ignore = { ignores: () => false }
 export function openWorktree(project: Project, purpose: 'read' | 'write' = 'write'): Worktree {
   const cache = createStatCache(project.stateDir)
   const objects = `${cacheFolder(project)}/objects/`
+  const lookingAt = (path: RepoPath): SnapshotOptions => ({
+    root: project.root,
+    cache,
+    ignore: loadIgnore(project.root, path),
+    objects,
+    store: () => project.cache(purpose),
+    signal: project.surroundings.signal,
+  })
   return {
     project,
     cache,
     objects,
     tracked: () => findPointers(project).map(dataPathOf).sort(compareUtf8),
-    snapshot: (path, options = {}) =>
-      takeSnapshot(path, {
-        root: project.root,
-        cache,
-        ignore: loadIgnore(project.root, path),
-        objects,
-        store: () => project.cache(purpose),
-        signal: project.surroundings.signal,
-        ...options,
-      }),
+    snapshot: (path, options = {}) => takeSnapshot(path, { ...lookingAt(path), ...options }),
+    partSnapshot: (path, part) => takePartSnapshot(path, part, lookingAt(path)),
     async quickFile(path) {
       const table = cache.files()
       const stats = lstatSync(join(project.root, path), { throwIfNoEntry: false })
@@ -78,14 +80,6 @@ export function openWorktree(project: Project, purpose: 'read' | 'write' = 'writ
 /** What mlv last placed or recorded at a path, as far as this worktree's state tells. */
 export function recordedEntry(cache: StatCache, path: RepoPath): Entry | undefined {
   return cache.folder(path).recorded.get('') ?? cache.files().recorded.get(path)
-}
-
-/** After a change at a path of a tracked folder, the rows of the folders around and below it say nothing any more. */
-export function forgetTrees(table: StatTable, below: string): void {
-  for (const [path, row] of table.rows)
-    if (row.kind === 'tree' && (isWithin(below, path) || isWithin(path, below))) table.rows.delete(path)
-  table.computed = undefined
-  table.dirty = true
 }
 
 /** Whether mlv placed or recorded anything of a path here. */

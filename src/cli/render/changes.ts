@@ -60,7 +60,10 @@ function renderChange(change: FileChange): string {
 
 function renderFiles(path: RepoPath, changes: readonly FileChange[]): string[] {
   if (changes.length === 1 && changes[0]!.path === path) return []
-  const lines = changes.slice(0, SHOWN).map(renderChange)
+  // What a user did comes before what was never placed, which may be most of a large tree.
+  const isAbsent = (change: FileChange) => change.kind === 'absent'
+  const ordered = [...changes.filter((change) => !isAbsent(change)), ...changes.filter(isAbsent)]
+  const lines = ordered.slice(0, SHOWN).map(renderChange)
   if (changes.length > SHOWN) lines.push(`  … and ${formatCount(changes.length - SHOWN)} more (--json lists all)`)
   return lines
 }
