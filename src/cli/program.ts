@@ -94,6 +94,11 @@ export const COMMANDS: Record<string, CommandEntry> = {
   stage: { group: 'Pipelines', summary: 'add a stage to mlv.yaml, or list them', load: () => import('./commands/stage.ts') },
   dag: { group: 'Pipelines', summary: 'draw which stages wait for which', load: () => import('./commands/dag.ts') },
   logs: { group: 'Pipelines', summary: 'what a stage printed when it last ran', load: () => import('./commands/logs.ts') },
+  datum: {
+    group: 'Pipelines',
+    summary: "list the parts that a map stage's inputs are cut into",
+    load: () => import('./commands/datum.ts'),
+  },
   freeze: { group: 'Pipelines', summary: 'keep stages from running', load: () => import('./commands/freeze.ts') },
   unfreeze: { group: 'Pipelines', summary: 'let frozen stages run again', load: () => import('./commands/unfreeze.ts') },
   accept: {

@@ -91,6 +91,7 @@ export async function compareStage(
   if (stage.cmd.length !== locked.cmd.length || stage.cmd.some((line, i) => line !== locked.cmd[i]))
     reasons.push({ kind: 'command', before: locked.cmd, after: stage.cmd })
   if (stage.shell !== locked.shell) reasons.push({ kind: 'shell', before: locked.shell, after: stage.shell })
+  if (!sameValue(stage.each, locked.each)) reasons.push({ kind: 'each' })
   if (stage.wdir !== locked.wdir) reasons.push({ kind: 'folder', before: locked.wdir, after: stage.wdir })
   reasons.push(...paramsReasons(locked, inputs))
   reasons.push(...(await depReasons(locked, inputs, data)))

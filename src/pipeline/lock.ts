@@ -47,6 +47,9 @@ export interface LockedStage {
   runKey: Oid
   /** a dep changed while it ran: the outs are what the workspace holds, and nobody knows of which inputs */
   unsure: boolean
+  /** map stages: how the inputs were cut, and the table of what each datum gave */
+  each?: unknown
+  datums?: Entry
   /** keys this version does not know */
   extra: Record<string, unknown>
 }
@@ -133,7 +136,7 @@ function sorted<T>(items: T[], nameOf: (item: T) => string, keys: (string | numb
 
 const paramName = ({ file, key }: { file: string; key: string }) => `${file}\0${key}`
 
-const STAGE_KEYS = new Set(['cmd', 'wdir', 'shell', 'deps', 'params', 'env', 'outs', 'run_key', 'unsure'])
+const STAGE_KEYS = new Set(['cmd', 'wdir', 'shell', 'each', 'datums', 'deps', 'params', 'env', 'outs', 'run_key', 'unsure'])
 
 function rest(raw: Raw, known: Set<string>): Raw {
   return Object.fromEntries(Object.entries(raw).filter(([key]) => !known.has(key)))
@@ -173,6 +176,8 @@ function readStage(value: unknown, keys: (string | number)[]): LockedStage {
     outs: sorted(outs, (out) => out.path, [...keys, 'outs']),
     runKey: raw.run_key,
     unsure: raw.unsure === true,
+    ...(raw.each === undefined ? {} : { each: raw.each }),
+    ...(raw.datums === undefined ? {} : { datums: asEntry(asMap(raw.datums, [...keys, 'datums']), [...keys, 'datums']) }),
     extra: rest(raw, STAGE_KEYS),
   }
 }
@@ -280,6 +285,8 @@ function formatStage(stage: LockedStage): string {
     ),
     `      "run_key": "${stage.runKey}"`,
     ...(stage.unsure ? ['      "unsure": true'] : []),
+    ...(stage.each === undefined ? [] : [`      "each": ${canonicalJson(stage.each)}`]),
+    ...(stage.datums === undefined ? [] : [`      "datums": ${canonicalJson(stage.datums)}`]),
     ...extraLines(stage.extra, '      '),
   ]
   return `{\n${lines.join(',\n')}\n    }`

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { MlvError } from '../base/errors.ts'
 import { parentOf, type RepoPath } from '../base/paths.ts'
-import type { WorkspaceData } from '../workspace/data.ts'
+import type { DataFile, WorkspaceData } from '../workspace/data.ts'
 import type { Entry } from '../workspace/entry.ts'
 import type { Project } from '../workspace/project.ts'
 import type { StageGraph } from './graph.ts'
@@ -15,6 +15,8 @@ export interface Observer {
   out(path: RepoPath): Promise<Entry | undefined>
   /** what a stage reads there: a folder without what git ignores, but with the outs of stages */
   dep(path: RepoPath): Promise<Entry | undefined>
+  /** the files of what a stage reads there */
+  files(path: RepoPath): Promise<DataFile[]>
   /** what its pointer says, for paths that have one */
   tracked(path: RepoPath): Promise<Entry | undefined>
   /** @throws PATH_MISSING without the file, PATH_INVALID where it leads out of the project, PARAMS_INVALID without the key, YAML_INVALID */
@@ -104,6 +106,7 @@ export function createObserver(
         return entry && path.endsWith('.ipynb') && !mayBeTracked(path) ? sourcesOf(join(project.root, path), entry) : entry
       })
     },
+    files: (path) => data.files(path, isStored(path) ? { all: true } : { also: storedBelow(path) }),
     tracked: (path) => once(pointers, path, async () => (mayBeTracked(path) ? data.tracked(path) : undefined)),
     async param(ref) {
       const value = await once(files, ref.file, () => readValues(ref))

@@ -4,7 +4,7 @@ import { canonicalJson } from './canonical-json.ts'
 
 /** Why a stage runs. */
 export type Reason =
-  | { kind: 'never ran' | 'forced' | 'always' | 'unsure' }
+  | { kind: 'never ran' | 'forced' | 'always' | 'unsure' | 'each' }
   | { kind: 'command'; before?: string[]; after?: string[] }
   | { kind: 'upstream'; stage: string }
   | { kind: 'folder' | 'shell'; before: string; after: string }
@@ -37,6 +37,8 @@ export function describeReason(reason: Reason): string {
       return 'always runs'
     case 'command':
       return 'command changed'
+    case 'each':
+      return 'each changed'
     case 'unsure':
       return 'deps changed while it last ran'
     case 'upstream':

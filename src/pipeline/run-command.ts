@@ -46,13 +46,15 @@ export function commandError(stage: Stage, line: string, end: Exclude<CommandEnd
 
 export interface CommandPorts {
   executor: Executor
-  aside: Aside
+  aside: Pick<Aside, 'note' | 'clear'>
   /** what the commands print */
   onOutput: CommandRun['onOutput']
+  /** besides the user's environment */
+  env?: CommandRun['env']
 }
 
 /** Runs the commands of a stage one after another, all of them again up to `retry` times. @throws STAGE_FAILED, INTERRUPTED, PATH_MISSING */
-export async function runCommands(stage: Stage, project: Project, { executor, aside, onOutput }: CommandPorts): Promise<void> {
+export async function runCommands(stage: Stage, project: Project, ports: CommandPorts): Promise<void> {
   const cwd = join(project.root, stage.wdir)
   if (!lstatSync(cwd, { throwIfNoEntry: false })?.isDirectory())
     throw new MlvError(
@@ -62,7 +64,9 @@ export async function runCommands(stage: Stage, project: Project, { executor, as
         hint: `Create it with "mkdir -p ${stage.wdir}", or correct wdir.`,
       },
     )
-  const { env, signal, warn } = project.surroundings
+  const { executor, aside, onOutput } = ports
+  const { signal, warn } = project.surroundings
+  const env = { ...project.surroundings.env, ...ports.env }
   for (let attempt = 0; ; attempt++) {
     let failure: MlvError | undefined
     for (const command of stage.cmd) {

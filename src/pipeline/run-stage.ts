@@ -3,7 +3,7 @@ import { dirname, join, relative } from 'node:path'
 import type { Turn } from '../base/concurrency.ts'
 import { fileError, MlvError } from '../base/errors.ts'
 import { compareUtf8, quotePath, type RepoPath } from '../base/paths.ts'
-import { sameEntry } from '../workspace/entry.ts'
+import { type Entry, sameEntry } from '../workspace/entry.ts'
 import { checkParents } from '../workspace/tracked.ts'
 import { type Aside, setAside } from './aside.ts'
 import type { DecisionView } from './decide.ts'
@@ -18,7 +18,7 @@ import { logPath, openLog } from './stage-log.ts'
 type Scene = Pick<DecisionView, 'project' | 'data' | 'observer'>
 
 /** Brings data that a stage reads and the workspace does not hold from the cache. @throws OBJECT_MISSING */
-async function placeAbsent(stage: Stage, inputs: StageInputs, { data, observer }: Scene): Promise<void> {
+export async function placeAbsent(stage: Stage, inputs: StageInputs, { data, observer }: Scene): Promise<void> {
   for (const { path, entry } of inputs.absent) {
     if (!(await data.isCached(entry)))
       throw new MlvError(
@@ -70,14 +70,16 @@ async function present(outs: Stage['outs'], data: Scene['data']): Promise<RepoPa
 export function lockedStage(
   stage: Stage,
   inputs: Pick<StageInputs, 'deps' | 'params' | 'env'>,
-  made: { outs: LockedOut[]; unsure: boolean },
+  made: { outs: LockedOut[]; unsure: boolean; datums?: Entry },
 ): LockedStage {
   const { deps, params, env } = inputs
-  const known = { cmd: stage.cmd, wdir: stage.wdir, shell: stage.shell, deps, params, env, outs: made.outs }
-  return { ...known, runKey: runKey(known), unsure: made.unsure, extra: {} }
+  const each = stage.each && { each: stage.each }
+  const known = { cmd: stage.cmd, wdir: stage.wdir, shell: stage.shell, deps, params, env, outs: made.outs, ...each }
+  const datums = made.datums && { datums: made.datums }
+  return { ...known, runKey: runKey(known), unsure: made.unsure, ...datums, extra: {} }
 }
 
-async function changedDeps(inputs: StageInputs, { observer }: Scene): Promise<RepoPath[]> {
+export async function changedDeps(inputs: StageInputs, { observer }: Scene): Promise<RepoPath[]> {
   observer.forget()
   const changed: RepoPath[] = []
   for (const { path, entry } of inputs.deps) if (!sameEntry(entry, await observer.dep(path))) changed.push(path)
@@ -89,6 +91,8 @@ export interface StageRun {
   seconds: number
   /** deps that changed while it ran */
   changed: RepoPath[]
+  /** map stages: how many datums ran, and how many were known */
+  datums?: { ran: number; kept: number }
 }
 
 /** How a folder below .git is named to the user, who types it where the command was typed. */
@@ -110,6 +114,10 @@ export interface StagePorts {
   executor: Executor
   /** one stage at a time looks at the workspace and the cache; only commands run side by side */
   turn: Turn
+  /** commands at once, of a map stage */
+  jobs: number
+  /** map stages: only datums that failed before */
+  retryFailed: boolean
   /** the cache keeps also the outs that git keeps, for the run cache */
   saveAll: boolean
   /** what its commands print, besides going to its log */
@@ -156,18 +164,27 @@ async function prepare(stage: Stage, inputs: StageInputs, scene: Scene): Promise
 }
 
 async function runLogged(stage: Stage, aside: Aside, { project, executor, onOutput }: Scene & StagePorts): Promise<void> {
-  const log = openLog(logPath(project, stage.name))
+  const log = logOutput(project, stage.name, onOutput)
   try {
-    await runCommands(stage, project, {
-      executor,
-      aside,
-      onOutput: (bytes, from) => {
-        log.write(bytes)
-        return onOutput?.(bytes, from)
-      },
-    })
+    await runCommands(stage, project, { executor, aside, onOutput: log.onOutput })
   } finally {
     log.close()
+  }
+}
+
+/** Writes what a stage prints to its log on its way to the user. */
+export function logOutput(
+  project: Scene['project'],
+  stage: string,
+  onOutput: StagePorts['onOutput'],
+): { onOutput: CommandRun['onOutput']; close(): void } {
+  const log = openLog(logPath(project, stage))
+  return {
+    onOutput: (bytes, from) => {
+      log.write(bytes)
+      return onOutput?.(bytes, from)
+    },
+    close: log.close,
   }
 }
 

@@ -13,6 +13,7 @@ import type { Reason } from './reason.ts'
 import { machineLimits, needOf } from './resources.ts'
 import { isReusable, type RunCache } from './run-cache.ts'
 import { expectedKey } from './run-key.ts'
+import { runMapStage } from './run-map-stage.ts'
 import { lockedStage, runStage } from './run-stage.ts'
 import { schedule } from './schedule.ts'
 import { LOCK_FILE, type Stage } from './stage.ts'
@@ -25,6 +26,8 @@ export type StageEvent =
   | {
       kind: 'ran'
       stage: string
+      /** map stages */
+      datums?: { ran: number; kept: number }
       reasons: Reason[]
       seconds: number /** deps that changed meanwhile: it will run again */
       changed: RepoPath[]
@@ -46,6 +49,8 @@ export interface ApplyPorts {
   keepGoing: boolean
   /** stages at once */
   jobs: number
+  /** map stages: only datums that failed before */
+  retryFailed?: boolean
   /** results of earlier runs, taken instead of running; undefined: every stage runs itself */
   runCache?: RunCache
   /** what a stage's commands print; a promise holds them back */
@@ -147,10 +152,13 @@ async function run(stage: Stage, decision: RunDecision, scene: Scene): Promise<v
     return
   }
   tell({ kind: 'started', stage: stage.name, reasons })
-  const { locked, seconds, changed } = await runStage(stage, decision.inputs, {
+  const start = stage.each ? runMapStage : runStage
+  const { locked, seconds, changed, datums } = await start(stage, decision.inputs, {
     ...view,
     executor: ports.executor,
     turn,
+    jobs: ports.jobs,
+    retryFailed: ports.retryFailed ?? false,
     saveAll: ports.runCache !== undefined && isReusable(stage),
     onOutput: ports.onOutput && ((bytes, from) => ports.onOutput!(stage.name, bytes, from)),
   })
@@ -159,7 +167,7 @@ async function run(stage: Stage, decision: RunDecision, scene: Scene): Promise<v
     if (ports.runCache && isReusable(stage) && !locked.unsure)
       await ports.runCache.keep({ key: locked.runKey, outs: locked.outs })
   })
-  tell({ kind: 'ran', stage: stage.name, reasons, seconds, changed })
+  tell({ kind: 'ran', stage: stage.name, reasons, seconds, changed, ...(datums ? { datums } : {}) })
 }
 
 function cutDownstream(failed: string, plan: ReproPlan, progress: Progress): void {

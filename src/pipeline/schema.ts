@@ -1,6 +1,7 @@
 import { hasCode, MlvError } from '../base/errors.ts'
 import type { RepoPath } from '../base/paths.ts'
 import type { YamlFile } from '../base/yaml.ts'
+import { checkMapStage, readEach } from './each.ts'
 import { expandStage, MOST_MADE } from './expand.ts'
 import { fillDeep } from './interpolate.ts'
 import {
@@ -26,12 +27,12 @@ import type { TemplateValue } from './written-number.ts'
 const TOP_KEYS = new Set(['stages', 'vars', 'metrics', 'plots', 'params', 'desc', 'meta', 'mlv'])
 const STAGE_KEYS = new Set([
   ...['cmd', 'wdir', 'deps', 'params', 'env', 'outs', 'metrics', 'plots'],
-  ...['frozen', 'always', 'desc', 'meta', 'resources', 'timeout', 'retry', 'mutex', 'shell', 'vars', 'matrix'],
+  ...['frozen', 'always', 'desc', 'meta', 'resources', 'timeout', 'retry', 'mutex', 'shell', 'each', 'batch', 'vars', 'matrix'],
 ])
 const TEMPLATE_KEYS = new Set([...STAGE_KEYS].filter((key) => key !== 'matrix'))
 const GROUP_KEYS = new Set(['foreach', 'do'])
 const OUT_KEYS = new Set(['persist', 'git', 'desc', 'labels', 'meta', 'type'])
-const LATER_KEYS = new Set(['each', 'executor'])
+const LATER_KEYS = new Set(['executor'])
 
 /** Keys that mean something in dvc.yaml and have another name here: silence would change what a stage does. */
 const OTHER_NAMES: Record<string, string> = {
@@ -221,8 +222,22 @@ function readStage(field: Field, wdir: RepoPath, name: string, warnings: string[
   }
   if (typeof desc.value === 'string') stage.desc = desc.value
   if (timeout !== undefined) stage.timeout = timeout
+  if (value.each !== undefined) addEach(stage, part('each'), part('batch'))
+  else if (value.batch !== undefined) throw invalid(part('batch'), 'belongs to a stage with each', 'Take it out, or write each.')
   if (value.resources !== undefined) stage.resources = readResources(part('resources'))
   return stage
+}
+
+/** The inputs of a map stage are deps, too. */
+function addEach(stage: Stage, each: Field, batch: Field): void {
+  stage.each = readEach(each, stage.wdir)
+  if (batch.value !== undefined) stage.batch = Math.max(1, readCount(batch, 1_000_000))
+  const known = new Set(stage.deps.map((dep) => dep.path))
+  for (const { path } of stage.each.inputs) {
+    if (!known.has(path)) stage.deps.push({ path, at: placeOf(each), each: true })
+    known.add(path)
+  }
+  checkMapStage(stage)
 }
 
 function readResources(field: Field): Record<string, unknown> {

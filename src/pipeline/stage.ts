@@ -1,4 +1,5 @@
 import type { RepoPath } from '../base/paths.ts'
+import type { Each } from './each.ts'
 
 /** Where something stands in mlv.yaml: `line:column`, 1-based. */
 export type Place = string
@@ -6,6 +7,8 @@ export type Place = string
 export interface Dep {
   path: RepoPath
   at: Place
+  /** cut into datums, and no part of what all datums share */
+  each?: true
 }
 
 /** One key of one param file; '' stands for the whole file. */
@@ -53,6 +56,10 @@ export interface Stage {
   retry: number
   /** what runs the commands, given the line as its last word after -c; '' is /bin/sh */
   shell: string
+  /** a map stage: how its inputs are cut into datums */
+  each?: Each
+  /** datums that one run of the command gets, as a list; undefined: one */
+  batch?: number
   /** names of which one holder runs at a time */
   mutex: string[]
   /** as written; what a run takes of the machine */

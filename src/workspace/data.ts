@@ -1,5 +1,26 @@
+import type { Oid } from '../base/oid.ts'
 import type { RepoPath } from '../base/paths.ts'
 import type { ChangeCounts, Entry } from './entry.ts'
+
+/** A file or link, by its path below what was asked for; '' for a single file. */
+export interface DataFile {
+  path: string
+  kind: 'file' | 'exec' | 'link'
+  oid: Oid
+  /** bytes */
+  size: number
+}
+
+/** Takes files from anywhere into the cache, and puts trees together. */
+export interface Collector {
+  /** Hashes and stores all below a folder (absolute). @throws PATH_UNSUPPORTED, PATH_INVALID, FILE_CHANGED, DISK_FULL */
+  collect(folder: string): Promise<DataFile[]>
+  /** The tree of files that are stored. */
+  tree(files: Iterable<DataFile>): Promise<Entry>
+  put(bytes: Buffer): Promise<Oid>
+  /** Nothing counts as stored before. */
+  finish(): Promise<void>
+}
 
 /** The workspace's data as pipelines need it. Hashing goes through the stat cache: an unchanged file is never read.
  *  Errors: FILE_UNREADABLE, FILE_CHANGED, PATH_UNSUPPORTED, PATH_INVALID, WORK_UNSAVED, OBJECT_MISSING, DISK_FULL. */
@@ -7,6 +28,13 @@ export interface WorkspaceData {
   /** What lies at `path` now, or undefined when nothing does. A folder skips what git ignores (but not what mlv tracks, nor the paths `also`)
    *  unless `all`; .mlvignore always counts. */
   hash(path: RepoPath, options?: { all?: boolean; also?: readonly RepoPath[] }): Promise<Entry | undefined>
+  /** The files that hash counts, each with its oid; none where nothing lies. */
+  files(path: RepoPath, options?: { all?: boolean; also?: readonly RepoPath[] }): Promise<DataFile[]>
+  collector(): Promise<Collector>
+  /** The files of a tree in the cache. @throws OBJECT_MISSING, OBJECT_CORRUPT, TREE_INVALID */
+  list(tree: Entry): Promise<DataFile[]>
+  /** An object of the cache. @throws OBJECT_MISSING, OBJECT_CORRUPT */
+  read(oid: Oid): Promise<Buffer>
   /** Like hash with `all`, and every object is in the cache when it returns. One call for many paths costs one flush. */
   save(paths: RepoPath[]): Promise<Map<RepoPath, Entry>>
   /** Makes `path` hold `entry` (from the cache); undefined deletes it. Refuses to lose what no cache has, unless `force`. @throws WORK_UNSAVED, OBJECT_MISSING */

@@ -1,20 +1,24 @@
 import { hasCode } from '../base/errors.ts'
 import { loadFingerprint } from '../base/fingerprint.ts'
-import { compareUtf8, isWithin, nameOf, type RepoPath } from '../base/paths.ts'
+import { type Oid, oidOfBytes } from '../base/oid.ts'
+import { compareUtf8, isWithin, joinPath, nameOf, type RepoPath } from '../base/paths.ts'
 import type { TreeEntry } from '../store/tree.ts'
-import { diffTrees, editPaths, findPath, reachableObjects } from '../store/tree-walk.ts'
+import { diffTrees, editPaths, findPath, reachableObjects, walkTree } from '../store/tree-walk.ts'
 import { addPaths } from './add.ts'
 import { applyCheckout } from './checkout-apply.ts'
 import { planCheckout } from './checkout-plan.ts'
-import type { WorkspaceData } from './data.ts'
+import type { Collector, DataFile, WorkspaceData } from './data.ts'
 import type { ChangeCounts, Entry } from './entry.ts'
+import { hashFiles } from './hash-files.ts'
 import { loadIgnore } from './ignore.ts'
 import { ignorePaths } from './ignored.ts'
 import { POINTER_SUFFIX } from './pointer.ts'
 import type { Project } from './project.ts'
 import { openSaving, recordSnapshot } from './saving.ts'
+import { scannedFiles, scanPath } from './scan.ts'
+import { emptyTable } from './stat-table.ts'
 import { findTracked } from './tracked.ts'
-import { openWorktree, pageReader, type Worktree } from './worktree.ts'
+import { insidePath, openWorktree, pageReader, type Worktree } from './worktree.ts'
 
 /** Opens the workspace's data for a pipeline. */
 export async function openWorkspaceData(project: Project): Promise<WorkspaceData> {
@@ -29,6 +33,16 @@ export async function openWorkspaceData(project: Project): Promise<WorkspaceData
 
   return {
     hash,
+    files: (path, options = {}) => listFiles(worktree, path, options),
+    collector: () => openCollector(project),
+    async list(tree) {
+      const read = pageReader(await project.cache('write'))
+      const files: DataFile[] = []
+      for await (const { path, entry } of walkTree(tree.oid, read))
+        if (entry.kind !== 'tree') files.push({ path, kind: entry.kind, oid: entry.oid, size: entry.size })
+      return files
+    },
+    read: async (oid) => (await project.cache('write')).read(oid),
     async save(paths) {
       const saving = await openSaving(project)
       const saved = new Map<RepoPath, Entry>()
@@ -95,8 +109,11 @@ export async function openWorkspaceData(project: Project): Promise<WorkspaceData
   }
 }
 
-/** A folder as git would keep it, plus what mlv tracks inside it and the paths `also`. Rows of its files are those of single files. */
-async function hashVisible(worktree: Worktree, path: RepoPath, also: readonly RepoPath[]): Promise<Entry | undefined> {
+type VisibleOptions = { all?: boolean; also?: readonly RepoPath[] }
+
+/** A folder as git would keep it, plus what mlv tracks inside it and the paths `also`: entries by their paths below it. Rows of its files are those
+ *  of single files. */
+async function visibleEntries(worktree: Worktree, path: RepoPath, also: readonly RepoPath[]): Promise<Map<string, TreeEntry>> {
   const { project } = worktree
   const git = await project.git()
   const prefix = project.prefix === '' ? '' : `${project.prefix}/`
@@ -116,6 +133,11 @@ async function hashVisible(worktree: Worktree, path: RepoPath, also: readonly Re
     if (entry)
       entries.set(path === '' ? tracked : tracked.slice(path.length + 1), { ...entry, name: nameOf(tracked) } as TreeEntry)
   }
+  return entries
+}
+
+async function hashVisible(worktree: Worktree, path: RepoPath, also: readonly RepoPath[]): Promise<Entry | undefined> {
+  const entries = await visibleEntries(worktree, path, also)
   if (entries.size === 0 && !(await worktree.isFolder(path))) return undefined
   await loadFingerprint()
   const pages = new Map<string, Buffer>()
@@ -125,4 +147,66 @@ async function hashVisible(worktree: Worktree, path: RepoPath, also: readonly Re
     sink: (oid, bytes) => void pages.set(oid, bytes),
   })
   return { kind: 'tree', ...root }
+}
+
+async function allFiles(worktree: Worktree, path: RepoPath, prefix = ''): Promise<DataFile[]> {
+  const { scan } = await worktree.snapshot(path)
+  if (scan.kind === 'absent') return []
+  const found = scan.kind === 'file' ? [scan.file] : scannedFiles(scan.folder)
+  return Array.from(found, ({ path: below, kind, oid, size }) => ({
+    path: below === '' ? prefix : joinPath(prefix, below),
+    kind,
+    oid: oid!,
+    size,
+  }))
+}
+
+async function listFiles(worktree: Worktree, path: RepoPath, { all, also = [] }: VisibleOptions): Promise<DataFile[]> {
+  const single = await worktree.quickFile(path)
+  if (single && single.kind !== 'tree') return [{ path: '', kind: single.kind, oid: single.oid, size: single.size }]
+  if (all || (await findTracked(worktree.project.root, path))) return allFiles(worktree, path)
+  const files: DataFile[] = []
+  for (const [below, entry] of await visibleEntries(worktree, path, also)) {
+    if (entry.kind !== 'tree') files.push({ path: below, kind: entry.kind, oid: entry.oid, size: entry.size })
+    else files.push(...(await allFiles(worktree, insidePath(path, below), below)))
+  }
+  return files.sort((a, b) => compareUtf8(a.path, b.path))
+}
+
+async function openCollector(project: Project): Promise<Collector> {
+  const saving = await openSaving(project)
+  const keep = async (oid: Oid, bytes: Buffer) => {
+    if (!saving.store.has(oid) && !saving.writer.has(oid)) await saving.writer.add(oid, bytes)
+  }
+  return {
+    async collect(folder) {
+      const scan = scanPath(folder, '' as RepoPath, emptyTable(), { ignores: () => false })
+      if (scan.kind !== 'folder') return []
+      const files: DataFile[] = []
+      await hashFiles(
+        folder,
+        scan.unknown,
+        (file, row) => files.push({ path: file.path, kind: row.kind as DataFile['kind'], oid: row.oid, size: row.size }),
+        { saving, signal: project.surroundings.signal },
+      )
+      return files.sort((a, b) => compareUtf8(a.path, b.path))
+    },
+    async tree(files) {
+      await loadFingerprint()
+      const entries = Array.from(files, (file): [string, TreeEntry] => [file.path, { ...file, name: nameOf(file.path) }])
+      const pages = new Map<Oid, Buffer>()
+      const root = await editPaths(undefined, new Map(entries), {
+        read: async (oid) => pages.get(oid)!,
+        sink: (oid, bytes) => void pages.set(oid, bytes),
+      })
+      for (const [oid, bytes] of pages) await keep(oid, bytes)
+      return { kind: 'tree', ...root }
+    },
+    async put(bytes) {
+      const oid = oidOfBytes(bytes)
+      await keep(oid, bytes)
+      return oid
+    },
+    finish: saving.finish,
+  }
 }

@@ -1,4 +1,3 @@
-import type { Oid } from '../base/oid.ts'
 import type { RepoPath } from '../base/paths.ts'
 import type { Progress } from '../base/progress.ts'
 import type { Git, GitPlace } from '../git/git.ts'
@@ -7,6 +6,7 @@ import type { Purpose } from '../store/open-store.ts'
 import type { Config } from './config.ts'
 import type { Entry } from './entry.ts'
 import type { Revision } from './revision.ts'
+import type { Target } from './target.ts'
 
 /** What the process hands in; nothing below reads globals. */
 export interface Surroundings {
@@ -48,7 +48,7 @@ export interface Project {
   /** runs `work` while holding the project's lock @throws LOCK_HELD */
   locked<T>(work: () => Promise<T>): Promise<T>
   /** the data outs that a lock's text names; handed in, because the lock is the pipeline's */
-  lockOuts?: (text: string) => Promise<{ path: RepoPath; entry: Entry; run: Oid }[]>
+  lockOuts?: (text: string) => Promise<Omit<Target, 'origin'>[]>
   /** Merges the small indexes of the stores that were written to. For after a command's output: nothing depends on it. */
   mergeIndexes(): Promise<void>
   /** gives back handles, flushes state */

@@ -43,7 +43,7 @@ export async function selectRevisions(project: Project, selection: Selection): P
     selection.range !== undefined
   const found: SelectedTarget[] = []
   if (!named)
-    for (const target of await readTargets(project, await project.revision(undefined)))
+    for (const target of await readTargets(project, await project.revision(undefined), true))
       found.push({ ...target, revision: 'workspace' })
   if (!named && !selection.unpushed) return found
   const git = await project.git()

@@ -14,14 +14,16 @@ export interface Target {
   origin: 'pointer' | 'stage'
   /** the remote its pointer names */
   remote?: string
+  /** stages: kept beside the out, and never placed: the table of what a map stage's datums gave */
+  derived?: true
   /** stages: the key of the run that made it */
   run?: Oid
 }
 
 const LOCK_FILE = 'mlv.lock' as RepoPath
 
-/** All targets of a revision, sorted by path. @throws POINTER_INVALID, POINTER_CONFLICT, LOCK_INVALID */
-export async function readTargets(project: Project, revision: Revision): Promise<Target[]> {
+/** All targets of a revision, sorted by path. @param derived also those that are never placed   @throws POINTER_INVALID, POINTER_CONFLICT, LOCK_INVALID */
+export async function readTargets(project: Project, revision: Revision, derived = false): Promise<Target[]> {
   const pointers =
     revision.commit === undefined
       ? findPointers(project)
@@ -37,7 +39,7 @@ export async function readTargets(project: Project, revision: Revision): Promise
   const lock = await revision.read(LOCK_FILE)
   if (lock && project.lockOuts)
     for (const out of await project.lockOuts(Buffer.from(lock).toString('utf8')))
-      if (!known.has(out.path)) targets.push({ ...out, origin: 'stage' })
+      if (!known.has(out.path) && (derived || !out.derived)) targets.push({ ...out, origin: 'stage' })
   return targets.sort((a, b) => compareUtf8(a.path, b.path))
 }
 

@@ -106,7 +106,7 @@ test.each([
   ],
   ['.MLV as out', stage('cmd: x\nouts: [a/.MLV]'), 'PATH_INVALID', 'has the protected name ".MLV"'],
   ['the whole project', stage('cmd: x\ndeps: ["."]'), 'PATH_INVALID', 'is the whole project'],
-  ['each', stage('each: [1]\ncmd: x'), 'PIPELINE_INVALID', 'mlv.yaml:3:5: stage "train": "each" is not supported yet'],
+  ['each', stage('each: [1]\ncmd: x'), 'PIPELINE_INVALID', 'mlv.yaml:3:11: stage "train": each'],
   [
     'cache: false',
     stage('cmd: x\nouts: [{a: {cache: false}}]'),

@@ -19,6 +19,7 @@ interface Options {
   jobs?: number
   explain?: boolean
   runCache?: boolean
+  retryFailed?: boolean
 }
 
 /** Outs of a stage that ran when mlv was killed come back; a dry run only tells. */
@@ -90,7 +91,8 @@ async function apply(
   const shown = createStageOutput({ jobs, stdout, stderr, toStderr: output.json || output.quiet })
   try {
     const runCache = options.runCache === false ? undefined : await openRunCache(project, plan.view.data)
-    const ports = { executor: createLocalExecutor(), keepGoing, jobs, runCache, onOutput: shown.onOutput }
+    const { retryFailed } = options
+    const ports = { executor: createLocalExecutor(), keepGoing, jobs, runCache, retryFailed, onOutput: shown.onOutput }
     for await (const event of applyRepro(plan, ports)) {
       if (event.kind === 'ran' || event.kind === 'failed') shown.ended(event.stage, event.kind === 'failed')
       const line = lines.take(event)
@@ -138,6 +140,7 @@ export const configure: Configure = (command, act) => {
     .option('--pull', 'fetch missing data from the remote first')
     .option('-j, --jobs <count>', 'stages at once, as far as their resources allow', parseJobs)
     .option('-k, --keep-going', 'go on with stages that do not wait for a failed one')
+    .option('--retry-failed', 'of map stages, run only the datums that failed')
     .option('--no-run-cache', 'run also what has been run with the same inputs before')
     .option('--allow-missing', 'data that is not here counts as what mlv.lock and the pointers say')
     .option('--exit-code', 'exit with 1 when something ran, or would')

@@ -23,7 +23,9 @@ export function eventLine(event: StageEvent): string {
       return line('running', event.stage, `(${describeReasons(event.reasons)})`)
     case 'ran': {
       const again = event.changed.length === 0 ? '' : `; ${event.changed.join(', ')} changed while it ran, so it will run again`
-      return line('ran', event.stage, `${formatSeconds(event.seconds)}${again}`)
+      const { datums } = event
+      const parts = datums ? `, ${plural(datums.ran, 'datum')} of ${datums.ran + datums.kept}` : ''
+      return line('ran', event.stage, `${formatSeconds(event.seconds)}${parts}${again}`)
     }
     case 'unchanged':
     case 'frozen':

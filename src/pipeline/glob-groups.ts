@@ -1,0 +1,66 @@
+/** A pattern over paths, with capture groups as Pachyderm has them: `(*)-(*).jpg`. `*` and `?` stay within a name, `**` goes through folders,
+ *  `[a-z]` is one character of a set, `{a,b}` either text, `(…)` a group. `/` or an empty text is the whole. */
+export interface GroupPattern {
+  /** it stands for the whole, not for what lies below */
+  readonly whole: boolean
+  /** @returns what the groups caught, in order; undefined when the path does not match */
+  match(path: string): string[] | undefined
+}
+
+/** What is wrong with a pattern. */
+export class PatternFault extends Error {}
+
+const SPECIAL = /[\\^$.|+]/
+
+/** @throws PatternFault */
+export function parsePattern(pattern: string): GroupPattern {
+  const text = pattern.replace(/^\/+/, '').replace(/\/+$/, '')
+  if (text === '') return { whole: true, match: (path) => (path === '' ? [] : undefined) }
+  const open: string[] = []
+  let source = ''
+  for (let at = 0; at < text.length; at++) {
+    const char = text[at]!
+    if (char === '*' && text[at + 1] === '*') {
+      const wholeNames = text[at + 2] === '/' && (at === 0 || text[at - 1] === '/')
+      source += wholeNames ? '(?:[^/]+/)*' : '.*'
+      at += wholeNames ? 2 : 1
+    } else if (char === '*') source += '[^/]*'
+    else if (char === '?') source += '[^/]'
+    else if (char === '[') {
+      const end = text.indexOf(']', at + 2)
+      if (end < 0) throw new PatternFault('has "[" without "]"')
+      const set = text
+        .slice(at + 1, end)
+        .replace(/^!/, '^')
+        .replace(/[\\\]]/g, '\\$&')
+      source += `[${set}]`
+      at = end
+    } else if (char === '(' || char === '{') {
+      open.push(char)
+      source += char === '(' ? '(' : '(?:'
+    } else if (char === ')' || char === '}') {
+      if (open.pop() !== (char === ')' ? '(' : '{')) throw new PatternFault(`has "${char}" without "${char === ')' ? '(' : '{'}"`)
+      source += ')'
+    } else if (char === ',' && open.at(-1) === '{') source += '|'
+    else source += SPECIAL.test(char) ? `\\${char}` : char
+  }
+  if (open.length > 0) throw new PatternFault(`has "${open[0]}" without its end`)
+  let expression: RegExp
+  try {
+    expression = new RegExp(`^${source}$`, 'su')
+  } catch {
+    throw new PatternFault('is no pattern')
+  }
+  return {
+    whole: false,
+    match(path) {
+      const found = expression.exec(path)
+      return found ? found.slice(1).map((group) => group ?? '') : undefined
+    },
+  }
+}
+
+/** Fills `$1`, `$2`, … of a text with what the groups caught. */
+export function fillGroups(text: string, groups: readonly string[]): string {
+  return text.replace(/\$(\d)/g, (_whole, digit: string) => groups[Number(digit) - 1] ?? '')
+}

@@ -1,0 +1,53 @@
+import type { Oid } from '../base/oid.ts'
+import { canonicalJson } from './canonical-json.ts'
+import { type DatumTable, readTable, readUnfinished } from './datum-table.ts'
+import { type Datum, datumKey, listDatums } from './datums.ts'
+import type { DecisionView } from './decide.ts'
+import type { StageInputs } from './inputs.ts'
+import type { Stage } from './stage.ts'
+
+export interface PlannedDatum {
+  datum: Datum
+  key: Oid
+  state: 'done' | 'new' | 'failed'
+}
+
+export interface DatumPlan {
+  datums: PlannedDatum[]
+  /** results of earlier runs */
+  known: DatumTable
+}
+
+/** All that counts for every datum: what the stage reads besides the inputs that are cut into parts. */
+function sharedKey(stage: Stage, { deps, params, env }: Pick<StageInputs, 'deps' | 'params' | 'env'>): string {
+  const cut = new Set(stage.deps.filter((dep) => dep.each).map((dep) => dep.path))
+  return canonicalJson([
+    stage.cmd,
+    stage.wdir,
+    stage.shell,
+    deps.filter(({ path }) => !cut.has(path)).map(({ path, entry }) => [path, entry.kind, entry.oid]),
+    params.map(({ file, key, value }) => [file, key, value]),
+    env.map(({ name, value }) => [name, value]),
+  ])
+}
+
+/** Cuts a map stage's inputs into datums and looks up which have run already. Only reads. @throws PIPELINE_INVALID when there are too many */
+export async function planDatums(
+  stage: Stage,
+  inputs: Pick<StageInputs, 'deps' | 'params' | 'env'>,
+  view: Pick<DecisionView, 'project' | 'data' | 'observer' | 'lock'>,
+): Promise<DatumPlan> {
+  const each = stage.each!
+  const files = []
+  for (const { path } of each.inputs) files.push(await view.observer.files(path))
+  const shared = sharedKey(stage, inputs)
+  const unfinished = readUnfinished(view.project, stage.name)
+  const known = await readTable(view.lock.stages.get(stage.name)?.datums, view.data)
+  for (const [key, rows] of await readTable(unfinished?.table, view.data)) known.set(key, rows)
+  const failed = new Set(unfinished?.failed)
+  const datums = listDatums(each, files).map((datum): PlannedDatum => {
+    const key = datumKey(datum, shared)
+    return { datum, key, state: known.has(key) ? 'done' : failed.has(key) ? 'failed' : 'new' }
+  })
+  return { datums, known }
+}

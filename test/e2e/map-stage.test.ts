@@ -1,0 +1,164 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { expect, it } from 'vitest'
+import { makeRepo, type Repo } from '../helpers/repo.ts'
+
+const UPPER = `stages:
+  upper:
+    each: {input: raw, glob: "(*)/(*).txt"}
+    cmd: echo {datum} >> "$RUNS"; mkdir {out}/{1} && tr a-z A-Z < {in} > {out}/{1}/{2}.up
+    outs: [upper]
+`
+
+async function makeMap(yaml = UPPER, files: Record<string, string> = {}) {
+  const all = { 'mlv.yaml': yaml, 'raw/x/one.txt': 'a\n', 'raw/x/two.txt': 'b\n', 'raw/y/three.txt': 'c\n', ...files }
+  const repo = await makeRepo(all, { init: true })
+  const runs = repo.path('.git/runs')
+  const seen = () => {
+    const text = existsSync(runs) ? readFileSync(runs, 'utf8') : ''
+    if (text !== '') repo.write('.git/runs', '')
+    return text.split('\n').filter(Boolean).sort()
+  }
+  const repro = (...args: string[]) => repo.mlvWith({ env: { RUNS: runs } }, 'repro', ...args)
+  return { repo, repro, seen }
+}
+
+const below = (repo: Repo, folder: string) =>
+  readdirSync(repo.path(folder), { recursive: true, withFileTypes: true })
+    .filter((item) => item.isFile())
+    .map((item) => `${item.parentPath.slice(repo.path(folder).length + 1)}/${item.name}`)
+    .sort()
+
+it('runs its command for each file, and again only for what is new or changed', async () => {
+  const { repo, repro, seen } = await makeMap()
+  await repo.mlv('add', 'raw')
+  expect((await repro()).stdout).toMatch(/ran {9}upper {2}[0-9.]+s, 3 datums of 3/)
+  expect(seen()).toEqual(['raw/x/one.txt', 'raw/x/two.txt', 'raw/y/three.txt'])
+  expect(below(repo, 'upper')).toEqual(['x/one.up', 'x/two.up', 'y/three.up'])
+  expect((await repro()).stdout).toBe('unchanged   upper\n')
+  repo.write('raw/x/two.txt', 'bb\n')
+  repo.write('raw/x/new.txt', 'n\n')
+  const { rmSync } = await import('node:fs')
+  rmSync(repo.path('raw/y'), { recursive: true })
+  expect((await repro('-j', '2')).stdout).toMatch(/2 datums of 3/)
+  expect(seen()).toEqual(['raw/x/new.txt', 'raw/x/two.txt'])
+  expect(below(repo, 'upper')).toEqual(['x/new.up', 'x/one.up', 'x/two.up'])
+  expect(repo.read('upper/x/two.up')).toBe('BB\n')
+})
+
+it('runs all again when what they share changes', async () => {
+  const { repo, repro, seen } = await makeMap(UPPER.replace('cmd:', 'deps: [code.py]\n    params: [lr]\n    cmd:'), {
+    'code.py': '1',
+    'params.yaml': 'lr: 1\n',
+  })
+  await repro()
+  seen()
+  repo.write('code.py', '2')
+  await repro()
+  expect(seen()).toHaveLength(3)
+  repo.write('params.yaml', 'lr: 2\n')
+  await repro()
+  expect(seen()).toHaveLength(3)
+})
+
+it('keeps what succeeded, names what failed, and retries that alone', async () => {
+  const failing = UPPER.replace('mkdir', '! grep -q bad {in} && mkdir')
+  const { repo, repro, seen } = await makeMap(failing, { 'raw/x/two.txt': 'bad\n' })
+  const result = await repro()
+  expect(result.exitCode).not.toBe(0)
+  expect(result.stderr).toContain('Stage "upper": 1 of 3 datums failed: raw/x/two.txt')
+  expect(result.stderr).toContain('mlv repro --retry-failed upper')
+  expect(existsSync(repo.path('upper'))).toBe(false)
+  expect((await repo.mlv('datum', 'list', 'upper')).stdout).toBe(
+    'done    raw/x/one.txt  2 B\nfailed  raw/x/two.txt  4 B\ndone    raw/y/three.txt  2 B\n',
+  )
+  seen()
+  expect((await repro('--retry-failed')).stderr).toContain('1 of 3 datums failed')
+  expect(seen()).toEqual(['raw/x/two.txt'])
+  repo.write('raw/x/two.txt', 'good\n')
+  expect(await repro()).toMatchObject({ exitCode: 0 })
+  expect(seen()).toEqual(['raw/x/two.txt'])
+  expect(below(repo, 'upper')).toEqual(['x/one.up', 'x/two.up', 'y/three.up'])
+})
+
+it('gives a batch its datums as a list', async () => {
+  const yaml = `stages:
+  upper:
+    each: {input: raw, glob: "**/*.txt"}
+    batch: 2
+    deps: [up.mjs]
+    cmd: node up.mjs {list}
+    outs: [upper]
+`
+  const script = `import { readFileSync, writeFileSync } from 'node:fs'
+const lines = readFileSync(process.argv[2], 'utf8').trim().split('\\n').map((line) => JSON.parse(line))
+console.log('batch of', lines.length)
+for (const { in: { raw }, out } of lines) writeFileSync(out + '/' + raw[0].split('/').pop(), readFileSync(raw[0], 'utf8').toUpperCase())
+`
+  const { repo, repro } = await makeMap(yaml, { 'up.mjs': script })
+  const { stdout } = await repro()
+  expect(stdout.match(/batch of \d/g)).toEqual(['batch of 2', 'batch of 1'])
+  expect(readdirSync(repo.path('upper')).sort()).toEqual(['one.txt', 'three.txt', 'two.txt'])
+  repo.write('raw/z.txt', 'z\n')
+  expect((await repro()).stdout.match(/batch of \d/g)).toEqual(['batch of 1'])
+})
+
+it('joins the parts of two inputs', async () => {
+  const yaml = `stages:
+  pair:
+    each:
+      join:
+        - {input: img, glob: "(*).img", on: $1}
+        - {input: lab, name: label, glob: "(*).lab", on: $1}
+    cmd: cat {in.img} {in.label} > {out}/{1}.both
+    outs: [both]
+`
+  const files = { 'img/a.img': 'A\n', 'img/b.img': 'B\n', 'lab/a.lab': 'la\n', 'lab/c.lab': 'lc\n' }
+  const { repo, repro } = await makeMap(yaml, files)
+  expect(await repro()).toMatchObject({ exitCode: 0 })
+  expect(readdirSync(repo.path('both'))).toEqual(['a.both'])
+  expect(repo.read('both/a.both')).toBe('A\nla\n')
+})
+
+it.each([
+  ['two datums that write one path', UPPER.replace('{out}/{1}/{2}.up', '{out}/{1}/same.up'), 'both write x/same.up'],
+  ['two outs', UPPER.replace('[upper]', '[upper, more]'), 'needs exactly one out'],
+  ['a batch without its list', UPPER.replace('cmd:', 'batch: 2\n    cmd:'), 'never reads its list of datums'],
+  ['a broken pattern', UPPER.replace('(*)/(*).txt', '(*/a'), 'has "(" without its end'],
+  [
+    'join without on',
+    UPPER.replace('{input: raw, glob: "(*)/(*).txt"}', '{join: [{input: raw}]}'),
+    'has no "on", which join needs',
+  ],
+  ['an unknown key', UPPER.replace('glob:', 'blob:'), 'is no key of an input'],
+])('refuses %s', async (_what, yaml, message) => {
+  const { repo, repro } = await makeMap(yaml)
+  const result = await repro()
+  expect(result.exitCode).not.toBe(0)
+  expect(result.stderr).toContain(message)
+  expect(existsSync(repo.path('upper'))).toBe(false)
+})
+
+it('keeps to its folder whatever its inputs are called', async () => {
+  const names = ['a b', "it's", '$(touch pwned)', '`touch pwned`', '-n', ';touch pwned', '{in}']
+  const files = Object.fromEntries(names.map((name) => [`raw/x/${name}.txt`, `${name}\n`]))
+  const { repo, repro } = await makeMap(UPPER, files)
+  expect(await repro()).toMatchObject({ exitCode: 0 })
+  expect(existsSync(repo.path('pwned'))).toBe(false)
+  expect(readdirSync(repo.path('upper/x'))).toHaveLength(names.length + 2)
+})
+
+it('lets a colleague go on where the first left off', async () => {
+  const { repo, repro } = await makeMap()
+  const remote = repo.path('.git/remote')
+  await repo.mlv('remote', 'add', 'team', remote)
+  await repo.mlv('add', 'raw')
+  await repro()
+  await repo.commit('first')
+  await repo.mlv('push')
+  const other = await repo.clone()
+  await other.mlv('remote', 'add', 'team', remote)
+  await other.mlv('pull')
+  other.write('raw/x/new.txt', 'n\n')
+  const { stdout } = await other.mlvWith({ env: { RUNS: '/dev/null' } }, 'repro')
+  expect(stdout).toMatch(/1 datum of 4/)
+})
