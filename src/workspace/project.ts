@@ -4,7 +4,6 @@ import type { Git, GitPlace } from '../git/git.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { Purpose } from '../store/open-store.ts'
 import type { Config } from './config.ts'
-import type { Entry } from './entry.ts'
 import type { Revision } from './revision.ts'
 import type { Target } from './target.ts'
 
