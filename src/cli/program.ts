@@ -58,6 +58,11 @@ export const COMMANDS: Record<string, CommandEntry> = {
     summary: 'check that the cache or a remote is whole, and mend it',
     load: () => import('./commands/fsck.ts'),
   },
+  purge: {
+    group: 'Data',
+    summary: 'delete data from every commit for good, here and on a remote',
+    load: () => import('./commands/purge.ts'),
+  },
   remote: {
     group: 'Remotes',
     summary: 'the places that data is pushed to and pulled from',

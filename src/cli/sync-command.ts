@@ -1,7 +1,9 @@
 import type { Command } from 'commander'
 import { MlvError } from '../base/errors.ts'
+import { quotePath } from '../base/paths.ts'
 import type { Project } from '../workspace/project.ts'
 import type { SyncOptions, SyncResult } from '../workspace/sync.ts'
+import type { Output } from './output.ts'
 import { collect, parseJobs, typedPaths } from './typed-paths.ts'
 
 export interface SyncFlags {
@@ -52,6 +54,23 @@ export function failOnMissing(result: SyncResult, where: string, hint: string): 
   )
 }
 
+/** Of the workspace's own version, what was purged is an error at the end; of others it is only said, since no push may fail for them.
+ *  @throws OBJECT_PURGED */
+export function tellPurged({ purged }: SyncResult, output: Output, { fatal }: { fatal: boolean }): void {
+  const name = ({ path, revision }: SyncResult['purged'][number]) => (revision === 'workspace' ? path : `${path} of ${revision}`)
+  const here = fatal ? purged.find(({ revision }) => revision === 'workspace') : undefined
+  const first = here ?? purged[0]
+  if (!first) return
+  const message = `${name(first)}${purged.length > 1 ? ` (and ${purged.length - 1} more)` : ''} holds data that was purged`
+  if (!here) {
+    output.warn(`${message}, and stays without it`)
+    return
+  }
+  throw new MlvError('OBJECT_PURGED', message, {
+    hint: `All else was fetched. Stop tracking what is gone with "mlv remove ${quotePath(first.path)}", or a path below it, and commit.`,
+  })
+}
+
 /** Sends the records of the runs that made what was sent, so that others need not run the same again. @returns how many the remote lacked */
 export async function carryRuns(project: Project, { remote, runs }: SyncResult): Promise<number> {
   if (runs.length === 0) return 0
@@ -60,7 +79,7 @@ export async function carryRuns(project: Project, { remote, runs }: SyncResult):
 }
 
 export function answerOf(result: SyncResult): Record<string, unknown> {
-  const { remote, objects, bytes, written, saved, missing } = result
+  const { remote, objects, bytes, written, saved, missing, purged } = result
   return {
     remote,
     objects,
@@ -68,6 +87,7 @@ export function answerOf(result: SyncResult): Record<string, unknown> {
     written,
     saved,
     missing,
+    purged,
     failed: result.failed.map(({ oid, error }) => ({ oid, message: error.message })),
   }
 }

@@ -50,7 +50,7 @@ async function findPointer(path: RepoPath, view: InputView): Promise<Entry | 'un
     return await view.observer.tracked(path)
   } catch (error) {
     // A path inside tracked data, and no cache knows what lies there.
-    if (hasCode(error, 'OBJECT_MISSING')) return 'unknown'
+    if (hasCode(error, 'OBJECT_MISSING', 'OBJECT_PURGED')) return 'unknown'
     throw error
   }
 }

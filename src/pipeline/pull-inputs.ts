@@ -9,7 +9,7 @@ async function isTracked(path: RepoPath, { observer }: DecisionView): Promise<bo
     return (await observer.tracked(path)) !== undefined
   } catch (error) {
     // It lies in tracked data whose tree is not here either.
-    if (hasCode(error, 'OBJECT_MISSING')) return true
+    if (hasCode(error, 'OBJECT_MISSING', 'OBJECT_PURGED')) return true
     throw error
   }
 }

@@ -33,6 +33,9 @@ export interface ObjectStore {
   has(oid: Oid): boolean
   /** Whether no wrong bytes are known of: only then does a tree's page vouch for what it names. */
   isSound(): boolean
+  isPurged(oid: Oid): boolean
+  /** Makes all who open or refresh the store look for records of a kind. Comes before the first such record. */
+  announce(kind: 'condemned' | 'purged' | 'corrupt'): Promise<void>
   /** Where a packed object lies; `bytes` wins over `recipe`. Condemned places still answer, places known to be bad do not. */
   locate(oid: Oid): Location | undefined
   /** A small object or tree page, verified. What proves corrupt or gone is sought at another place, once; in a cache it counts as missing from then on.

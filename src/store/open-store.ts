@@ -160,6 +160,8 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
     refresh,
     has,
     isSound: () => presence.damage.isNone,
+    isPurged: presence.isPurged,
+    announce,
     locate: presence.locate,
     ...reader,
     loadChunkIndexes: presence.loadChunkIndexes,

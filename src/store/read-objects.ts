@@ -42,7 +42,7 @@ export function createReader({ blobs, presence, loose, refresh, giveUp, setLoose
   /** Why an object that has no good place cannot be had. */
   function missing(oid: Oid): MlvError {
     if (presence.isPurged(oid))
-      return new MlvError('OBJECT_PURGED', `The object ${oid} was purged from ${blobs.url}`, {
+      return new MlvError('OBJECT_PURGED', `The object ${oid} was purged from ${blobs.url} (record ${KEYS.purged}${oid})`, {
         hint: 'It was deleted on purpose and cannot be brought back; remove what refers to it.',
       })
     if (presence.isCorrupt(oid)) return corrupt(oid)

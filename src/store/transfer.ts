@@ -19,6 +19,8 @@ export interface TransferPlan {
   large: { oid: Oid; size: number }[]
   /** wanted objects that `from` does not have */
   missing: Wanted[]
+  /** wanted objects that were deleted on purpose on one side, and are not brought back from the other */
+  purged: Wanted[]
   /** bytes of small and large, as far as known */
   bytes: number
 }
@@ -47,12 +49,16 @@ const SOURCE_FAULTS = ['OBJECT_CORRUPT', 'OBJECT_MISSING', 'OBJECT_PURGED', 'TRE
 
 /** Decides what must travel; reads nothing but what both stores know of themselves. */
 export function planTransfer(from: ObjectStore, to: ObjectStore, wanted: Iterable<Wanted>): TransferPlan {
-  const plan: TransferPlan = { small: [], large: [], missing: [], bytes: 0 }
+  const plan: TransferPlan = { small: [], large: [], missing: [], purged: [], bytes: 0 }
   const border = Math.min(to.policy.chunkFrom ?? Number.POSITIVE_INFINITY, to.policy.looseFrom ?? Number.POSITIVE_INFINITY)
   const seen = new Set<Oid>()
   for (const item of wanted) {
     if (seen.has(item.oid) || to.has(item.oid)) continue
     seen.add(item.oid)
+    if (to.isPurged(item.oid) || from.isPurged(item.oid)) {
+      plan.purged.push(item)
+      continue
+    }
     if (!from.has(item.oid)) {
       plan.missing.push(item)
       continue

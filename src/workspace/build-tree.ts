@@ -66,7 +66,7 @@ export async function buildTree(top: ScannedFolder, options: BuildOptions): Prom
       return await editTree(previous, edits, options)
     } catch (error) {
       // The old pages need not be here: then all are made again.
-      if (hasCode(error, 'OBJECT_MISSING', 'OBJECT_CORRUPT', 'TREE_INVALID', 'BLOB_MISSING')) return undefined
+      if (hasCode(error, 'OBJECT_MISSING', 'OBJECT_PURGED', 'OBJECT_CORRUPT', 'TREE_INVALID', 'BLOB_MISSING')) return undefined
       throw error
     }
   }

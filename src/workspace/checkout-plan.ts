@@ -36,7 +36,7 @@ export interface CheckoutPlan {
   /** files already right */
   kept: PlacedFile[]
   /** objects in no cache */
-  missing: { path: RepoPath; oid: Oid; size: number }[]
+  missing: { path: RepoPath; oid: Oid; size: number; purged: boolean }[]
   /** files whose content no cache holds and that stand in the way */
   unsaved: RepoPath[]
   /** files that are neither in the target nor removed */
@@ -173,7 +173,7 @@ export async function planCheckout(
     }
     const full = insidePath(path, below)
     if (!store.has(entry.oid)) {
-      plan.missing.push({ path: full, oid: entry.oid, size: entry.size })
+      plan.missing.push({ path: full, oid: entry.oid, size: entry.size, purged: store.isPurged(entry.oid) })
       continue
     }
     if (

@@ -1,5 +1,6 @@
 import { hasCode, MlvError } from '../base/errors.ts'
 import type { RepoPath } from '../base/paths.ts'
+import { KEYS } from '../store/layout.ts'
 import { applyCheckout, type CheckedOut } from './checkout-apply.ts'
 import { type CheckoutPlan, planCheckout } from './checkout-plan.ts'
 import { entryAfter } from './checkout-record.ts'
@@ -52,7 +53,7 @@ export async function checkout(
         plans.push(plan)
         parts.set(plan, part)
       } catch (error) {
-        if (!(options.allowMissing && hasCode(error, 'OBJECT_MISSING'))) throw error
+        if (!(options.allowMissing && hasCode(error, 'OBJECT_MISSING', 'OBJECT_PURGED'))) throw error
         result.missing.push({ path: target.path, size: target.entry.size })
       }
     }
@@ -120,6 +121,10 @@ function refuseBefore(plans: CheckoutPlan[], options: CheckoutOptions): void {
   const missing = plans.flatMap((plan) => plan.missing)
   if (missing.length > 0 && !options.allowMissing && !options.dryRun) {
     const more = missing.length > 1 ? ` (and ${missing.length - 1} more files)` : ''
+    if (missing.every((file) => file.purged))
+      throw new MlvError('OBJECT_PURGED', `${missing[0]!.path}${more} was purged (record ${KEYS.purged}${missing[0]!.oid})`, {
+        hint: 'Stop tracking it with "mlv remove", or place the rest with "mlv checkout --allow-missing".',
+      })
     throw new MlvError('OBJECT_MISSING', `${missing[0]!.path}${more} is not in the cache`, {
       hint: 'Run "mlv pull" to get it, or "mlv checkout --allow-missing" to place the rest.',
     })

@@ -2,6 +2,7 @@ import { lstatSync, readlinkSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { fileError, MlvError } from '../base/errors.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
+import { KEYS } from '../store/layout.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { StoreWriter } from '../store/store-writer.ts'
 import { type HashThreads, startHashThreads } from './hash-threads.ts'
@@ -68,8 +69,18 @@ async function hashLink(path: string, options: HashOptions): Promise<StatRow> {
   const target = readlinkSync(path, { encoding: 'buffer' })
   const oid = oidOfBytes(target)
   const { saving } = options
+  refusePurged(saving, oid, path)
   if (saving && !isStored(saving, oid)) await saving.writer.add(oid, target)
   return rowOf('link', { ...times, size: target.length, oid })
+}
+
+/** What was deleted on purpose is not stored again. @throws OBJECT_PURGED */
+function refusePurged(saving: Saving | undefined, oid: Oid, path: string): void {
+  if (!saving?.store.isPurged(oid)) return
+  saving.store.loose?.remove(oid)
+  throw new MlvError('OBJECT_PURGED', `${path} holds data that was purged (record ${KEYS.purged}${oid})`, {
+    hint: 'Delete the file, or list it in .mlvignore.',
+  })
 }
 
 function isStored(saving: Saving, oid: Oid): boolean {
@@ -116,6 +127,7 @@ export async function hashFiles(
 
   function keep(file: ScannedFile, hashed: HashedFile): void {
     const { oid, stats } = hashed
+    refusePurged(saving, oid, pathOf(file))
     options.onBytes?.(stats.size)
     if (saving && !isStored(saving, oid)) saving.writer.keep(oid, stats.size)
     each(file, rowOfHashed(hashed))
@@ -140,7 +152,10 @@ export async function hashFiles(
         continue
       }
       const hashed = glance.is === 'large' ? await readLargeFile(path, largeOptions()) : undefined
-      if (hashed) return each(file, rowOfHashed(hashed))
+      if (hashed) {
+        refusePurged(saving, hashed.oid, path)
+        return each(file, rowOfHashed(hashed))
+      }
       attempt++
     }
     throw new MlvError('FILE_CHANGED', `${path} changes while it is being read`, {
@@ -181,6 +196,7 @@ export async function hashFiles(
         if (result === 'redo') await readAlone(file, pathOf(file))
         else if ('large' in result) large.push({ file, path: pathOf(file), size: result.large })
         else {
+          refusePurged(saving, result.oid, pathOf(file))
           options.onBytes?.(result.size)
           if (saving && !isStored(saving, result.oid)) await saving.writer.add(result.oid, reply.bytes(result))
           each(file, rowOf(result.exec ? 'exec' : 'file', result))
@@ -211,6 +227,7 @@ export async function hashFiles(
     const there = async () => {
       for (let item = next(); item; item = next()) {
         const done = await threads!.readLarge(item.path, saving?.store.loose, largeOptions())
+        if (done) refusePurged(saving, done.oid, item.path)
         if (done) each(item.file, rowOf(done.exec ? 'exec' : 'file', done))
         else await readAlone(item.file, item.path)
         signal?.throwIfAborted()

@@ -68,7 +68,7 @@ export async function openWorkspaceData(project: Project): Promise<WorkspaceData
         for await (const { oid } of reachableObjects(entry.oid, pageReader(store), new Set())) if (!store.has(oid)) return false
         return true
       } catch (error) {
-        if (hasCode(error, 'OBJECT_MISSING', 'OBJECT_CORRUPT', 'TREE_INVALID', 'BLOB_MISSING')) return false
+        if (hasCode(error, 'OBJECT_MISSING', 'OBJECT_PURGED', 'OBJECT_CORRUPT', 'TREE_INVALID', 'BLOB_MISSING')) return false
         throw error
       }
     },
@@ -85,7 +85,7 @@ export async function openWorkspaceData(project: Project): Promise<WorkspaceData
         }
         return counts
       } catch (error) {
-        if (hasCode(error, 'OBJECT_MISSING', 'OBJECT_CORRUPT', 'BLOB_MISSING')) return undefined
+        if (hasCode(error, 'OBJECT_MISSING', 'OBJECT_PURGED', 'OBJECT_CORRUPT', 'BLOB_MISSING')) return undefined
         throw error
       }
     },

@@ -26,9 +26,10 @@ export interface SelectedTarget extends Target {
 }
 
 /** What a pointer or lock of an old commit may be; it says nothing about the others. */
-const BROKEN = ['POINTER_INVALID', 'POINTER_CONFLICT', 'LOCK_INVALID', 'YAML_INVALID', 'PATH_INVALID'] as const
+export const UNREADABLE_TARGETS = ['POINTER_INVALID', 'POINTER_CONFLICT', 'LOCK_INVALID', 'YAML_INVALID', 'PATH_INVALID'] as const
 
-function isTargetFile(path: string): boolean {
+/** Whether a file of the project may name data: a pointer or a lock. */
+export function isTargetFile(path: string): boolean {
   return path.endsWith(POINTER_SUFFIX) || path === 'mlv.lock' || path.endsWith('/mlv.lock')
 }
 
@@ -86,17 +87,22 @@ export async function selectRevisions(project: Project, selection: Selection): P
     const bytes = texts.get(blob)
     if (!bytes) continue
     try {
-      for (const target of await parseTargets(project, path as RepoPath, Buffer.from(bytes).toString('utf8'), revision))
+      for (const target of await parseTargets(project, path as RepoPath, { text: Buffer.from(bytes).toString('utf8'), revision }))
         found.push({ ...target, revision })
     } catch (error) {
-      if (!hasCode(error, ...BROKEN)) throw error
+      if (!hasCode(error, ...UNREADABLE_TARGETS)) throw error
       project.surroundings.warn(`${error.message}; passed over`)
     }
   }
   return found
 }
 
-async function parseTargets(project: Project, path: RepoPath, text: string, revision: string): Promise<Target[]> {
+/** What the text of a pointer or lock names. @throws what UNREADABLE_TARGETS lists */
+export async function parseTargets(
+  project: Project,
+  path: RepoPath,
+  { text, revision }: { text: string; revision: string },
+): Promise<Target[]> {
   if (!path.endsWith(POINTER_SUFFIX)) {
     const outs = project.lockOuts ? await project.lockOuts(text) : []
     return outs.map((out) => ({ ...out, origin: 'stage' }))

@@ -109,7 +109,7 @@ async function changesOf(snapshot: Snapshot, entry: Entry, store: ObjectStore): 
   try {
     return name(await compareFolders(snapshot, entry, store))
   } catch (error) {
-    if (hasCode(error, 'OBJECT_MISSING', 'OBJECT_CORRUPT', 'BLOB_MISSING')) return undefined
+    if (hasCode(error, 'OBJECT_MISSING', 'OBJECT_PURGED', 'OBJECT_CORRUPT', 'BLOB_MISSING')) return undefined
     throw error
   }
 }

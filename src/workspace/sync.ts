@@ -23,6 +23,8 @@ export interface SyncResult extends Transferred {
   remote: string
   /** versions of paths whose data could not be had */
   missing: { path: RepoPath; revision: string; oid: Oid; size: number }[]
+  /** versions of paths in which something was purged on one side: it is brought back from nowhere */
+  purged: { path: RepoPath; revision: string; oid: Oid; size: number }[]
   /** keys of the runs that made what was wanted */
   runs: Oid[]
 }
@@ -88,8 +90,15 @@ async function transfer(
   if (!options.dryRun) await disownDamaged(from, to, objects.values())
   const plan = planTransfer(from, to, objects.values())
   const lost = new Set<Oid>([...unreadable.map((page) => page.oid), ...plan.missing.map((item: Wanted) => item.oid)])
+  const purged = new Set<Oid>(plan.purged.map((item) => item.oid))
+  for (const oid of lost) if (order.some((store) => store.isPurged(oid)) && lost.delete(oid)) purged.add(oid)
   const runs = [...new Set(wants.flatMap(({ target }) => target.run ?? []))]
-  const base = { remote: stores.remote, runs, objects: 0, bytes: 0, written: 0, saved: 0, failed: [] }
+  const base = {
+    remote: stores.remote,
+    runs,
+    ...{ objects: 0, bytes: 0, written: 0, saved: 0, failed: [] },
+    purged: await nameMissing(wants, purged, order, signal),
+  }
   if (options.dryRun)
     return {
       ...base,
@@ -109,7 +118,7 @@ async function transfer(
       lost.add(oid)
       await setAsideIfCorrupt(stores, done, oid)
     }
-    return { remote: stores.remote, runs, ...done, missing: await nameMissing(wants, lost, order, signal) }
+    return { ...base, ...done, missing: await nameMissing(wants, lost, order, signal) }
   } finally {
     task.finish()
   }
@@ -132,6 +141,7 @@ function sumUp(results: SyncResult[]): SyncResult {
     first!.saved += next.saved
     first!.failed.push(...next.failed)
     first!.missing.push(...next.missing)
+    first!.purged.push(...next.purged)
     first!.runs.push(...next.runs)
   }
   return first!

@@ -1,5 +1,5 @@
 import { type Configure, example } from '../command.ts'
-import { addSyncOptions, answerOf, failOnMissing, type SyncFlags, syncOptions } from '../sync-command.ts'
+import { addSyncOptions, answerOf, failOnMissing, type SyncFlags, syncOptions, tellPurged } from '../sync-command.ts'
 
 export const configure: Configure = (command, act) => {
   addSyncOptions(command)
@@ -19,6 +19,7 @@ export const configure: Configure = (command, act) => {
           : renderSync(result, words, flags.dryRun ?? false),
       )
       failOnMissing(result, `on ${result.remote}`, 'Push it from a clone that has it: "mlv push --all-commits".')
+      tellPurged(result, context.output, { fatal: true })
     }),
   )
 }

@@ -1,5 +1,5 @@
 import { type Configure, example } from '../command.ts'
-import { addSyncOptions, answerOf, failOnMissing, type SyncFlags, syncOptions } from '../sync-command.ts'
+import { addSyncOptions, answerOf, failOnMissing, type SyncFlags, syncOptions, tellPurged } from '../sync-command.ts'
 import { tellWritten } from '../tell-written.ts'
 
 export const configure: Configure = (command, act) => {
@@ -24,6 +24,7 @@ export const configure: Configure = (command, act) => {
       })
       await tellWritten(project, context.output, result.checkedOut.written)
       failOnMissing(result, `on ${result.remote}`, 'Push it from a clone that has it, then pull again.')
+      tellPurged(result, context.output, { fatal: true })
     }),
   )
 }

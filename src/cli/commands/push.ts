@@ -1,5 +1,5 @@
 import { type Configure, example } from '../command.ts'
-import { addSyncOptions, answerOf, carryRuns, failOnMissing, type SyncFlags, syncOptions } from '../sync-command.ts'
+import { addSyncOptions, answerOf, carryRuns, failOnMissing, type SyncFlags, syncOptions, tellPurged } from '../sync-command.ts'
 
 export const configure: Configure = (command, act) => {
   addSyncOptions(command)
@@ -16,6 +16,7 @@ export const configure: Configure = (command, act) => {
           ? ''
           : renderSync(result, words, flags.dryRun ?? false),
       )
+      tellPurged(result, context.output, { fatal: false })
       failOnMissing(
         result,
         `in the cache, so it could not be sent`,
