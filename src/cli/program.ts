@@ -68,6 +68,11 @@ export const COMMANDS: Record<string, CommandEntry> = {
     summary: 'the places that data is pushed to and pulled from',
     load: () => import('./commands/remote.ts'),
   },
+  gc: {
+    group: 'Remotes',
+    summary: 'delete what nothing needs from the cache or a remote',
+    load: () => import('./commands/gc.ts'),
+  },
   config: { group: 'Set-up', summary: 'read and change settings', load: () => import('./commands/config.ts') },
   hooks: {
     group: 'Set-up',

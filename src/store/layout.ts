@@ -15,6 +15,9 @@ export const KEYS = {
   purged: 'purged/',
   /** Run records of a key; those of a named scope lie below its name, so that a bucket's policy can tell who may write them. */
   runs: (key: Oid, scope?: string) => `runs/${scope === undefined ? '' : `${scope}/`}${key.slice(0, 2)}/${key}/`,
+  projects: 'projects/',
+  /** written to ask the place what time it is */
+  clock: 'clock',
   /** a record of what is wrong in a pack */
   corrupt: (pack: Oid) => `corrupt/${pack}`,
 } as const

@@ -35,6 +35,11 @@ export interface LooseObjects {
   storeStream(oid: Oid, pieces: AsyncIterable<Buffer>): Promise<number>
   /** Writes the pieces of an object that nobody has named yet. Durable after flush(). @returns its oid and size */
   storePieces(pieces: AsyncIterable<Buffer>): Promise<{ oid: Oid; size: number }>
+  /** When the file was last stored or linked to, by the clock of the disk, in ms since 1970: its time of change, since all bear one time of
+   *  writing. undefined when it is not here */
+  changedAt(oid: Oid): number | undefined
+  /** Forgets what was listed, so that what others stored or deleted is seen. */
+  relist(): void
   /** Takes note of an object that another thread has stored. */
   adopt(oid: Oid): void
   /** Makes the names of all that was stored durable. */
@@ -66,7 +71,7 @@ export function createLooseObjects(root: string): LooseObjects {
     top.check()
     makeFolder(join(root, 'tmp'))
     faultPoint('object: open')
-    const name = join(root, 'tmp', `object-${randomBytes(8).toString('hex')}`)
+    const name = join(root, 'tmp', `${process.pid}-${randomBytes(8).toString('hex')}`)
     const file = await open(name, 'wx', 0o444)
     top.shareFile(file.fd)
     return { file, name }
@@ -148,6 +153,8 @@ export function createLooseObjects(root: string): LooseObjects {
       return names.has(oid)
     },
     size: (oid) => lstatSync(path(oid), { throwIfNoEntry: false })?.size,
+    changedAt: (oid) => lstatSync(path(oid), { throwIfNoEntry: false })?.ctimeMs,
+    relist: () => listed.clear(),
     async storeFile(source, options = {}) {
       const hash = createOidHash()
       let oid: Oid | undefined

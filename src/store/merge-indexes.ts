@@ -58,7 +58,7 @@ export function planExpiry(listed: readonly IndexFile[], open: readonly PackInde
 export interface MergeOptions {
   chunks: boolean
   /** lists the indexes again and reads the new ones */
-  refresh(): Promise<void>
+  refresh(): Promise<unknown>
   signal?: AbortSignal
 }
 

@@ -27,13 +27,15 @@ export interface ObjectStore {
   readonly policy: Policy
   /** whole objects as files; only in a cache */
   readonly loose: LooseObjects | undefined
-  /** Lists the indexes again and reads the new ones. */
-  refresh(): Promise<void>
+  /** Reads the description and lists the indexes and records again. @returns whether something that counted as present may do so no longer */
+  refresh(): Promise<boolean>
   /** Whether the object is here and no collector has condemned it. Answers from memory, without a request. */
   has(oid: Oid): boolean
-  /** Whether no wrong bytes are known of: only then does a tree's page vouch for what it names. */
+  /** Whether no wrong bytes are known of and nothing was ever collected or purged: only then does a tree's page vouch for what it names. */
   isSound(): boolean
   isPurged(oid: Oid): boolean
+  /** Whether wrong bytes, or none, are known to lie at a place. */
+  isBad(place: Location): boolean
   /** Makes all who open or refresh the store look for records of a kind. Comes before the first such record. */
   announce(kind: 'condemned' | 'purged' | 'corrupt'): Promise<void>
   /** Where a packed object lies; `bytes` wins over `recipe`. Condemned places still answer, places known to be bad do not. */

@@ -93,26 +93,44 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
       return indexes
     },
   })
-  const refresh = async () => {
-    await presence.refresh(description)
+  const listAgain = async () => {
+    const lost = await presence.refresh(description)
     // What was made in memory is in no listing.
     for (const [oid, bytes] of made) presence.adopt(oid, bytes, false)
+    return lost
   }
-  await refresh()
+  await listAgain()
   const described = isCache ? blobs.filePath?.(KEYS.description) : undefined
   const loose = described === undefined ? undefined : createLooseObjects(dirname(described))
 
-  /** Makes later commands look for a kind of record. Read again first: another command may have added its own. */
+  async function refresh(): Promise<boolean> {
+    // Another command may have written records of a kind that nobody had looked for yet.
+    description.records = (await describe(blobs, 'read')).records
+    loose?.relist()
+    return listAgain()
+  }
+
+  /** Of two that announce at once, the one that wrote first finds its kind gone, and writes again. */
   async function announce(kind: string): Promise<void> {
-    if (description.records.includes(kind)) return
-    const now = await describe(blobs, 'read')
-    description.records = [...new Set([...now.records, kind])]
-    await blobs.put(KEYS.description, Buffer.from(formatDescription({ ...now, records: description.records })))
+    for (;;) {
+      const now = await describe(blobs, 'read')
+      if (now.records.includes(kind)) {
+        description.records = now.records
+        return
+      }
+      await blobs.put(KEYS.description, Buffer.from(formatDescription({ ...now, records: [...now.records, kind] })))
+    }
+  }
+
+  function isCondemned(oid: Oid): boolean {
+    const since = presence.condemnedAt(oid)
+    // Stored again since: what deletes looks at this time, too.
+    return since !== undefined && (loose?.changedAt(oid) ?? 0) <= since
   }
 
   async function recordDamage(pack: Oid): Promise<void> {
     await presence.damage.record(pack)
-    await announce('corrupt')
+    if (!description.records.includes('corrupt')) await announce('corrupt')
   }
 
   /** Looks at a whole pack once one of its objects proved wrong, so that all that is wrong in it is found at once. Where nothing is, the bytes
@@ -147,7 +165,7 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
     wrote[chunks ? 'chunks' : 'objects'] = true
   }
   const has = (oid: Oid) =>
-    presence.has(oid) || (loose !== undefined && !presence.isPurged(oid) && !presence.isCondemned(oid) && loose.has(oid))
+    presence.has(oid) || (loose !== undefined && !presence.isPurged(oid) && loose.has(oid) && !isCondemned(oid))
 
   return {
     blobs,
@@ -159,8 +177,9 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
     loose,
     refresh,
     has,
-    isSound: () => presence.damage.isNone,
+    isSound: () => presence.damage.isNone && !description.records.some((kind) => kind === 'condemned' || kind === 'purged'),
     isPurged: presence.isPurged,
+    isBad: presence.damage.isBad,
     announce,
     locate: presence.locate,
     ...reader,
@@ -171,6 +190,7 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
       createStoreWriter(blobs, {
         concurrency: writer.concurrency ?? 2,
         signal: writer.signal,
+        isTaken: presence.isCondemnedPack,
         onPack: presence.damage.heal,
         onIndex: adopt,
       }),

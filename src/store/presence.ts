@@ -8,12 +8,12 @@ import type { BlobInfo, Blobs } from './blobs.ts'
 import { createDamage, type Damage } from './damage.ts'
 import { KEYS, type StoreDescription } from './layout.ts'
 import { type Location, openIndex, type PackIndex, type PackSummary, parseIndexKey } from './pack-index.ts'
-import { listRecords, readRecords } from './record.ts'
+import { listRecords, readRecords, type StoredRecord } from './record.ts'
 
 /** What is known of a store's content from its indexes and records. */
 export interface Presence {
-  /** lists index/ (and the records the description names) and reads what is new */
-  refresh(description: StoreDescription): Promise<void>
+  /** Lists index/ (and the records the description names) and reads what is new. @returns whether packs that counted before do so no longer */
+  refresh(description: StoreDescription): Promise<boolean>
   loadChunkIndexes(): Promise<void>
   /** takes in an index that was just written */
   adopt(oid: Oid, bytes: Buffer, chunks: boolean): void
@@ -24,7 +24,8 @@ export interface Presence {
   /** as locate, but condemned and purged objects are not present */
   has(oid: Oid): boolean
   hasChunk(oid: Oid): boolean
-  isCondemned(oid: Oid): boolean
+  /** when a whole object was condemned, by the clock of the place, in ms since 1970; undefined when it is not */
+  condemnedAt(oid: Oid): number | undefined
   isPurged(oid: Oid): boolean
   /** the packs that hold an object, bad ones too */
   packsOf(oid: Oid): Oid[]
@@ -80,7 +81,8 @@ export function createPresence(blobs: Blobs, { copies, mend }: PresenceOptions):
   const indexes = objectSide.open
   const chunkIndexes = chunkSide.open
   const condemnedPacks = new Set<Oid>()
-  const condemnedObjects = new Set<Oid>()
+  const condemnedObjects = new Map<Oid, number>()
+  let condemned = new Map<Oid, StoredRecord>()
   const purged = new Set<Oid>()
   const damage = createDamage(blobs)
 
@@ -221,16 +223,36 @@ export function createPresence(blobs: Blobs, { copies, mend }: PresenceOptions):
     }
   }
 
-  async function refresh(description: StoreDescription): Promise<void> {
-    await readListed()
-    if (description.records.includes('condemned')) {
-      condemnedPacks.clear()
-      condemnedObjects.clear()
-      for await (const record of readRecords(blobs, KEYS.condemned)) {
-        for (const oid of record.packs) condemnedPacks.add(oid)
-        for (const oid of record.objects) condemnedObjects.add(oid)
-      }
+  async function readCondemned(): Promise<void> {
+    const records = new Map<Oid, StoredRecord>()
+    for await (const record of readRecords(blobs, KEYS.condemned, condemned)) records.set(record.name, record)
+    condemned = records
+    condemnedPacks.clear()
+    condemnedObjects.clear()
+    for (const record of records.values()) {
+      for (const oid of record.packs) condemnedPacks.add(oid)
+      for (const oid of record.objects) condemnedObjects.set(oid, Math.max(record.modified, condemnedObjects.get(oid) ?? 0))
     }
+  }
+
+  /** The packs that count, and the whole objects that do not. */
+  function countedPacks(): Set<Oid> {
+    const packs = new Set([...indexes.values(), ...chunkIndexes.values()].flatMap((index) => index.packs))
+    for (const pack of condemnedPacks) packs.delete(pack)
+    return packs
+  }
+
+  async function refresh(description: StoreDescription): Promise<boolean> {
+    const before = countedPacks()
+    const spurned = new Set(condemnedObjects.keys())
+    await readAll(description)
+    const now = countedPacks()
+    return [...before].some((pack) => !now.has(pack)) || [...condemnedObjects.keys()].some((oid) => !spurned.has(oid))
+  }
+
+  async function readAll(description: StoreDescription): Promise<void> {
+    await readListed()
+    if (description.records.includes('condemned')) await readCondemned()
     if (description.records.includes('purged')) for await (const oid of listRecords(blobs, KEYS.purged)) purged.add(oid)
     if (description.records.includes('corrupt')) await damage.load()
   }
@@ -271,7 +293,7 @@ export function createPresence(blobs: Blobs, { copies, mend }: PresenceOptions):
       return place !== undefined && !condemnedPacks.has(place.pack)
     },
     hasChunk: (oid) => places(oid, chunkIndexes).some((place) => !condemnedPacks.has(place.pack) && isBytes(place)),
-    isCondemned: (oid) => condemnedObjects.has(oid),
+    condemnedAt: (oid) => condemnedObjects.get(oid),
     isPurged: (oid) => purged.has(oid),
     packsOf: (oid) => [...new Set([...indexes.values()].flatMap((index) => index.find(oid).map(({ pack }) => pack)))],
     isCorrupt: (oid) =>

@@ -16,7 +16,7 @@ export interface ReaderParts {
   presence: Presence
   loose: LooseObjects | undefined
   /** lists the indexes again */
-  refresh(): Promise<void>
+  refresh(): Promise<unknown>
   /** Notes what proved wrong, so that it is sought elsewhere. @param objects of the pack; undefined: the pack is gone */
   giveUp(pack: Oid, objects: readonly Oid[] | undefined): Promise<void>
   /** moves a corrupt whole object out of the way */

@@ -6,11 +6,31 @@ import type { Blobs } from './blobs.ts'
 export interface StoreRecord {
   packs: Oid[]
   objects: Oid[]
+  /** below condemned/: the second pass has begun to delete them */
+  deleted: boolean
 }
 
-/** Reads the records below `prefix`; names that are no oid are foreign and passed over. @throws STORE_INVALID */
-export async function* readRecords(blobs: Blobs, prefix: string): AsyncGenerator<StoreRecord & { name: Oid }> {
-  for await (const name of listRecords(blobs, prefix)) {
+/** A record with its name and when it was written, by the clock of the place, in ms since 1970. */
+export interface StoredRecord extends StoreRecord {
+  name: Oid
+  modified: number
+}
+
+/** Reads the records below `prefix`; names that are no oid are foreign and passed over. @throws STORE_INVALID
+ *  @param known records read before, which need not be read again: only for those named by their content */
+export async function* readRecords(
+  blobs: Blobs,
+  prefix: string,
+  known?: ReadonlyMap<Oid, StoredRecord>,
+): AsyncGenerator<StoredRecord> {
+  for await (const { key, modified } of blobs.list(prefix)) {
+    const name = key.slice(prefix.length)
+    if (!isOid(name)) continue
+    const before = known?.get(name)
+    if (before) {
+      yield { ...before, modified }
+      continue
+    }
     let bytes: Uint8Array
     try {
       bytes = await blobs.get(prefix + name)
@@ -19,7 +39,7 @@ export async function* readRecords(blobs: Blobs, prefix: string): AsyncGenerator
       if (hasCode(error, 'BLOB_MISSING')) continue
       throw error
     }
-    yield { name, ...parseRecord(bytes, `${blobs.url}/${prefix}${name}`) }
+    yield { name, modified, ...parseRecord(bytes, `${blobs.url}/${prefix}${name}`) }
   }
 }
 
@@ -39,8 +59,8 @@ function parseRecord(bytes: Uint8Array, place: string): StoreRecord {
   const list = (value: unknown): Oid[] =>
     Array.isArray(value) ? value.filter((item): item is Oid => typeof item === 'string' && isOid(item)) : []
   try {
-    const value = JSON.parse(Buffer.from(bytes).toString('utf8')) as { packs?: unknown; objects?: unknown }
-    return { packs: list(value.packs), objects: list(value.objects) }
+    const value = JSON.parse(Buffer.from(bytes).toString('utf8')) as { packs?: unknown; objects?: unknown; deleted?: unknown }
+    return { packs: list(value.packs), objects: list(value.objects), deleted: value.deleted === true }
   } catch (cause) {
     throw new MlvError('STORE_INVALID', `The record ${place} is not JSON`, { hint: 'Delete it if you did not write it.', cause })
   }

@@ -4,6 +4,7 @@ import { KEYS } from './layout.ts'
 import { createPackBuilder, type EntryType, type PackBuilder, type SealedPack } from './pack.ts'
 import { formatIndex, groupPacks, type IndexedPack } from './pack-index.ts'
 import { type Chunk, formatRecipe } from './recipe.ts'
+import { renamePack } from './rename-pack.ts'
 
 /** What a writer has sent so far. */
 export interface Written {
@@ -39,6 +40,8 @@ export interface WriterOptions {
   /** packs being written at once; each holds up to 32 MiB of memory */
   concurrency: number
   signal?: AbortSignal
+  /** whether a pack of this name is about to be deleted, so that what it would hold must get another name */
+  isTaken?(oid: Oid): boolean
   /** told of each pack once it is durable */
   onPack(oid: Oid): Promise<void>
   /** told of each index once it is durable */
@@ -67,7 +70,9 @@ export function createStoreWriter(blobs: Blobs, options: WriterOptions): StoreWr
   }
 
   function flyPack(side: Side): void {
-    const flight: Promise<void> = putPack(side, side.builder.seal())
+    let pack = side.builder.seal()
+    if (options.isTaken?.(pack.oid)) pack = renamePack(pack)
+    const flight: Promise<void> = putPack(side, pack)
       .catch((error) => {
         failure ??= { error }
       })

@@ -139,7 +139,12 @@ export async function addPaths(
   } finally {
     task.finish()
   }
-  const result = await project.locked(() => record(worktree, [...works.values()], options))
+  const result = await project.locked(async () => {
+    // What a collection has condemned meanwhile must be stored again before a pointer refers to it.
+    if (await saving.store.refresh()) return undefined
+    return record(worktree, [...works.values()], options)
+  })
+  if (!result) return addPaths(project, paths, options)
   return { ...result, stored: saving.writer.written.objects }
 }
 

@@ -16,6 +16,7 @@ import { POINTER_SUFFIX } from './pointer.ts'
 import type { Project } from './project.ts'
 import { openSaving, recordSnapshot } from './saving.ts'
 import { scannedFiles, scanPath } from './scan.ts'
+import type { Snapshot } from './snapshot.ts'
 import { emptyTable } from './stat-table.ts'
 import { findTracked } from './tracked.ts'
 import { insidePath, openWorktree, pageReader, type Worktree } from './worktree.ts'
@@ -44,16 +45,21 @@ export async function openWorkspaceData(project: Project): Promise<WorkspaceData
     },
     read: async (oid) => (await project.cache('write')).read(oid),
     async save(paths) {
-      const saving = await openSaving(project)
       const saved = new Map<RepoPath, Entry>()
-      const snapshots = []
-      for (const path of paths) {
-        const snapshot = await worktree.snapshot(path, { saving })
-        if (!snapshot.entry) continue
-        saved.set(path, snapshot.entry)
-        snapshots.push(snapshot)
-      }
-      await saving.finish()
+      let snapshots: Snapshot[]
+      let saving: Awaited<ReturnType<typeof openSaving>>
+      do {
+        saving = await openSaving(project)
+        snapshots = []
+        for (const path of paths) {
+          const snapshot = await worktree.snapshot(path, { saving })
+          if (!snapshot.entry) continue
+          saved.set(path, snapshot.entry)
+          snapshots.push(snapshot)
+        }
+        await saving.finish()
+        // What a collection has condemned meanwhile must be stored again before the lock refers to it.
+      } while (await saving.store.refresh())
       for (const snapshot of snapshots) recordSnapshot(worktree.cache, snapshot, snapshot.entry!)
       return saved
     },

@@ -5,12 +5,15 @@ import { fileError, MlvError } from '../base/errors.ts'
 import { faultPoint } from '../base/fault-point.ts'
 import { isWithin, joinPath, nameOf, parentOf, quotePath, type RepoPath } from '../base/paths.ts'
 import { ignoreLines, unignoreLines } from '../git/gitignore.ts'
+import type { ObjectStore } from '../store/object-store.ts'
 import { findPath } from '../store/tree-walk.ts'
 import { editEntry } from './edit-entry.ts'
 import { withPages } from './pages.ts'
 import { formatPointer, pointerPathOf, readPointer } from './pointer.ts'
 import type { Project } from './project.ts'
 import { openSaving } from './saving.ts'
+import { scannedFiles } from './scan.ts'
+import type { Snapshot } from './snapshot.ts'
 import { forgetTrees } from './stat-table.ts'
 import { checkParents, findTracked, notTracked } from './tracked.ts'
 import { noteEntry, openWorktree, pageReader } from './worktree.ts'
@@ -89,10 +92,18 @@ export async function removePaths(
 async function refuseUnsaved(worktree: ReturnType<typeof openWorktree>, path: RepoPath): Promise<void> {
   const snapshot = await worktree.snapshot(path)
   const store = await worktree.project.cache('write')
-  if (!snapshot.entry || store.has(snapshot.entry.oid)) return
+  if (!snapshot.entry || isSaved(store, snapshot)) return
   throw new MlvError('WORK_UNSAVED', `${path} has changes that are in no cache and would be deleted`, {
     hint: `Keep them with "mlv add ${quotePath(path)}", or give them up with "--delete --force".`,
   })
+}
+
+/** Whether the cache has all that lies here; a tree's root vouches for the rest only in a sound store. */
+function isSaved(store: ObjectStore, { entry, scan }: Snapshot): boolean {
+  if (!entry || !store.has(entry.oid)) return false
+  if (store.isSound() || scan.kind !== 'folder') return true
+  for (const { oid } of scannedFiles(scan.folder)) if (oid === undefined || !store.has(oid)) return false
+  return true
 }
 
 /** Moves a tracked path with its pointer. @throws PATH_MISSING, PATH_OVERLAP when something is at the goal */

@@ -7,6 +7,7 @@ import { disownDamaged } from '../store/verify.ts'
 import { type CheckoutResult, checkout } from './checkout.ts'
 import { gatherObjects } from './gather.ts'
 import type { Project } from './project.ts'
+import { registerClone } from './project-record.ts'
 import { type SelectedTarget, type Selection, selectRevisions } from './selection.ts'
 import { selectTargets } from './target.ts'
 import { notTracked } from './tracked.ts'
@@ -108,20 +109,37 @@ async function transfer(
     }
   if (plan.small.length + plan.large.length === 0) return { ...base, missing: await nameMissing(wants, lost, order, signal) }
   const task = progress.start(stores.task, plan.bytes)
+  const sum: Transferred = { objects: 0, bytes: 0, written: 0, saved: 0, failed: [] }
   try {
-    const done = await applyTransfer(plan, from, to, {
-      concurrency: options.jobs ?? project.config.get('core.jobs'),
-      signal,
-      onBytes: (count) => task.advance(count),
-    })
-    for (const { oid } of done.failed) {
-      lost.add(oid)
-      await setAsideIfCorrupt(stores, done, oid)
-    }
-    return { ...base, ...done, missing: await nameMissing(wants, lost, order, signal) }
+    let next = plan
+    do {
+      const done = await applyTransfer(next, from, to, {
+        concurrency: options.jobs ?? project.config.get('core.jobs'),
+        signal,
+        onBytes: (count) => task.advance(count),
+      })
+      addUp(sum, done)
+      for (const { oid } of done.failed) {
+        lost.add(oid)
+        objects.delete(oid)
+        await setAsideIfCorrupt(stores, done, oid)
+      }
+      // What a collection has condemned meanwhile must be written again before anything refers to it.
+      if (!(await to.refresh())) break
+      next = planTransfer(from, to, objects.values())
+    } while (next.small.length + next.large.length > 0)
+    return { ...base, ...sum, missing: await nameMissing(wants, lost, order, signal) }
   } finally {
     task.finish()
   }
+}
+
+function addUp(sum: Transferred, next: Transferred): void {
+  sum.objects += next.objects
+  sum.bytes += next.bytes
+  sum.written += next.written
+  sum.saved += next.saved
+  sum.failed.push(...next.failed)
 }
 
 /** A corrupt object in the cache must not hide that it is missing. */
@@ -135,11 +153,7 @@ async function setAsideIfCorrupt(stores: { from: ObjectStore }, done: Transferre
 function sumUp(results: SyncResult[]): SyncResult {
   const [first, ...rest] = results
   for (const next of rest) {
-    first!.objects += next.objects
-    first!.bytes += next.bytes
-    first!.written += next.written
-    first!.saved += next.saved
-    first!.failed.push(...next.failed)
+    addUp(first!, next)
     first!.missing.push(...next.missing)
     first!.purged.push(...next.purged)
     first!.runs.push(...next.runs)
@@ -154,6 +168,8 @@ export async function push(project: Project, options: SyncOptions = {}): Promise
   const results: SyncResult[] = []
   for (const [name, group] of byRemote(wants, options.remote)) {
     const remote = await project.remote(name, options.dryRun ? 'read' : 'write')
+    // Before it counts on anything there: a collection by another repository must know of this one.
+    if (!options.dryRun) await registerClone(remote.store, await project.git())
     results.push(await transfer(project, group, { from, to: remote.store, remote: remote.name, task: 'pushing' }, options))
   }
   return sumUp(results)

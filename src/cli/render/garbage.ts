@@ -1,0 +1,83 @@
+import type { Doomed } from '../../store/collect.ts'
+import type { GarbagePlan, GarbageResult } from '../../workspace/garbage.ts'
+import { formatBytes, plural } from './amount.ts'
+import { shown } from './changes.ts'
+
+/** Commits named before the rest is only counted. */
+const LOST_LINES = 20
+
+/** Whether a plan deletes and condemns nothing. */
+export function isEmpty({ collect: { condemn, remove, rewrite } }: GarbagePlan): boolean {
+  return [condemn, remove].every(({ packs, objects }) => packs.length + objects.length === 0) && rewrite.packs.length === 0
+}
+
+const day = (time: number) => new Date(time).toISOString().slice(0, 16).replace('T', ' ')
+
+function lostLines({ lost }: GarbagePlan): string[] {
+  if (lost.length === 0) return []
+  const lines = lost
+    .slice(0, LOST_LINES)
+    .map(({ commit, path, entry }) => `  ${commit.id.slice(0, 8)} ${commit.subject}  ${shown(path)} (${formatBytes(entry.size)})`)
+  if (lost.length > LOST_LINES) lines.push(`  and ${plural(lost.length - LOST_LINES, 'more version')}`)
+  return ['these commits lose data:', ...lines]
+}
+
+/** What would be done, with counts and bytes. */
+export function renderPlan(plan: GarbagePlan): string {
+  const { collect, live, name } = plan
+  const { condemn, remove, rewrite, waiting, now } = collect
+  const lines = [`${name}: ${plural(live.objects, 'object')} (${formatBytes(live.bytes)}) in use`]
+  if (isEmpty(plan) && waiting.from === undefined) return [...lines, 'nothing to collect'].join('\n')
+  lines.push(...lostLines(plan))
+  if (remove.bytes > 0) lines.push(`delete    ${formatBytes(remove.bytes)}, condemned a grace period ago`)
+  const freed = condemn.bytes + rewrite.bytes
+  if (freed > 0)
+    lines.push(
+      plan.grace > 0
+        ? `condemn   ${formatBytes(freed)}, to be deleted by "mlv gc" from ${day(now + plan.grace)} UTC on`
+        : `delete    ${formatBytes(freed)}`,
+    )
+  if (rewrite.packs.length > 0)
+    lines.push(
+      `rewrite   ${plural(rewrite.packs.length, 'pack')} that ${rewrite.packs.length === 1 ? 'is' : 'are'} mostly needless`,
+    )
+  if (waiting.from !== undefined) lines.push(`waiting   ${formatBytes(waiting.bytes)}, the first due at ${day(waiting.from)} UTC`)
+  return lines.join('\n')
+}
+
+export function renderResult(plan: GarbagePlan, done: GarbageResult): string {
+  const parts = [
+    done.deleted > 0 && `deleted ${formatBytes(done.deleted)}`,
+    done.condemned > 0 && `condemned ${formatBytes(done.condemned)} ("mlv gc --undo" takes it back)`,
+    done.swept > 0 && `swept ${formatBytes(done.swept)} of leftovers`,
+    plan.collect.spare.packs.length + plan.collect.spare.objects.length > 0 && 'kept what is needed again',
+  ].filter((part) => part !== false)
+  const corrupt = done.corrupt.map((oid) => `corrupt   ${oid}: push or add it again from where it is whole`)
+  return [...corrupt, ...(parts.length > 0 ? [parts.join(', ')] : [])].join('\n')
+}
+
+const amountOf = ({ packs, objects, bytes }: Doomed) => ({ packs: packs.length, objects: objects.length, bytes })
+
+/** The plan as --json prints it. */
+export function answerOfGarbage({ name, grace, live, collect, lost, leftovers }: GarbagePlan): Record<string, unknown> {
+  const { condemn, remove, rewrite, waiting, spare, dead, now } = collect
+  return {
+    store: name,
+    live,
+    dead,
+    delete: amountOf(remove),
+    condemn: amountOf(condemn),
+    rewrite: { packs: rewrite.packs.length, bytes: rewrite.bytes },
+    waiting: { ...amountOf(waiting), from: waiting.from === undefined ? null : new Date(waiting.from).toISOString() },
+    spare: { packs: spare.packs.length, objects: spare.objects.length },
+    due: new Date(now + grace).toISOString(),
+    lost: lost.map(({ commit, path, entry }) => ({
+      commit: commit.id,
+      subject: commit.subject,
+      path,
+      oid: entry.oid,
+      size: entry.size,
+    })),
+    leftovers: leftovers.length,
+  }
+}

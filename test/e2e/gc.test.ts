@@ -1,0 +1,198 @@
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { makeFolder, makeRepo, type Repo } from '../helpers/repo.ts'
+
+/** A repository whose remote is a folder. */
+async function makeWorld(files: Record<string, string> = {}): Promise<{ repo: Repo; remote: string }> {
+  const repo = await makeRepo(files, { init: true, commit: true })
+  const remote = join(makeFolder().dir, 'remote')
+  await repo.mlv('remote', 'add', 'origin', remote)
+  await repo.commit('Remote')
+  return { repo, remote }
+}
+
+async function ok(repo: Repo, ...args: string[]): Promise<string> {
+  const { exitCode, stdout, stderr } = await repo.mlv(...args)
+  expect({ args, exitCode, stderr }).toEqual({ args, exitCode: 0, stderr })
+  return stdout
+}
+
+/** Stores a version and commits its pointer. */
+async function version(repo: Repo, content: string, path = 'data.txt'): Promise<string> {
+  repo.write(path, content)
+  await ok(repo, 'add', path)
+  return repo.commit(`Version ${content.slice(0, 20)}`)
+}
+
+const collect = async (repo: Repo, ...args: string[]) =>
+  JSON.parse(await ok(repo, 'gc', '--yes', '--json', '--grace', '0', ...args))
+
+/** Whether the cache can give a revision's file. */
+async function holds(repo: Repo, revision: string, content: string, path = 'data.txt'): Promise<boolean> {
+  const out = `out-${Math.random().toString(36).slice(2)}`
+  const { exitCode } = await repo.mlv('get', path, '--rev', revision, '-o', join('..', out))
+  return exitCode === 0 && repo.read(join('..', out)) === content
+}
+
+test('without --keep only what nothing reaches goes, and the commits that lose it are named', async () => {
+  const { repo } = await makeWorld()
+  const first = await version(repo, 'first')
+  const second = await version(repo, 'second')
+  await repo.git('reset', '-q', '--hard', first)
+  const dry = JSON.parse(await ok(repo, 'gc', '--dry-run', '--json', '--grace', '0'))
+  expect(dry.lost).toMatchObject([{ commit: second, subject: 'Version second', path: 'data.txt', size: 6 }])
+  expect(await holds(repo, second, 'second')).toBe(true)
+  const { done } = await collect(repo)
+  expect(done.deleted).toBeGreaterThan(0)
+  expect(await holds(repo, first, 'first')).toBe(true)
+  expect(await holds(repo, second, 'second')).toBe(false)
+  expect((await repo.mlv('gc')).stdout).toContain('nothing to collect')
+})
+
+test('what is staged, stashed, or in a worktree that is not committed stays', async () => {
+  const { repo } = await makeWorld()
+  const base = await version(repo, 'base')
+  const oids: string[] = []
+  const oidNow = () => /oid: ([0-9a-f]{64})/.exec(repo.read('data.txt.mlv'))![1]!
+  const add = async (content: string) => {
+    repo.write('data.txt', content)
+    await ok(repo, 'add', '--force', 'data.txt')
+    oids.push(oidNow())
+  }
+  for (const content of ['stashed below', 'stashed']) {
+    await add(content)
+    await repo.git('stash', '-q')
+  }
+  await add('staged')
+  await repo.git('add', '-A')
+  await add('in the work tree')
+  const tree = join(repo.dir, '..', 'linked')
+  await repo.git('worktree', 'add', '-q', '--detach', tree, base)
+  repo.write(join(tree, 'data.txt'), 'in a worktree')
+  expect((await repo.mlvWith({ cwd: tree }, 'add', '--force', 'data.txt')).stderr).toBe('')
+  oids.push(/oid: ([0-9a-f]{64})/.exec(repo.read(join(tree, 'data.txt.mlv')))![1]!)
+  await add('nobody needs this')
+  const gone = oids.pop()!
+  await add('in the work tree')
+  oids.pop()
+  await collect(repo, '--keep', 'workspace')
+  const present = await ok(repo, 'gc', '--dry-run', '--json', '--grace', '0')
+  expect(JSON.parse(present).lost).toEqual([])
+  for (const oid of oids) {
+    repo.write('probe.txt.mlv', `mlv: 1\nkind: file\noid: ${oid}\nsize: ${1}\n`)
+    const { stderr } = await repo.mlv('checkout', 'probe.txt')
+    expect({ oid, missing: stderr.includes('not in') }).toEqual({ oid, missing: false })
+  }
+  repo.write('probe.txt.mlv', `mlv: 1\nkind: file\noid: ${gone}\nsize: 17\n`)
+  expect((await repo.mlv('checkout', '--force', 'probe.txt')).exitCode).not.toBe(0)
+})
+
+test('--keep narrows to tips, --keep-days to the last days', async () => {
+  const { repo } = await makeWorld()
+  const old = await version(repo, 'old')
+  const tagged = await version(repo, 'tagged')
+  await repo.git('tag', 'v1')
+  const tip = await version(repo, 'tip')
+  expect((await collect(repo, '--keep-days', '1')).done.deleted).toBe(0)
+  const { lost } = await collect(repo, '--keep', 'branches,tags')
+  expect(lost).toMatchObject([{ commit: old }])
+  expect(await holds(repo, tagged, 'tagged')).toBe(true)
+  expect(await holds(repo, tip, 'tip')).toBe(true)
+  expect(await holds(repo, old, 'old')).toBe(false)
+})
+
+test('asks first; without a terminal and without --yes it refuses', async () => {
+  const { repo } = await makeWorld()
+  await version(repo, 'kept')
+  const gone = await version(repo, 'gone')
+  await repo.git('reset', '-q', '--hard', 'HEAD~1')
+  const { exitCode, stderr } = await repo.mlv('gc', '--grace', '0')
+  expect({ exitCode, stderr }).toMatchObject({ exitCode: 2 })
+  expect(stderr).toContain('--yes')
+  expect(await holds(repo, gone, 'gone')).toBe(true)
+})
+
+test('within the grace period nothing is deleted, and what was condemned can be taken back', async () => {
+  const { repo } = await makeWorld()
+  await version(repo, 'kept')
+  const gone = await version(repo, 'gone')
+  await repo.git('reset', '-q', '--hard', 'HEAD~1')
+  expect(await ok(repo, 'gc', '--yes')).toContain('nothing to collect')
+  expect(await holds(repo, gone, 'gone')).toBe(true)
+})
+
+test('a remote: refused for a short grace period, a shallow or a stale clone, and while another repository pushes there', async () => {
+  const { repo, remote } = await makeWorld()
+  await version(repo, 'one')
+  await ok(repo, 'push')
+  const short = await repo.mlv('gc', '-r', '--yes', '--grace', '1d')
+  expect(short).toMatchObject({ exitCode: 2 })
+  expect(short.stderr).toContain('--force')
+  expect(await ok(repo, 'gc', '-r', '--yes')).toContain('nothing to collect')
+
+  const shallow = await repo.clone('--depth', '1')
+  await shallow.mlv('remote', 'add', 'origin', remote)
+  expect((await shallow.mlv('gc', '-r', '--yes', '--projects', repo.dir)).stderr).toContain('shallow')
+  expect(await shallow.mlv('gc', '--yes')).toMatchObject({ exitCode: 3 })
+
+  const other = await makeRepo({ 'x.txt': 'x' }, { init: true, commit: true })
+  await other.mlv('remote', 'add', 'origin', remote)
+  await ok(other, 'add', 'x.txt')
+  await other.commit('X')
+  await ok(other, 'push')
+  const refused = await repo.mlv('gc', '-r', 'origin', '--yes')
+  expect(refused).toMatchObject({ exitCode: 4 })
+  expect(refused.stderr).toContain(other.path('.git'))
+  expect(refused.stderr).toContain('--projects')
+  await ok(repo, 'gc', '-r', '--yes', '--projects', other.dir)
+  const counted = JSON.parse(await ok(repo, 'gc', '-r', '--yes', '--json', '--grace', '0', '--force', '--projects', other.dir))
+  expect(counted.done.deleted).toBe(0)
+})
+
+test('a stale clone is refused for a remote until it has fetched', async () => {
+  const { repo, remote } = await makeWorld()
+  await version(repo, 'one')
+  await ok(repo, 'push')
+  const clone = await repo.clone()
+  await clone.mlv('remote', 'add', 'origin', remote)
+  await ok(clone, 'pull')
+  await version(repo, 'two')
+  const { exitCode, stderr } = await clone.mlv('gc', '-r', '--yes', '--projects', repo.dir)
+  expect(exitCode).toBe(3)
+  expect(stderr).toContain('git fetch')
+  await clone.git('fetch', '-q')
+  await ok(clone, 'gc', '-r', '--yes', '--projects', repo.dir)
+})
+
+test('--not-in-remote frees what can be fetched again', async () => {
+  const { repo } = await makeWorld({ 'data/a': 'a', 'data/b': 'b' })
+  await ok(repo, 'add', 'data')
+  const pushed = await repo.commit('Data')
+  await ok(repo, 'push')
+  const unpushed = await version(repo, 'not pushed')
+  await collect(repo, '--not-in-remote')
+  expect(await holds(repo, unpushed, 'not pushed')).toBe(true)
+  repo.write('data/c', 'c')
+  await ok(repo, 'add', 'data')
+  await ok(repo, 'push')
+  await ok(repo, 'fetch', '--all-commits')
+  expect(await holds(repo, pushed, 'a', 'data/a')).toBe(true)
+})
+
+test('outs in locks of earlier commits and of the workspace stay', async () => {
+  const { repo } = await makeWorld({
+    'mlv.yaml': 'stages:\n  make:\n    cmd: cp in.txt out.txt\n    deps: [in.txt]\n    outs: [out.txt]\n',
+    'in.txt': 'one',
+  })
+  await ok(repo, 'repro')
+  const first = await repo.commit('One')
+  repo.write('in.txt', 'two')
+  await ok(repo, 'repro')
+  const { done } = await collect(repo)
+  expect(done.deleted).toBe(0)
+  expect(await holds(repo, first, 'one', 'out.txt')).toBe(true)
+  await repo.commit('Two')
+  const narrow = await collect(repo, '--keep', 'workspace')
+  expect(narrow.lost).toMatchObject([{ commit: first, path: 'out.txt' }])
+  expect(await ok(repo, 'status')).not.toContain('missing')
+})
