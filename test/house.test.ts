@@ -13,7 +13,7 @@ const FLOORS = [
   ['workspace'],
   ['measure', 'registry'],
   ['pipeline'],
-  ['experiment'],
+  ['experiment', 'migrate'],
   ['mlflow', 'report'],
   ['serve'],
   ['cli'],

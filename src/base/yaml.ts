@@ -57,8 +57,8 @@ function problemOf(message: string): string {
 }
 
 /** Parses one YAML 1.2 document strictly: duplicate keys, alias bombs and more than one document are refused.
- *  @throws YAML_INVALID with line and column */
-export function parseYaml(text: string, path: string, maxCharacters = MAX_CHARACTERS): YamlFile {
+ *  @param merge takes `<<` for YAML 1.1's merge key   @throws YAML_INVALID with line and column */
+export function parseYaml(text: string, path: string, maxCharacters = MAX_CHARACTERS, merge = false): YamlFile {
   if (text.length > maxCharacters)
     throw new MlvError('YAML_INVALID', `${path} is larger than ${maxCharacters >> 20} MiB`, { hint: 'Keep data out of it.' })
   const lines = new LineCounter()
@@ -66,7 +66,7 @@ export function parseYaml(text: string, path: string, maxCharacters = MAX_CHARAC
     lineCounter: lines,
     uniqueKeys: false,
     prettyErrors: false,
-    merge: false,
+    merge,
     logLevel: 'error',
   })
   const where = (offset: number) => {

@@ -95,6 +95,11 @@ export const COMMANDS: Record<string, CommandEntry> = {
     summary: 'print a completion script for bash, zsh or fish',
     load: () => import('./commands/completion.ts'),
   },
+  migrate: {
+    group: 'Set-up',
+    summary: 'come from DVC: take its files and data over',
+    load: () => import('./commands/migrate.ts'),
+  },
   version: { group: 'Set-up', summary: 'the versions of mlv, Node and git', load: () => import('./commands/version.ts') },
   repro: {
     group: 'Pipelines',

@@ -137,6 +137,7 @@ export function parseDeclared(text: string, path: string): Declared {
         set.add(locate(wdir, name), { inGit: !(isMap(options) && options.git === false) })
     }
   }
+  for (const [name] of entriesOf(root.params)) params.add(locate('', name))
   for (const [name, raw] of entriesOf(root.metrics)) {
     const at = locate('', name)
     metrics.add(at)

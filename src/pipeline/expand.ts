@@ -98,6 +98,11 @@ function readMatrix(field: Field, reading: { variables: Variables; room: number 
   })
 }
 
+/** What the stage of one item is called. */
+export function madeName(name: string, key: string): string {
+  return `${name}@${key.replace(NOT_IN_NAMES, '_')}`
+}
+
 /** The stages that an entry stands for, named `NAME@KEY` where foreach or matrix makes them. `field` has been checked.
  *  @param reading `room` is how many stages may be made   @throws PIPELINE_INVALID */
 export function* expandStage(
@@ -115,7 +120,7 @@ export function* expandStage(
   const template = word === 'foreach' ? child(field, 'do', field.label) : field
   const seen = new Map<string, string>()
   for (const { key, bound } of word === 'foreach' ? readForeach(data, reading) : readMatrix(data, reading)) {
-    const made = `${name}@${key.replace(NOT_IN_NAMES, '_')}`
+    const made = madeName(name, key)
     const other = seen.get(made)
     if (other === key) {
       reading.warnings.push(`${data.file.at(...data.keys)}: ${data.label} names "${key}" again`)

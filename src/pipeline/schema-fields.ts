@@ -11,7 +11,7 @@ import {
   TemplateFault,
   valueText,
 } from './interpolate.ts'
-import { PIPELINE_FILE, type Place } from './stage.ts'
+import type { Place } from './stage.ts'
 import { WrittenNumber } from './written-number.ts'
 
 export type Keys = (string | number)[]
@@ -59,12 +59,18 @@ export function filling<T>(field: Field, fill: () => T): T {
   }
 }
 
+/** `mlv.yaml:12:5` without its file. */
+function placeIn(where: string): Place {
+  const cut = where.lastIndexOf(':', where.lastIndexOf(':') - 1)
+  return cut < 0 ? '' : where.slice(cut + 1)
+}
+
 export function placeOf(field: Field): Place {
-  return field.file.at(...field.keys).slice(PIPELINE_FILE.length + 1)
+  return placeIn(field.file.at(...field.keys))
 }
 
 export function placeOfKey(field: Field): Place {
-  return field.file.atKey(...field.keys).slice(PIPELINE_FILE.length + 1)
+  return placeIn(field.file.atKey(...field.keys))
 }
 
 export function invalid(field: Field, problem: string, hint: string): MlvError {

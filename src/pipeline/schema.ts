@@ -21,7 +21,7 @@ import {
   resolvePath,
 } from './schema-fields.ts'
 import { type Dep, type Out, type OutRole, type ParamRef, PIPELINE_FILE, type Pipeline, type Stage } from './stage.ts'
-import { type FileReader, openVariables, type Variables } from './variables.ts'
+import { type FileReader, openVariables, type VariableFiles, type Variables } from './variables.ts'
 import type { TemplateValue } from './written-number.ts'
 
 const TOP_KEYS = new Set(['stages', 'vars', 'metrics', 'plots', 'params', 'desc', 'meta', 'mlv'])
@@ -41,7 +41,7 @@ const OTHER_NAMES: Record<string, string> = {
 }
 
 /** A stage's name is also the name of a folder below .git/mlv. */
-const STAGE_NAME = /^[\p{L}\p{N}_][\p{L}\p{N}_.-]{0,99}$/u
+export const STAGE_NAME = /^[\p{L}\p{N}_][\p{L}\p{N}_.-]{0,99}$/u
 const VARIABLE = /^[A-Za-z_][A-Za-z0-9_]*$/
 
 function checkKeys(field: Field, known: Set<string>, warnings: string[]): void {
@@ -276,14 +276,14 @@ async function readEntry(
 }
 
 /** Reads the stages of a parsed mlv.yaml. Unknown keys are warned of and stay in the file.
- *  @throws PIPELINE_INVALID, PATH_INVALID, each with line and column; PARAMS_INVALID, YAML_INVALID of a file of variables */
-async function readStages(file: YamlFile, text: string, read: FileReader): Promise<Pipeline> {
+ *  @param text the file's text   @throws PIPELINE_INVALID, PATH_INVALID, each with line and column; PARAMS_INVALID, YAML_INVALID of a file of variables */
+export async function readStages(file: YamlFile, text: string, files: VariableFiles): Promise<Pipeline> {
   const top: Field = { file, keys: [], value: file.value, label: 'the file', scope: undefined, text: undefined, filled: false }
   const warnings: string[] = []
   if (file.value === null || file.value === undefined) return { stages: [], warnings }
   readMapping(top, 'stages: {train: {cmd: python train.py}}')
   checkKeys(top, TOP_KEYS, warnings)
-  const variables = await openVariables(top, text, read)
+  const variables = await openVariables(top, text, files)
   const field = child(top, 'stages', 'stages')
   if (field.value === undefined || field.value === null) return { stages: [], warnings }
   const stages: Stage[] = []
@@ -302,7 +302,7 @@ export async function parsePipeline(text: string, read: FileReader = NO_FILES): 
   // Reading YAML takes a third of the time of a command that has nothing to do, and most have a parsed copy.
   const { parseYaml } = await import('../base/yaml.ts')
   try {
-    return await readStages(parseYaml(text, PIPELINE_FILE), text, read)
+    return await readStages(parseYaml(text, PIPELINE_FILE), text, { read, folder: '' as RepoPath })
   } catch (error) {
     if (error instanceof RangeError && !hasCode(error))
       throw new MlvError('YAML_INVALID', `${PIPELINE_FILE}: nested too deeply`, { hint: 'Write it flatter.', cause: error })

@@ -1,12 +1,18 @@
 import type { Node } from 'yaml'
 import { hasCode, type MlvError } from '../base/errors.ts'
-import type { RepoPath } from '../base/paths.ts'
+import { joinPath, type RepoPath } from '../base/paths.ts'
 import { isMapValue, isTemplate, type Scope } from './interpolate.ts'
 import { child, type Field, invalid, readList, readMapping, readText, resolvePath } from './schema-fields.ts'
 import { mayLoseNumbers, type TemplateValue } from './written-number.ts'
 
 /** The bytes of a file of the project, or undefined where there is none. */
 export type FileReader = (path: RepoPath) => Promise<Uint8Array | undefined>
+
+/** Where variables come from: the folder that params.yaml and the files of `vars` are relative to. */
+export interface VariableFiles {
+  read: FileReader
+  folder: RepoPath
+}
 
 type Values = { [key: string]: TemplateValue }
 
@@ -19,7 +25,7 @@ export interface Variables {
   literal(field: Field): TemplateValue
 }
 
-const DEFAULT_FILE = 'params.yaml' as RepoPath
+const DEFAULT_FILE = 'params.yaml'
 const SHOWN = 'vars: [vars.yaml, {rate: 0.1}]'
 
 /** Deeper is no value that a person wrote. */
@@ -97,7 +103,8 @@ function refuseTemplates(field: Field, value: unknown): void {
 
 /** Gathers what templates may name: params.yaml, where there is one, and the items of `vars`. Reads a file only once a template is there to fill.
  *  @throws PIPELINE_INVALID, PATH_INVALID, PARAMS_INVALID, YAML_INVALID */
-export async function openVariables(top: Field, text: string, read: FileReader): Promise<Variables> {
+export async function openVariables(top: Field, text: string, { read, folder }: VariableFiles): Promise<Variables> {
+  const defaultFile = joinPath(folder, DEFAULT_FILE)
   const exact = mayLoseNumbers(text)
   const { writtenValue } = exact ? await import('./written-value.ts') : {}
   const files = new Map<RepoPath, Promise<Uint8Array | undefined>>()
@@ -130,7 +137,7 @@ export async function openVariables(top: Field, text: string, read: FileReader):
       const name = typeof item.value === 'string' ? item.value : undefined
       if (name !== undefined && !name.includes(':')) {
         const path = resolvePath(item, name, wdir)
-        if (seen.has(path) || path === DEFAULT_FILE) continue
+        if (seen.has(path) || path === defaultFile) continue
         seen.add(path)
       }
       all = await add(all, item, wdir, bound)
@@ -140,11 +147,11 @@ export async function openVariables(top: Field, text: string, read: FileReader):
 
   let values: Values = {}
   if (isTemplate(text)) {
-    const bytes = await readOnce(DEFAULT_FILE)
-    const params = bytes ? await parseValues(bytes, DEFAULT_FILE) : null
+    const bytes = await readOnce(defaultFile)
+    const params = bytes ? await parseValues(bytes, defaultFile) : null
     if (isMapValue(params)) values = params
   }
-  const all = await addAll(values, child(top, 'vars', 'vars'), '' as RepoPath)
+  const all = await addAll(values, child(top, 'vars', 'vars'), folder)
   return {
     scope: { values: all },
     literal,

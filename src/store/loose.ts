@@ -25,9 +25,9 @@ export interface LooseObjects {
   /** bytes; undefined when it is not here */
   size(oid: Oid): number | undefined
   /** Copies a file in, hashing what is copied. Durable after flush().
-   *  @param source opened for reading   @returns its oid and size */
+   *  @param source read from its start to its end, in order   @returns its oid and size */
   storeFile(
-    source: FileHandle,
+    source: Pick<FileHandle, 'read'>,
     options?: { signal?: AbortSignal; onBytes?: (count: number) => void },
   ): Promise<{ oid: Oid; size: number }>
   /** Writes the pieces of an object as a store's stream() gives them: it ends with an error when they do not hash to `oid`.

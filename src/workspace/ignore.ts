@@ -53,14 +53,14 @@ interface FolderRules {
   ignored: boolean
 }
 
-/** Reads the .mlvignore files from `root` down to `folder` (relative to the root, '' for the root); those below it are read when a path
+/** Reads the .mlvignore files (or those called `file`) from `root` down to `folder` (relative to the root, '' for the root); those below it are read when a path
  *  there is first asked for. Of several files the nearest that speaks decides. The folder itself counts as wanted.
  *  @throws FILE_UNREADABLE */
-export function loadIgnore(root: string, folder: string): Ignore {
+export function loadIgnore(root: string, folder: string, file = IGNORE_FILE): Ignore {
   const names = folder === '' ? [] : folder.split('/')
   const top: Level[] = []
   for (let depth = 0; depth <= names.length; depth++) {
-    const patterns = readIgnoreFile(join(root, ...names.slice(0, depth), IGNORE_FILE))
+    const patterns = readIgnoreFile(join(root, ...names.slice(0, depth), file))
     if (patterns)
       top.unshift({
         patterns,
@@ -91,7 +91,7 @@ export function loadIgnore(root: string, folder: string): Ignore {
     const cut = path.lastIndexOf('/')
     const above = rulesOf(cut < 0 ? '' : path.slice(0, cut))
     const ignored = above.ignored || decide(above.levels, path, path.slice(cut + 1), true)
-    const own = ignored ? undefined : readIgnoreFile(join(root, folder, path, IGNORE_FILE))
+    const own = ignored ? undefined : readIgnoreFile(join(root, folder, path, file))
     const rules = { ignored, levels: own ? [{ patterns: own, add: '', cut: path.length + 1 }, ...above.levels] : above.levels }
     known.set(path, rules)
     return rules

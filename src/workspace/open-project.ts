@@ -135,7 +135,7 @@ function remoteOf(config: Config, asked: string | undefined): string {
 }
 
 /** The AWS SDK's own chain finds keys that stand in a config file where it finds those of the environment. */
-export function withCredentials(env: Surroundings['env'], settings: RemoteConfig): Surroundings['env'] {
+export function withCredentials(env: Surroundings['env'], settings: Partial<RemoteConfig>): Surroundings['env'] {
   if (settings.access_key_id === undefined || settings.secret_access_key === undefined) return env
   return {
     ...env,
