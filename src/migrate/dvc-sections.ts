@@ -93,15 +93,12 @@ function rewriteOptions(options: YAMLMap, section: (typeof SECTIONS)[number], at
   if (cache && isScalar(cache.value) && typeof cache.value.value !== 'boolean')
     throw dvcInvalid(at.where(cache.value), `${label}: cache is neither true nor false`)
   // What git keeps by default is the other way round for metrics and plots.
-  const git = section === 'outs' ? !cached : cached ? false : undefined
-  if (cache && git !== undefined && git === !cached) {
+  const git = section === 'outs' ? (cached ? undefined : true) : cached ? false : undefined
+  if (git === undefined) options.delete('cache')
+  else if (cache) {
     rename(options, 'cache', 'git')
-    ;(cache.value as Scalar).value = git
-    ;(cache.value as Scalar).source = String(git)
-  } else {
-    if (cache) options.delete('cache')
-    if (section !== 'outs' && cached) options.set('git', false)
-  }
+    cache.value = at.file.document.createNode(git)
+  } else options.set('git', git)
 }
 
 function rewriteOuts(stage: YAMLMap, section: (typeof SECTIONS)[number], at: Rewriting, label: string): void {
