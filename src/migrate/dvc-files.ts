@@ -124,7 +124,10 @@ export function parseDvcFile(text: string, path: RepoPath): { tracked: DvcTracke
   for (const [index, dep] of asList(file, ['deps'], raw.deps).entries()) {
     const from = asMap(file, ['deps', index], dep)
     const source = typeof from.repo === 'object' ? (from.repo as Raw | null)?.url : from.path
-    leave(['deps', index], `imported from ${String(source)}; the data is taken over, where it came from is not: "mlv import" it anew to follow it`)
+    leave(
+      ['deps', index],
+      `imported from ${String(source)}; the data is taken over, where it came from is not: "mlv import" it anew to follow it`,
+    )
   }
   const tracked: DvcTracked[] = []
   for (const [index, item] of asList(file, ['outs'], raw.outs).entries()) {

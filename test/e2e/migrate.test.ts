@@ -144,7 +144,10 @@ describe.skipIf(!findDvc())('a repository of the real dvc', () => {
     expect(contents(repo)).toEqual(before)
     expect(repo.read('model-us.bin')).toBe(`us 1.0 1e-05 two words ${original.env.HOME}\n`)
     expect(repo.read('.mlvignore')).toContain('*.tmp\n')
-    expect((await repo.mlv('metrics', 'show', '--json')).stdout).toContain('"loss": 1.5')
+    expect(JSON.parse((await repo.mlv('metrics', 'show', '--json')).stdout).rows).toMatchObject([
+      { file: 'loss-uk.json', value: 1.5 },
+      { file: 'loss-us.json' },
+    ])
   })
 
   it('changes nothing when it is done again', async () => {
