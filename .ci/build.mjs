@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs'
 import { build } from 'esbuild'
+import { writeDeclarations } from './declarations.mjs'
 import { writeNotices } from './notices.mjs'
 
 /** Bundles src/ into dist/cli/. Each file that Node loads costs about 0.7 ms, so all of our own code lies in one, its lazy `import()`s are parts
@@ -8,6 +9,7 @@ const PACKAGES = ['@aws-sdk/client-s3', 'fast-glob', 'isomorphic-git', 'smol-tom
 const ENTRIES = {
   main: 'src/cli/main.ts',
   run: 'src/cli/run.ts',
+  library: 'src/library/library.ts',
   'hash-worker': 'src/workspace/hash-worker.ts',
 }
 
@@ -52,3 +54,4 @@ writeNotices(
   built.flatMap(({ metafile }) => Object.keys(metafile.inputs)),
   'dist/NOTICES.txt',
 )
+writeDeclarations('src/library/library.ts', 'dist/types')

@@ -1,9 +1,9 @@
 import { hasCode, MlvError } from '../base/errors.ts'
 import { type RepoPath, repoPathFrom } from '../base/paths.ts'
+import { lockOuts } from '../pipeline/lock-outs.ts'
 import type { Project } from '../workspace/project.ts'
 import type { Revision } from '../workspace/revision.ts'
 import type { Context } from './context.ts'
-import { lockOuts } from './lock-outs.ts'
 import { openNamed } from './revision-arguments.ts'
 
 /** Data to look at: in this project, or in another repository. */

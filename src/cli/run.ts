@@ -174,7 +174,7 @@ export async function run(args: string[]): Promise<number> {
           if (!project) {
             const [{ openProject }, { lockOuts }] = await Promise.all([
               import('../workspace/open-project.ts'),
-              import('./lock-outs.ts'),
+              import('../pipeline/lock-outs.ts'),
             ])
             project = await openProject(surroundings, lockOuts)
           }

@@ -89,7 +89,7 @@ async function runWork({ output, surroundings }: Context, gitPlace: GitPlace, wo
     import('../../workspace/git-events.ts'),
     import('../../workspace/open-project.ts'),
     import('../../git/open-git.ts'),
-    import('../lock-outs.ts'),
+    import('../../pipeline/lock-outs.ts'),
   ])
   let git: Git | undefined
   const roots = await findProjects(gitPlace, async () => {

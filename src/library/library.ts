@@ -1,0 +1,141 @@
+import { resolve } from 'node:path'
+import { hasCode, MlvError } from '../base/errors.ts'
+import { type RepoPath, repoPathFrom } from '../base/paths.ts'
+import { silentProgress } from '../base/progress.ts'
+import type { MeasureKind } from '../measure/read.ts'
+import { lockOuts } from '../pipeline/lock-outs.ts'
+import { openProject as openInside } from '../workspace/open-project.ts'
+import type { Project as Inside, Surroundings } from '../workspace/project.ts'
+import type { SyncOptions, SyncResult } from '../workspace/sync.ts'
+import type { OpenProject, Project, TransferOptions, TransferResult, Value, Values } from './api.ts'
+
+export type * from './api.ts'
+export { MlvError }
+
+function transferred({ remote, objects, bytes, missing }: SyncResult): TransferResult {
+  return { remote, objects, bytes, missing }
+}
+
+export const openProject: OpenProject = async (folder = '.', options = {}) => {
+  const surroundings: Surroundings = {
+    cwd: resolve(folder),
+    env: options.env ?? process.env,
+    progress: silentProgress,
+    warn: options.onWarning ?? (() => {}),
+    lockTimeout: options.lockTimeout,
+    command: 'a program',
+  }
+  const open = () => openInside(surroundings, lockOuts)
+  const { root } = await open()
+
+  /** A project of its own for work that looks at the workspace or changes anything: other programs may have been here since. */
+  async function afresh<T>(work: (project: Inside) => Promise<T>): Promise<T> {
+    const project = await open()
+    try {
+      return await work(project)
+    } finally {
+      await project.close()
+    }
+  }
+
+  // Readers share one, so that many reads list a remote once.
+  let shared: Promise<Inside> | undefined
+  async function close(): Promise<void> {
+    const project = shared
+    shared = undefined
+    await (await project?.catch(() => undefined))?.close()
+  }
+
+  /** What is not there may have come since the stores were opened. */
+  async function again<T>(read: (project: Inside) => Promise<T>): Promise<T> {
+    try {
+      shared ??= open()
+      return await read(await shared)
+    } catch (error) {
+      if (!hasCode(error, 'OBJECT_MISSING', 'REVISION_UNKNOWN', 'REMOTE_MISSING', 'PATH_MISSING')) throw error
+      await close()
+      shared = open()
+      return read(await shared)
+    }
+  }
+
+  const pathOf = (path: string): RepoPath => repoPathFrom(path, root, root)
+  const syncOptions = ({ paths, ...rest }: TransferOptions): SyncOptions => ({ ...rest, paths: paths?.map(pathOf) })
+
+  async function openFile(path: RepoPath, revisionName: string | undefined): Promise<AsyncIterable<Uint8Array>> {
+    const { findIn, findTarget, nothingAt } = await import('../workspace/find-entry.ts')
+    return again(async (project) => {
+      const revision = await project.revision(revisionName)
+      const target = await findTarget(project, revision, path)
+      if (!target) {
+        const bytes = await revision.read(path)
+        if (bytes) return only(bytes)
+        throw nothingAt(revision, path)
+      }
+      const { entry, storeOf } = await findIn(project, revision, target, path)
+      if (entry.kind !== 'tree') return (await storeOf(entry.oid)).stream(entry.oid)
+      throw new MlvError('PATH_UNSUPPORTED', `${path} is a folder`, { hint: 'Name a file in it; list() says what there is.' })
+    })
+  }
+
+  async function measures(kind: MeasureKind, revision: string | undefined): Promise<Values> {
+    const { readMeasures } = await import('../measure/read.ts')
+    return afresh(async (project) => {
+      const { files, problems } = await readMeasures(kind, await project.revision(revision))
+      const [first] = problems
+      if (first) throw new MlvError(first.code as MlvError['code'], first.message, { hint: 'Correct the file.' })
+      return Object.fromEntries([...files].map(([file, values]) => [file, Object.fromEntries(values) as Record<string, Value>]))
+    })
+  }
+
+  const project: Project = {
+    root,
+    close,
+    async status(paths = []) {
+      const { readStatus } = await import('../workspace/status.ts')
+      return afresh((inside) => readStatus(inside, paths.map(pathOf)))
+    },
+    async add(paths, addOptions = {}) {
+      const { addPaths } = await import('../workspace/add.ts')
+      const { added, written } = await afresh((inside) => addPaths(inside, paths.map(pathOf), addOptions))
+      return { added: added.map(({ path, entry, changed }) => ({ path, oid: entry.oid, size: entry.size, changed })), written }
+    },
+    async push(transfer = {}) {
+      const { push } = await import('../workspace/sync.ts')
+      return transferred(await afresh((inside) => push(inside, syncOptions(transfer))))
+    },
+    async fetch(transfer = {}) {
+      const { fetchData } = await import('../workspace/sync.ts')
+      return transferred(await afresh((inside) => fetchData(inside, syncOptions(transfer))))
+    },
+    async pull({ force, ...transfer } = {}) {
+      const { pull } = await import('../workspace/sync.ts')
+      return transferred(await afresh((inside) => pull(inside, { ...syncOptions(transfer), force })))
+    },
+    async list(path = '.', { revision: name, recursive } = {}) {
+      const { listData } = await import('../workspace/list-data.ts')
+      return again(async (inside) => {
+        const rows = []
+        const revision = await inside.revision(name)
+        for await (const { tracked: _tracked, ...row } of listData(inside, revision, { path: pathOf(path), recursive }))
+          rows.push(row)
+        return rows
+      })
+    },
+    async read(path, { revision } = {}) {
+      const pieces: Uint8Array[] = []
+      for await (const piece of await openFile(pathOf(path), revision)) pieces.push(piece)
+      return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces)
+    },
+    async *stream(path, { revision } = {}) {
+      yield* await openFile(pathOf(path), revision)
+    },
+    metrics: (revision) => measures('metrics', revision),
+    params: (revision) => measures('params', revision),
+  }
+  return project
+}
+
+async function* only(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes
+}
