@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { MlvError } from '../base/errors.ts'
 import { quotePath } from '../base/paths.ts'
+import { parseRate } from '../base/rate.ts'
 import type { Project } from '../workspace/project.ts'
 import type { SyncOptions, SyncResult } from '../workspace/sync.ts'
 import type { Output } from './output.ts'
@@ -9,6 +10,7 @@ import { collect, parseJobs, typedPaths } from './typed-paths.ts'
 export interface SyncFlags {
   remote?: string
   jobs?: number
+  limitRate?: number
   allBranches?: boolean
   allTags?: boolean
   allCommits?: boolean
@@ -22,6 +24,7 @@ export function addSyncOptions(command: Command): void {
     .argument('[paths...]', 'only these')
     .option('-r, --remote <name>', 'another remote than the default one')
     .option('-j, --jobs <count>', 'transfers at once', parseJobs)
+    .option('--limit-rate <rate>', 'bytes per second at most, such as 500K or 10M', parseLimit)
     .option('-a, --all-branches', 'the tips of all branches')
     .option('-T, --all-tags', 'all tags')
     .option('--all-commits', 'every commit of every branch and tag')
@@ -29,11 +32,21 @@ export function addSyncOptions(command: Command): void {
     .option('--dry-run', 'say what would be done')
 }
 
+/** @throws USAGE */
+function parseLimit(text: string): number {
+  const rate = parseRate(text)
+  if (rate !== undefined) return rate
+  throw new MlvError('USAGE', `--limit-rate takes bytes per second from 4K, not "${text}"`, {
+    hint: 'For example --limit-rate 500K, 10M or 1.5G.',
+  })
+}
+
 export function syncOptions(project: Project, typed: readonly string[], flags: SyncFlags): SyncOptions {
   return {
     paths: typedPaths(project, typed),
     remote: flags.remote,
     jobs: flags.jobs,
+    limitRate: flags.limitRate,
     allBranches: flags.allBranches,
     allTags: flags.allTags,
     allCommits: flags.allCommits,

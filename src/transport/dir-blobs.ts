@@ -20,6 +20,7 @@ import { flushFolder } from '../base/atomic.ts'
 import { MlvError, systemCode } from '../base/errors.ts'
 import { faultPoint } from '../base/fault-point.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
+import type { Rate } from '../base/rate.ts'
 import { openRootFolder } from '../base/root-folder.ts'
 import type { Blobs, GetOptions } from '../store/blobs.ts'
 import { folderError } from './folder-error.ts'
@@ -43,6 +44,8 @@ export interface DirOptions {
   url?: string
   /** do not hash again what `put` is told the oid of: for the cache, whose writers have just hashed it */
   trustOids?: boolean
+  /** bytes per second that pass at most */
+  rate?: Rate
 }
 
 /** Blobs as files below one folder. Files are read-only (0444), written to `tmp/`, flushed, then given their name. */
@@ -81,7 +84,8 @@ export function createDirBlobs(options: DirOptions): Blobs & { filePath(key: str
     const file = await openNew(path)
     try {
       faultPoint('blob: write')
-      await file.writeFile(bytes, { signal })
+      if (options.rate) await writePaced(file, bytes, { rate: options.rate, signal })
+      else await file.writeFile(bytes, { signal })
       top.shareFile(file.fd)
       faultPoint('blob: flush')
       await file.sync()
@@ -135,7 +139,7 @@ export function createDirBlobs(options: DirOptions): Blobs & { filePath(key: str
       try {
         fd = openSync(path, 'r')
         top.note()
-        return await readRange(fd, range)
+        return await readRange(fd, range, options.rate)
       } catch (error) {
         if (systemCode(error) === 'ENOENT' || systemCode(error) === 'EISDIR') throw missing(key, place)
         throw folderError(error, 'reading', path)
@@ -224,18 +228,35 @@ function checkOid(bytes: Uint8Array, oid: Oid, key: string): void {
   })
 }
 
-async function readRange(fd: number, { start = 0, end, signal }: GetOptions): Promise<Uint8Array> {
+/** Bytes that a limited rate lets pass at once. */
+const PACED_BYTES = 256 << 10
+
+async function writePaced(
+  file: FileHandle,
+  bytes: Uint8Array,
+  { rate, signal }: { rate: Rate; signal: AbortSignal | undefined },
+): Promise<void> {
+  for (let at = 0; at < bytes.length; at += PACED_BYTES) {
+    const piece = bytes.subarray(at, at + PACED_BYTES)
+    await rate.take(piece.length, signal)
+    await file.writeFile(piece, { signal })
+  }
+}
+
+async function readRange(fd: number, { start = 0, end, signal }: GetOptions, rate: Rate | undefined): Promise<Uint8Array> {
   const size = fstatSync(fd).size
   const length = Math.max(0, Math.min(end ?? size, size) - start)
   const bytes = Buffer.allocUnsafe(length)
   let done = 0
   while (done < length) {
+    const most = Math.min(length - done, rate ? PACED_BYTES : 4 << 20)
     const step =
       length <= SYNC_READ_BYTES
-        ? readSync(fd, bytes, done, length - done, start + done)
-        : (await read(fd, bytes, done, Math.min(length - done, 4 << 20), start + done)).bytesRead
+        ? readSync(fd, bytes, done, most, start + done)
+        : (await read(fd, bytes, done, most, start + done)).bytesRead
     if (step === 0) break
     done += step
+    await rate?.take(step, signal)
     signal?.throwIfAborted()
   }
   return bytes.subarray(0, done)

@@ -1,19 +1,53 @@
-import { MlvError, systemCode } from '../base/errors.ts'
+import { hasCode, MlvError, systemCode } from '../base/errors.ts'
+import type { Rate } from '../base/rate.ts'
 import type { BlobInfo, Blobs } from '../store/blobs.ts'
-import { collectBody, MAX_ATTEMPTS, pauseAfter, rangeHeader, ShortBody, shareSignal } from './http-body.ts'
+import { collectBody, rangeHeader, ShortBody } from './http-body.ts'
+import { createRequester, type Verdict } from './requester.ts'
 
 /** The file that says what a web server holds, because HTTP has no listing: lines of `bytes<TAB>seconds since 1970<TAB>key`. */
 export const LISTING = 'mlv-listing.tsv'
 const MAKE_LISTING = `LC_ALL=C find . -type f -printf '%s\\t%T@\\t%P\\n' | LC_ALL=C sort -t "$(printf '\\t')" -k3 > ${LISTING}`
 
 const ANSWER_TIMEOUT_MS = 30_000
+const MOST_REQUESTS = 32
+
+export interface HttpOptions {
+  url: string
+  /** bytes per second that pass at most */
+  rate?: Rate
+  /** tries of one request */
+  tries?: number
+}
 
 /** A remote's folder as any web server shows it: to read from, never to write to. */
-export function createHttpBlobs({ url }: { url: string }): Blobs {
+export function createHttpBlobs({ url, rate, tries }: HttpOptions): Blobs {
   const root = url.replace(/\/+$/, '')
+  const requester = createRequester({ judge, tries, most: MOST_REQUESTS })
   let listing: Promise<BlobInfo[]> | undefined
 
   const address = (key: string) => `${root}/${key.split('/').map(encodeURIComponent).join('/')}`
+
+  /** Sends one request, again on passing faults. @returns undefined where there is no such thing
+   *  @throws REMOTE_DENIED, REMOTE_UNREACHABLE, REMOTE_FAILED */
+  async function request<T>(
+    url: string,
+    { signal, ...init }: RequestInit,
+    read: (response: Response) => Promise<T>,
+  ): Promise<T | undefined> {
+    try {
+      return await requester.send(async () => {
+        const response = await fetchInTime(url, init, signal)
+        if (response.ok || response.status === 416) return read(response)
+        await response.body?.cancel()
+        if (response.status === 404 || response.status === 410) return undefined
+        throw refusal(url, response.status)
+      }, signal ?? undefined)
+    } catch (error) {
+      signal?.throwIfAborted()
+      if (error instanceof ShortBody) throw error.toFailure(url)
+      throw error instanceof MlvError ? error : unreachable(error, url)
+    }
+  }
 
   async function readListing(signal: AbortSignal | undefined): Promise<BlobInfo[]> {
     const answer = await request(address(LISTING), { signal }, (response) => response.text())
@@ -48,7 +82,7 @@ export function createHttpBlobs({ url }: { url: string }): Blobs {
           length: length === null ? undefined : Number(length),
           contentRange: response.headers.get('content-range') ?? undefined,
         }
-        return collectBody(body, range)
+        return collectBody(body, range, rate)
       })
       if (bytes) return bytes
       throw new MlvError('BLOB_MISSING', `${root} has no ${key}`, {
@@ -77,33 +111,6 @@ export function createHttpBlobs({ url }: { url: string }): Blobs {
   }
 }
 
-/** Sends one request, again on passing faults. @returns undefined where there is no such thing
- *  @throws REMOTE_DENIED, REMOTE_UNREACHABLE, REMOTE_FAILED */
-async function request<T>(
-  url: string,
-  { signal, ...init }: RequestInit,
-  read: (response: Response) => Promise<T>,
-): Promise<T | undefined> {
-  shareSignal(signal)
-  for (let attempt = 1; ; attempt++) {
-    let fault: ShortBody | MlvError
-    try {
-      const response = await fetchInTime(url, init, signal)
-      if (response.ok || response.status === 416) return await read(response)
-      await response.body?.cancel()
-      if (response.status === 404 || response.status === 410) return undefined
-      fault = refusal(url, response.status)
-      if (response.status !== 429 && response.status < 500) throw fault
-    } catch (error) {
-      signal?.throwIfAborted()
-      if (error instanceof MlvError) throw error
-      fault = error instanceof ShortBody ? error : unreachable(error, url)
-    }
-    if (attempt === MAX_ATTEMPTS) throw fault instanceof ShortBody ? fault.toFailure(url) : fault
-    await pauseAfter(attempt, signal)
-  }
-}
-
 /** Bounds the time until an answer begins; its body may take as long as bytes flow. */
 export async function fetchInTime(url: string, init: RequestInit, signal: AbortSignal | null | undefined): Promise<Response> {
   const late = new AbortController()
@@ -117,18 +124,37 @@ export async function fetchInTime(url: string, init: RequestInit, signal: AbortS
   }
 }
 
+/** What a failed request says about another try. */
+function judge(error: unknown): Verdict {
+  if (error instanceof ShortBody) return 'passing'
+  if (hasCode(error, 'REMOTE_FAILED')) {
+    const status = Number(error.cause)
+    if (status === 429 || status === 503) return 'overload'
+    return status >= 500 && status !== 501 ? 'passing' : 'final'
+  }
+  return error instanceof MlvError || !isNetworkFault(error) ? 'final' : 'passing'
+}
+
+function isNetworkFault(error: unknown): boolean {
+  const { name, message } = error as Error
+  return name === 'TimeoutError' || message === 'fetch failed' || message === 'terminated'
+}
+
 export function refusal(url: string, status: number): MlvError {
   return status === 401 || status === 403
     ? new MlvError('REMOTE_DENIED', `${url} denied access (${status})`, {
         hint: 'Only what anyone may read can be a remote over http; use s3:// for the rest.',
       })
-    : new MlvError('REMOTE_FAILED', `${url} answered ${status}`, { hint: 'Check the url of the remote, or try again later.' })
+    : new MlvError('REMOTE_FAILED', `${url} answered ${status}`, {
+        hint: 'Check the url of the remote, or try again later.',
+        cause: status,
+      })
 }
 
 /** @throws the error itself where it is no fault of the network */
 export function unreachable(error: unknown, url: string): MlvError {
-  const { name, message, cause } = error as Error
-  if (name !== 'TimeoutError' && message !== 'fetch failed' && message !== 'terminated') throw error
+  const { cause } = error as Error
+  if (!isNetworkFault(error)) throw error
   return new MlvError(
     'REMOTE_UNREACHABLE',
     `${new URL(url).origin} cannot be reached (${systemCode(cause) ?? 'no answer in time'})`,

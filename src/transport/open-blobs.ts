@@ -1,4 +1,5 @@
 import { MlvError } from '../base/errors.ts'
+import type { Rate } from '../base/rate.ts'
 import type { Blobs } from '../store/blobs.ts'
 import { type PlaceContext, parseEndpoint, parsePlace } from './place.ts'
 
@@ -17,18 +18,26 @@ export interface PlaceSettings {
   checksum?: 'sha256' | 'md5' | 'none'
 }
 
+export interface OpenContext extends PlaceContext {
+  /** bytes per second that pass at most */
+  rate?: Rate
+  /** told once of what a server cannot do */
+  warn?: (line: string) => void
+}
+
 /** Opens the place that `settings` name. Nothing is asked of it yet, so a wrong password shows at the first request.
  *  @throws CONFIG_INVALID, SECRET_REFUSED */
-export async function openBlobs(settings: PlaceSettings, context: PlaceContext): Promise<Blobs> {
+export async function openBlobs(settings: PlaceSettings, context: OpenContext): Promise<Blobs> {
+  const { rate, warn } = context
   const place = parsePlace(settings.url, context)
   switch (place.kind) {
     case 'folder': {
       const { createDirBlobs } = await import('./dir-blobs.ts')
-      return createDirBlobs({ root: place.folder, url: settings.url })
+      return createDirBlobs({ root: place.folder, url: settings.url, rate })
     }
     case 'http': {
       const { createHttpBlobs } = await import('./http-blobs.ts')
-      return createHttpBlobs({ url: place.url })
+      return createHttpBlobs({ url: place.url, rate })
     }
     case 's3': {
       checkS3Settings(settings)
@@ -44,6 +53,8 @@ export async function openBlobs(settings: PlaceSettings, context: PlaceContext):
         sseKmsKey: settings.sse_kms_key,
         checksum: settings.checksum,
         env: context.env,
+        rate,
+        warn,
       })
     }
   }

@@ -1,4 +1,6 @@
 import { type ErrorCode, MlvError, systemCode } from '../base/errors.ts'
+import { ShortBody } from './http-body.ts'
+import type { Verdict } from './requester.ts'
 
 /** Where a request went, for the words of its failure. */
 export interface S3Place {
@@ -15,7 +17,8 @@ interface Answer {
   message?: string
   /** the region that a redirect names */
   Region?: string
-  $metadata?: { httpStatusCode?: number }
+  /** the SDK has corrected its clock by the answer's */
+  $metadata?: { httpStatusCode?: number; clockSkewCorrected?: boolean }
   $response?: { headers?: Record<string, string> }
 }
 
@@ -57,6 +60,73 @@ export const REFUSED_BYTES = [
 
 export function statusOf(error: unknown): number | undefined {
   return (error as Answer | undefined)?.$metadata?.httpStatusCode
+}
+
+const EXPIRED = ['ExpiredToken', 'ExpiredTokenException', 'TokenRefreshRequired', 'RequestExpired']
+const SLOW_DOWN = [
+  'SlowDown',
+  'Throttling',
+  'ThrottlingException',
+  'TooManyRequests',
+  'RequestLimitExceeded',
+  'ServiceUnavailable',
+]
+
+/** Whether the credentials of a request have ended. */
+export function isExpired(error: unknown): boolean {
+  return EXPIRED.includes((error as Answer).name ?? '')
+}
+
+const renewed = new WeakSet<object>()
+
+/** There are other credentials now than those the failed request was signed with. */
+export function sayRenewed(error: unknown): void {
+  renewed.add(error as object)
+}
+
+/** Whether nobody knows what became of the request: a server that refuses before it has read the body hangs up, and its answer may be lost with the line. */
+export function isUnsure(error: unknown): boolean {
+  return statusOf(error) === undefined && !(error instanceof MlvError)
+}
+
+/** Whether the server cannot do what a header asks for. */
+export function isRefusal(error: unknown): boolean {
+  const { name = '' } = error as Answer
+  const status = statusOf(error)
+  return (
+    status === 501 || (status === 400 && ![...REFUSED_BYTES, ...DENIED, ...EXPIRED, ...SKEWED, 'RequestTimeout'].includes(name))
+  )
+}
+
+/** What a failed request says about another try. */
+export function judgeS3(error: unknown): Verdict {
+  if (error instanceof MlvError) return 'final'
+  if (error instanceof ShortBody || renewed.has(error as object)) return 'passing'
+  const { name = '', message = '', $metadata } = error as Answer
+  const status = $metadata?.httpStatusCode
+  if (status === 503 || status === 429 || SLOW_DOWN.includes(name)) return 'overload'
+  if (status === 501) return 'final'
+  if ($metadata?.clockSkewCorrected || name === 'RequestTimeout' || REFUSED_BYTES.includes(name)) return 'passing'
+  if (status !== undefined && status >= 300) return status >= 500 || status === 408 ? 'passing' : 'final'
+  if (isNetworkFault(error) || GARBLED.test(message)) return 'passing'
+  return 'final'
+}
+
+/** ms that an answer asks to wait for (Retry-After, in seconds or as a date). */
+export function askedPause(error: unknown): number | undefined {
+  const asked = (error as Answer).$response?.headers?.['retry-after']
+  if (asked === undefined) return undefined
+  const ms = /^\d+$/.test(asked) ? Number(asked) * 1000 : Date.parse(asked) - Date.now()
+  return Number.isFinite(ms) ? ms : undefined
+}
+
+/** An answer that is no XML, or only part of some. */
+const GARBLED = /[Dd]eserializ|not expected|XML/
+
+function isNetworkFault(error: unknown): boolean {
+  const code = systemCode(error) ?? systemCode((error as { cause?: unknown }).cause)
+  const { name, message } = error as Error
+  return (code !== undefined && UNREACHABLE.includes(code)) || name === 'TimeoutError' || message === 'aborted'
 }
 
 /** Turns what the AWS SDK throws into words. No part of a request that could hold a secret gets into them; what is no answer and no network fault comes back as it is. */
@@ -110,7 +180,7 @@ function answerError(error: Answer, place: S3Place, doing: string): MlvError | u
 }
 
 function networkError(error: unknown, place: S3Place, doing: string): MlvError | undefined {
-  const { name, message } = error as Error
+  const { message } = error as Error
   const code = systemCode(error) ?? systemCode((error as { cause?: unknown }).cause)
   const server = place.endpoint ?? 'Amazon S3'
   if (code && UNTRUSTED.includes(code))
@@ -118,12 +188,12 @@ function networkError(error: unknown, place: S3Place, doing: string): MlvError |
       hint: 'Name the file of its authority in NODE_EXTRA_CA_CERTS.',
       cause: error,
     })
-  if ((code && UNREACHABLE.includes(code)) || name === 'TimeoutError')
+  if (isNetworkFault(error))
     return new MlvError('REMOTE_UNREACHABLE', `${server} cannot be reached (${code ?? 'no answer in time'}): ${doing}`, {
       hint: 'Check the network, and the endpoint with "mlv config list", then run the command again.',
       cause: error,
     })
-  return /[Dd]eserializ|not expected|XML/.test(message) ? notS3(place, doing, error) : undefined
+  return GARBLED.test(message) ? notS3(place, doing, error) : undefined
 }
 
 /** The error for an answer of a proxy, a login page or another kind of server. */

@@ -1,4 +1,5 @@
 import { MlvError } from '../base/errors.ts'
+import { parseRate } from '../base/rate.ts'
 import { SECRET_KEYS } from './config.ts'
 
 type ValueType = { words: string; sample?: string; check(value: unknown): unknown; variable?: string }
@@ -20,6 +21,11 @@ const count: ValueType = {
   words: 'a whole number from 1 to 1000',
   sample: '8',
   check: (value) => (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= 1000 ? value : undefined),
+}
+const rate: ValueType = {
+  words: 'a number of bytes per second from 4K, such as 500K, 10M or 1.5G',
+  sample: '10M',
+  check: (value) => (typeof value === 'string' || typeof value === 'number' ? parseRate(String(value)) : undefined),
 }
 const links: ValueType = {
   words: `one or more of ${LINKS.join(', ')}`,
@@ -55,6 +61,7 @@ const KEYS: Record<string, ValueType> = {
   'core.autostage': { ...yesOrNo, variable: 'MLV_AUTOSTAGE' },
   'core.lock_timeout': { ...seconds, variable: 'MLV_LOCK_TIMEOUT' },
   'core.jobs': { ...count, variable: 'MLV_JOBS' },
+  'core.limit_rate': { ...rate, variable: 'MLV_LIMIT_RATE' },
   'cache.dir': { ...text, words: 'a folder', variable: 'MLV_CACHE_DIR' },
   'cache.link': { ...links, variable: 'MLV_CACHE_LINK' },
   'run_cache.read': { ...scopes, variable: 'MLV_RUN_CACHE_READ' },

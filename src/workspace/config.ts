@@ -33,6 +33,8 @@ export interface Config {
   get(key: 'core.lock_timeout'): number
   /** transfers at once */
   get(key: 'core.jobs'): number | undefined
+  /** bytes per second */
+  get(key: 'core.limit_rate'): number | undefined
   remote(name: string): RemoteConfig | undefined
   remotes(): string[]
   /** every value that counts, by key; secrets are shown as `***` */

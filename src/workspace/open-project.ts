@@ -3,6 +3,7 @@ import { lstatSync, statSync } from 'node:fs'
 import { dirname, join, relative, sep } from 'node:path'
 import { fileError, MlvError } from '../base/errors.ts'
 import type { RepoPath } from '../base/paths.ts'
+import { createRate, type Rate } from '../base/rate.ts'
 import type { Git, GitPlace } from '../git/git.ts'
 import { findGit } from '../git/place.ts'
 import type { ObjectStore } from '../store/object-store.ts'
@@ -178,14 +179,22 @@ function createProject(where: ProjectPlace, config: Config, surroundings: Surrou
       return store
     })
 
-  const openRemote = (name: string, purpose: Purpose) =>
+  const rates = new Map<number, Rate>()
+  function rateOf(limit: number | undefined): Rate | undefined {
+    if (limit === undefined) return undefined
+    const rate = rates.get(limit) ?? createRate(limit)
+    rates.set(limit, rate)
+    return rate
+  }
+
+  const openRemote = (name: string, purpose: Purpose, rate: Rate | undefined) =>
     once(async () => {
       const [{ openBlobs }, { openStore }] = await Promise.all([
         import('../transport/open-blobs.ts'),
         import('../store/open-store.ts'),
       ])
       const settings = config.remote(name)!
-      const blobs = await openBlobs(settings, { root, env: withCredentials(env, settings) })
+      const blobs = await openBlobs(settings, { root, env: withCredentials(env, settings), rate, warn: surroundings.warn })
       const store = await openStore(blobs, { role: 'remote', purpose, stateDir: join(homeDir, 'state', 'remotes') })
       if (purpose === 'write') written.push(store)
       closers.push(() => store.close())
@@ -209,10 +218,10 @@ function createProject(where: ProjectPlace, config: Config, surroundings: Surrou
       if (!caches.has(purpose)) caches.set(purpose, openCache(purpose))
       return caches.get(purpose)!()
     },
-    remote: async (asked, purpose = 'read') => {
+    remote: async (asked, purpose = 'read', limitRate = config.get('core.limit_rate')) => {
       const name = remoteOf(config, asked)
       const key = `${purpose} ${name}`
-      if (!remotes.has(key)) remotes.set(key, openRemote(name, purpose))
+      if (!remotes.has(key)) remotes.set(key, openRemote(name, purpose, rateOf(limitRate)))
       return remotes.get(key)!()
     },
     revision: async (name) => {

@@ -1,0 +1,163 @@
+import { setMaxListeners } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** What a failed try says about another one. `overload`: the server wants fewer requests at once. */
+export type Verdict = 'final' | 'passing' | 'overload'
+
+export interface Requester {
+  /** Does a request, again after passing faults, and never more of them at once than the server bears.
+   *  @throws what the last try threw; the signal's reason */
+  send<T>(request: () => Promise<T>, signal: AbortSignal | undefined): Promise<T>
+  /** requests that may be under way at once now */
+  readonly width: number
+}
+
+export interface RequesterOptions {
+  judge(error: unknown): Verdict
+  /** ms that the server asked to wait for */
+  askedPause?(error: unknown): number | undefined
+  /** tries of one request once the server has answered any; 8 when not given */
+  tries?: number
+  /** requests at once at most */
+  most: number
+}
+
+/** With the pauses below, a fault of about 40 s goes unseen. */
+const TRIES = 8
+/** A server that never answered is more likely misspelt than ill: about a second. */
+const TRIES_BEFORE_FIRST_ANSWER = 4
+const FIRST_PAUSE_MS = 100
+const LONGEST_PAUSE_MS = 20_000
+const LONGEST_ASKED_PAUSE_MS = 60_000
+/** Requests at once before anything is known of the server. */
+const FIRST_WIDTH = 16
+/** Of many requests that fail together one counts. */
+const NARROW_EVERY_MS = 500
+
+/** The one place that repeats requests and decides how many are under way: half as many after an overload, slowly more after successes, as TCP does. */
+export function createRequester(options: RequesterOptions): Requester {
+  const gate = createGate(options.most)
+  const tries = options.tries ?? TRIES
+  let answered = false
+
+  async function attempt<T>(request: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+    await gate.enter(signal)
+    try {
+      const answer = await request()
+      answered = true
+      gate.widen()
+      return answer
+    } finally {
+      gate.leave()
+    }
+  }
+
+  return {
+    get width() {
+      return gate.width
+    },
+    async send(request, signal) {
+      shareSignal(signal)
+      for (let number = 1; ; number++) {
+        signal?.throwIfAborted()
+        try {
+          return await attempt(request, signal)
+        } catch (error) {
+          signal?.throwIfAborted()
+          const verdict = options.judge(error)
+          if (verdict === 'final') {
+            answered = true
+            throw error
+          }
+          if (verdict === 'overload') {
+            answered = true
+            gate.narrow()
+          }
+          if (number >= (answered ? tries : Math.min(tries, TRIES_BEFORE_FIRST_ANSWER))) throw error
+          await pause(Math.max(pauseAfter(number), askedPause(options, error)), signal)
+        }
+      }
+    },
+  }
+}
+
+function askedPause({ askedPause }: RequesterOptions, error: unknown): number {
+  return Math.min(LONGEST_ASKED_PAUSE_MS, askedPause?.(error) ?? 0)
+}
+
+/** A time that triples, half of it by chance, so that many clients do not come back at once. */
+function pauseAfter(tries: number): number {
+  return Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 3 ** (tries - 1)) * (0.5 + Math.random() / 2)
+}
+
+async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await sleep(ms, undefined, { signal })
+  } catch (error) {
+    signal?.throwIfAborted()
+    throw error
+  }
+}
+
+/** Lets one signal serve any number of requests at once; Node warns on the terminal from the eleventh on. */
+function shareSignal(signal: AbortSignal | undefined): void {
+  if (signal) setMaxListeners(0, signal)
+}
+
+interface Gate {
+  readonly width: number
+  enter(signal: AbortSignal | undefined): Promise<void>
+  leave(): void
+  widen(): void
+  narrow(): void
+}
+
+function createGate(most: number): Gate {
+  let width = Math.min(FIRST_WIDTH, most)
+  let inside = 0
+  let narrowed = Number.NEGATIVE_INFINITY
+  const waiting: (() => void)[] = []
+  function admit(): void {
+    while (inside < Math.floor(width) && waiting.length > 0) {
+      inside++
+      waiting.shift()!()
+    }
+  }
+  return {
+    get width() {
+      return Math.floor(width)
+    },
+    async enter(signal) {
+      if (inside < Math.floor(width)) {
+        inside++
+        return
+      }
+      await new Promise<void>((resolve, reject) => {
+        const turn = () => {
+          signal?.removeEventListener('abort', give)
+          resolve()
+        }
+        const give = () => {
+          const at = waiting.indexOf(turn)
+          if (at >= 0) waiting.splice(at, 1)
+          reject(signal!.reason)
+        }
+        waiting.push(turn)
+        signal?.addEventListener('abort', give, { once: true })
+      })
+    },
+    leave() {
+      inside--
+      admit()
+    },
+    widen() {
+      width = Math.min(most, width + 1 / width)
+    },
+    narrow() {
+      const now = performance.now()
+      if (now - narrowed < NARROW_EVERY_MS) return
+      narrowed = now
+      width = Math.max(1, width / 2)
+    },
+  }
+}
