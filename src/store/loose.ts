@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path'
 import { flushFolder } from '../base/atomic.ts'
 import { fileError, systemCode } from '../base/errors.ts'
 import { faultPoint } from '../base/fault-point.ts'
-import { createOidHash, type Oid, oidOfFile } from '../base/oid.ts'
+import { createOidHash, isOid, type Oid, oidOfFile } from '../base/oid.ts'
 import { openRootFolder } from '../base/root-folder.ts'
 import { KEYS } from './layout.ts'
 
@@ -22,6 +22,8 @@ export interface LooseObjects {
   readonly root: string
   path(oid: Oid): string
   has(oid: Oid): boolean
+  /** every object here, in no order */
+  list(): Oid[]
   /** bytes; undefined when it is not here */
   size(oid: Oid): number | undefined
   /** Copies a file in, hashing what is copied. Durable after flush().
@@ -152,6 +154,7 @@ export function createLooseObjects(root: string): LooseObjects {
       }
       return names.has(oid)
     },
+    list: () => [...listNames(join(root, 'objects'))].flatMap((fan) => [...listNames(join(root, 'objects', fan))].filter(isOid)),
     size: (oid) => lstatSync(path(oid), { throwIfNoEntry: false })?.size,
     changedAt: (oid) => lstatSync(path(oid), { throwIfNoEntry: false })?.ctimeMs,
     relist: () => listed.clear(),

@@ -18,6 +18,15 @@ export interface ReadOptions {
   /** ranges under way at once; 4 by default */
   concurrency?: number
   signal?: AbortSignal
+  /** chunks that need not be read from this store */
+  nearby?: Nearby
+}
+
+/** Chunks that lie in files of this machine. */
+export interface Nearby {
+  /** The bytes of a chunk, verified; undefined when no file here holds it any more. */
+  read(oid: Oid): Promise<Buffer | undefined>
+  has(oid: Oid): boolean
 }
 
 /** Objects in any place that keeps blobs: the cache and every remote. */
@@ -54,6 +63,10 @@ export interface ObjectStore {
   ): Promise<void>
   /** An object of any size in pieces, verified: the last piece is followed by an error when the whole does not hash to the oid. */
   stream(oid: Oid, options?: ReadOptions): AsyncGenerator<Buffer>
+  /** Whether a pack is known here, also as one that is about to be deleted. */
+  knowsPack(pack: Oid): boolean
+  /** how many objects lie in a pack; undefined when no index names it */
+  countInPack(pack: Oid): number | undefined
   /** Chunks already here, for a writer that cuts a new version of a large file. Reads the chunk indexes first. */
   loadChunkIndexes(): Promise<void>
   hasChunk(oid: Oid): boolean

@@ -182,6 +182,8 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
     isBad: presence.damage.isBad,
     announce,
     locate: presence.locate,
+    knowsPack: presence.knowsPack,
+    countInPack: presence.countInPack,
     ...reader,
     loadChunkIndexes: presence.loadChunkIndexes,
     hasChunk: presence.hasChunk,

@@ -31,6 +31,10 @@ export interface Presence {
   packsOf(oid: Oid): Oid[]
   /** whether wrong bytes lie where the object or chunk should be */
   isCorrupt(oid: Oid): boolean
+  /** whether any index or record of a collection names a pack */
+  knowsPack(pack: Oid): boolean
+  /** how many objects lie in a pack; undefined when no index names it */
+  countInPack(pack: Oid): number | undefined
   /** every place in a pack; none when no index names it */
   placesIn(pack: Oid): Location[]
   /** the indexes in use: none that a larger one repeats */
@@ -263,6 +267,13 @@ export function createPresence(blobs: Blobs, { copies, mend }: PresenceOptions):
     return found
   }
 
+  const isDoomed = (pack: Oid) => condemnedPacks.has(pack) || damage.isGone(pack)
+  const counts = new Map<PackIndex, Uint32Array>()
+  function countsOf(index: PackIndex): Uint32Array {
+    const known = counts.get(index) ?? index.packCounts()
+    counts.set(index, known)
+    return known
+  }
   const rank = (place: Location) => (condemnedPacks.has(place.pack) ? 2 : 0) + (place.type === 'bytes' ? 0 : 1)
   const best = (found: Location[]) => (found.length < 2 ? found[0] : found.sort((a, b) => rank(a) - rank(b))[0])
   const isBytes = (place: Location) => place.type === 'bytes'
@@ -280,7 +291,7 @@ export function createPresence(blobs: Blobs, { copies, mend }: PresenceOptions):
     },
     indexes: (chunks) => [...(chunks ? chunkIndexes : indexes).values()],
     listed: (chunks) => (chunks ? chunkSide : objectSide).listed,
-    isDoomed: (pack) => condemnedPacks.has(pack) || damage.isGone(pack),
+    isDoomed,
     locate: (oid) => best(places(oid, indexes)),
     locateChunk: (oid) => best([...places(oid, chunkIndexes), ...places(oid, indexes)].filter(isBytes)),
     has(oid) {
@@ -301,6 +312,15 @@ export function createPresence(blobs: Blobs, { copies, mend }: PresenceOptions):
     placesOf: (oid) => [...indexes.values(), ...chunkIndexes.values()].flatMap((index) => index.find(oid)),
     packs: () => new Map([...indexes.values(), ...chunkIndexes.values()].flatMap((index) => [...index.summarize()])),
     isCondemnedPack: (pack) => condemnedPacks.has(pack),
+    knowsPack: (pack) =>
+      isDoomed(pack) || [...indexes.values(), ...chunkIndexes.values()].some((index) => index.packs.includes(pack)),
+    countInPack(pack) {
+      for (const index of indexes.values()) {
+        const number = index.packs.indexOf(pack)
+        if (number >= 0) return countsOf(index)[number]
+      }
+      return undefined
+    },
     placesIn(pack) {
       const found: Location[] = []
       for (const index of [...indexes.values(), ...chunkIndexes.values()]) {

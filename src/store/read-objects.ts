@@ -8,7 +8,8 @@ import type { LooseObjects } from './loose.ts'
 import type { ObjectStore, ReadOptions } from './object-store.ts'
 import type { Location } from './pack-index.ts'
 import { asBuffer, type Presence } from './presence.ts'
-import { joinRanges, planRanges, type Range, rangeOf } from './ranges.ts'
+import { planRanges, type Range, rangeOf } from './ranges.ts'
+import { createChunkReader, type Lost } from './read-chunks.ts'
 import { type Chunk, parseRecipe } from './recipe.ts'
 
 export interface ReaderParts {
@@ -24,12 +25,6 @@ export interface ReaderParts {
 }
 
 type Reader = Pick<ObjectStore, 'read' | 'readEach' | 'readRecipes' | 'stream'>
-
-/** A place that did not give what it should. */
-interface Lost {
-  place: Location
-  packGone: boolean
-}
 
 /** Reads objects wherever they lie. Nothing is handed on before it was hashed, but for pieces of large objects. */
 export function createReader({ blobs, presence, loose, refresh, giveUp, setLooseAside }: ReaderParts): Reader {
@@ -51,6 +46,7 @@ export function createReader({ blobs, presence, loose, refresh, giveUp, setLoose
     })
   }
 
+  const readChunks = createChunkReader({ url: blobs.url, presence, readPack, take, leave, corrupt, missing })
   const find = (oid: Oid) => (presence.isPurged(oid) ? undefined : presence.locate(oid))
   const isLoose = (oid: Oid) => loose !== undefined && !presence.isPurged(oid) && loose.has(oid)
 
@@ -62,6 +58,20 @@ export function createReader({ blobs, presence, loose, refresh, giveUp, setLoose
       if (hasCode(error, 'BLOB_MISSING')) return undefined
       throw error
     }
+  }
+
+  /** The bytes of one place out of those of its range. Bytes may be altered on their way: what does not hash to its name is read once more. */
+  async function take(
+    range: Range,
+    bytes: Buffer,
+    place: Location,
+    signal: AbortSignal | undefined,
+  ): Promise<Buffer | undefined> {
+    const at = place.offset - range.start
+    const object = bytes.subarray(at, at + place.length)
+    if (oidOfBytes(object) === place.oid) return object
+    const again = await readPack(rangeOf(place), signal)
+    return again && oidOfBytes(again) === place.oid ? again : undefined
   }
 
   /** After this the objects are sought elsewhere. A pack that is gone may have been packed anew, so the indexes are listed again. */
@@ -95,11 +105,10 @@ export function createReader({ blobs, presence, loose, refresh, giveUp, setLoose
         options.signal?.throwIfAborted()
         const bytes = await readPack(range, options.signal)
         for (const place of range.places) {
-          const at = place.offset - range.start
-          const object = bytes?.subarray(at, at + place.length)
-          if (!object || oidOfBytes(object) !== place.oid) {
-            lost.push({ place, packGone: !object })
-            failures.set(place.oid, () => (object ? corrupt(place.oid) : missing(place.oid)))
+          const object = bytes && (await take(range, bytes, place, options.signal))
+          if (!object) {
+            lost.push({ place, packGone: !bytes })
+            failures.set(place.oid, () => (bytes ? corrupt(place.oid) : missing(place.oid)))
             continue
           }
           failures.delete(place.oid)
@@ -150,49 +159,6 @@ export function createReader({ blobs, presence, loose, refresh, giveUp, setLoose
     }
     await readEach([oid], keep, options)
     return result!
-  }
-
-  /** Chunks in order, the next few on their way while one is used. */
-  async function* readChunks(oid: Oid, chunks: readonly Chunk[], options: ReadOptions, tries = 2): AsyncGenerator<Buffer> {
-    await presence.loadChunkIndexes()
-    const places: Location[] = []
-    for (const chunk of chunks) {
-      const found = presence.locateChunk(chunk.oid)
-      if (!found && presence.isCorrupt(chunk.oid)) throw corrupt(oid)
-      if (!found)
-        throw new MlvError('OBJECT_MISSING', `The chunk ${chunk.oid} of the object ${oid} is not in ${blobs.url}`, {
-          hint: 'Push the file again from a clone that has it.',
-        })
-      if (found.length !== chunk.length)
-        throw new MlvError('OBJECT_CORRUPT', `The chunk ${chunk.oid} of the object ${oid} is not as long as its recipe says`, {
-          hint: 'Push the file again from a clone that has it.',
-        })
-      places.push(found)
-    }
-    const ranges = joinRanges(places)
-    const ahead = Math.max(1, options.concurrency ?? 4)
-    const flying: Promise<Buffer | undefined>[] = []
-    let done = 0
-    for (let i = 0; i < ranges.length; i++) {
-      while (flying.length < ahead && i + flying.length < ranges.length) {
-        const flight = readPack(ranges[i + flying.length]!, options.signal)
-        flight.catch(() => {})
-        flying.push(flight)
-      }
-      const range = ranges[i]!
-      const bytes = await flying.shift()!
-      for (const place of range.places) {
-        const piece = bytes?.subarray(place.offset - range.start, place.offset - range.start + place.length)
-        if (!piece || oidOfBytes(piece) !== place.oid) {
-          await leave([{ place, packGone: !piece }])
-          if (tries === 1) throw piece ? corrupt(oid) : missing(oid)
-          yield* readChunks(oid, chunks.slice(done), options, tries - 1)
-          return
-        }
-        done++
-        yield piece
-      }
-    }
   }
 
   async function* readLoose(oid: Oid, options: ReadOptions): AsyncGenerator<Buffer> {

@@ -25,6 +25,8 @@ export interface StoreWriter {
   keep(oid: Oid, length: number): void
   /** Adds an object whose bytes are known to hash to `oid`. */
   add(oid: Oid, bytes: Uint8Array): Promise<void>
+  /** Sends a whole pack as it is; its objects are known to be what its table says. */
+  addPack(pack: IndexedPack, bytes: Uint8Array): Promise<void>
   addChunk(oid: Oid, bytes: Uint8Array): Promise<void>
   hasChunk(oid: Oid): boolean
   /** Adds a large object as a recipe over chunks that were added or are in the store. */
@@ -58,16 +60,22 @@ export function createStoreWriter(blobs: Blobs, options: WriterOptions): StoreWr
   const flying = new Set<Promise<void>>()
   let failure: { error: unknown } | undefined
 
-  async function putPack(side: Side, pack: SealedPack): Promise<void> {
-    await blobs.put(KEYS.pack(pack.oid), pack.bytes, { oid: pack.oid, ifAbsent: false, signal: options.signal })
-    await options.onPack(pack.oid)
+  async function sendPack(side: Side, { oid, table, count }: IndexedPack, bytes: Uint8Array): Promise<void> {
+    await blobs.put(KEYS.pack(oid), bytes, { oid, ifAbsent: false, signal: options.signal })
+    await options.onPack(oid)
     written.packs++
-    written.bytes += pack.bytes.length
-    written.objects += pack.count
+    written.bytes += bytes.length
+    written.objects += count
     // A copy of the table, or the index would hold on to every pack's 32 MiB.
-    side.durable.push({ oid: pack.oid, table: Buffer.from(pack.table), count: pack.count })
+    side.durable.push({ oid, table: Buffer.from(table), count })
+  }
+
+  async function putPack(side: Side, pack: SealedPack): Promise<void> {
+    await sendPack(side, pack, pack.bytes)
     pack.release()
   }
+
+  const durablePacks = () => objects.durable.length + chunks.durable.length
 
   function flyPack(side: Side): void {
     let pack = side.builder.seal()
@@ -85,7 +93,7 @@ export function createStoreWriter(blobs: Blobs, options: WriterOptions): StoreWr
     if (flying.size < Math.max(1, options.concurrency)) flyPack(side)
     else await Promise.race(flying)
     if (failure) throw failure.error
-    if (objects.durable.length + chunks.durable.length >= PACKS_PER_INDEX) await writeIndexes()
+    if (durablePacks() >= PACKS_PER_INDEX) await writeIndexes()
   }
 
   async function writeIndex(side: Side): Promise<void> {
@@ -98,7 +106,14 @@ export function createStoreWriter(blobs: Blobs, options: WriterOptions): StoreWr
     }
   }
 
-  async function writeIndexes(): Promise<void> {
+  /** One after the other: an index with recipes must not overtake that of their chunks. */
+  let indexing: Promise<void> = Promise.resolve()
+  function writeIndexes(): Promise<void> {
+    indexing = indexing.then(writeIndexesNow)
+    return indexing
+  }
+
+  async function writeIndexesNow(): Promise<void> {
     // A recipe is only found once its chunks are: their packs land first, then their index.
     if (objects.durable.length > 0 && chunks.builder.count > 0) flyPack(chunks)
     await Promise.all(flying)
@@ -133,6 +148,10 @@ export function createStoreWriter(blobs: Blobs, options: WriterOptions): StoreWr
     async add(oid, bytes) {
       kept.add(oid)
       await addTo(objects, oid, bytes, bytes.length, 'bytes')
+    },
+    async addPack(pack, bytes) {
+      await sendPack(objects, pack, bytes)
+      if (durablePacks() >= PACKS_PER_INDEX) await writeIndexes()
     },
     async addChunk(oid, bytes) {
       keptChunks.add(oid)

@@ -2,8 +2,10 @@ import { mapBounded } from '../base/concurrency.ts'
 import { hasCode } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
 import { cutObject } from './cut-object.ts'
+import { findNearby, readRecipe, type Version } from './nearby.ts'
 import type { ObjectStore } from './object-store.ts'
 import type { StoreWriter } from './store-writer.ts'
+import { planWholePacks, sendWholePacks, type WholePack } from './whole-packs.ts'
 
 /** An object that a revision needs. */
 export interface Wanted {
@@ -13,7 +15,9 @@ export interface Wanted {
 }
 
 export interface TransferPlan {
-  /** objects that travel whole, in packs */
+  /** packs that travel as they are */
+  packs: WholePack[]
+  /** objects that travel whole, in new packs */
   small: Wanted[]
   /** objects that are cut into chunks, or land as files */
   large: { oid: Oid; size: number }[]
@@ -21,13 +25,15 @@ export interface TransferPlan {
   missing: Wanted[]
   /** wanted objects that were deleted on purpose on one side, and are not brought back from the other */
   purged: Wanted[]
-  /** bytes of small and large, as far as known */
+  /** bytes of all of them, as far as known */
   bytes: number
 }
 
 export interface TransferOptions {
   concurrency?: number
   signal?: AbortSignal
+  /** files that hold other versions of large objects, asked for only when there are any */
+  versions?: () => Version[]
   /** told of bytes of objects as they are done */
   onBytes?: (count: number) => void
 }
@@ -38,7 +44,7 @@ export interface Transferred {
   bytes: number
   /** bytes of packs and indexes written */
   written: number
-  /** bytes of large files that chunks already there made needless to send */
+  /** bytes of large files that chunks already there made needless to send or receive */
   saved: number
   /** objects that turned out missing or corrupt at the source */
   failed: { oid: Oid; error: Error }[]
@@ -49,7 +55,7 @@ const SOURCE_FAULTS = ['OBJECT_CORRUPT', 'OBJECT_MISSING', 'OBJECT_PURGED', 'TRE
 
 /** Decides what must travel; reads nothing but what both stores know of themselves. */
 export function planTransfer(from: ObjectStore, to: ObjectStore, wanted: Iterable<Wanted>): TransferPlan {
-  const plan: TransferPlan = { small: [], large: [], missing: [], purged: [], bytes: 0 }
+  const plan: TransferPlan = { packs: [], small: [], large: [], missing: [], purged: [], bytes: 0 }
   const border = Math.min(to.policy.chunkFrom ?? Number.POSITIVE_INFINITY, to.policy.looseFrom ?? Number.POSITIVE_INFINITY)
   const seen = new Set<Oid>()
   for (const item of wanted) {
@@ -67,7 +73,12 @@ export function planTransfer(from: ObjectStore, to: ObjectStore, wanted: Iterabl
     if (item.size !== undefined && item.size >= border) plan.large.push({ oid: item.oid, size: item.size })
     else plan.small.push(item)
   }
-  return plan
+  return { ...plan, ...planWholePacks(from, to, plan.small) }
+}
+
+/** How many objects a plan moves. */
+export function countObjects({ packs, small, large }: TransferPlan): number {
+  return small.length + large.length + packs.reduce((sum, pack) => sum + pack.objects.length, 0)
 }
 
 /** Cuts one large object into chunks and sends those that the store lacks. @returns bytes that need not be sent */
@@ -85,7 +96,9 @@ async function sendChunked(
 }
 
 /** Packs being sent at once unless told otherwise; each holds 32 MiB of memory. */
-const PACKS_IN_FLIGHT = 2
+const PACKS_IN_FLIGHT = 3
+/** Ranges being read at once unless told otherwise; each holds up to 8 MiB of memory. */
+const RANGES_IN_FLIGHT = 8
 
 /** Carries a plan out. Every object is hashed on its way; nothing counts as stored before the end, but packs already indexed stay.
  *  Objects that prove missing or corrupt at the source are left out and named. @throws what the stores throw when the destination fails */
@@ -95,7 +108,7 @@ export async function applyTransfer(
   to: ObjectStore,
   options: TransferOptions = {},
 ): Promise<Transferred> {
-  const concurrency = options.concurrency ?? 4
+  const concurrency = options.concurrency ?? RANGES_IN_FLIGHT
   const writer = to.writer({ concurrency: options.concurrency ?? PACKS_IN_FLIGHT, signal: options.signal })
   const result: Transferred = { objects: 0, bytes: 0, written: 0, saved: 0, failed: [] }
   const done = (bytes: number) => {
@@ -112,16 +125,19 @@ export async function applyTransfer(
     await writer.add(oid, bytes)
     done(bytes.length)
   }
+  const packsAtOnce = options.concurrency ?? PACKS_IN_FLIGHT
+  const left = await sendWholePacks(plan.packs, { from, writer, onObject: done }, { ...read, packsAtOnce })
+  const small = [...plan.small, ...left]
   try {
     await from.readEach(
-      plan.small.map((item) => item.oid),
+      small.map((item) => item.oid),
       add,
       read,
     )
   } catch (error) {
     if (!hasCode(error, ...SOURCE_FAULTS)) throw error
     // All that can be read has been given by now; what is left is named one by one.
-    for (const { oid } of plan.small) {
+    for (const { oid } of small) {
       if (writer.has(oid)) continue
       try {
         await from.readEach([oid], add, read)
@@ -131,9 +147,27 @@ export async function applyTransfer(
     }
   }
   const { loose } = to
+  let versions: Version[] | undefined
+
+  /** Writes a large object as a file, with what other versions on this machine hold. @returns bytes that need not be received */
+  async function assemble(oid: Oid): Promise<number> {
+    const chunks = await readRecipe(from, oid, read)
+    versions ??= chunks && [
+      ...loose!.list().map((known) => ({ oid: known, path: loose!.path(known) })),
+      ...(options.versions?.() ?? []),
+    ]
+    const nearby = chunks && (await findNearby(from, chunks, versions ?? [], read))
+    try {
+      await loose!.storeStream(oid, counted(from.stream(oid, { ...read, nearby }), options.onBytes))
+      return nearby?.bytesRead() ?? 0
+    } finally {
+      await nearby?.close()
+    }
+  }
+
   await mapBounded(plan.large, loose ? 2 : 1, async (item) => {
     try {
-      if (loose) await loose.storeStream(item.oid, counted(from.stream(item.oid, read), options.onBytes))
+      if (loose) result.saved += await assemble(item.oid)
       else result.saved += await sendChunked(item, counted(from.stream(item.oid, read), options.onBytes), to, writer)
       result.objects++
       result.bytes += item.size

@@ -40,7 +40,7 @@ export interface Project {
   /** The named remote or the default one; for reading (the default) an absent store is empty.
    *  @param limitRate bytes per second that pass at most, for all remotes together; the config's when undefined
    *  @throws REMOTE_UNKNOWN, REMOTE_MISSING (none configured) */
-  remote(name?: string, purpose?: 'read' | 'write', limitRate?: number): Promise<{ name: string; store: ObjectStore }>
+  remote(name?: string, purpose?: Purpose, limitRate?: number): Promise<{ name: string; store: ObjectStore }>
   /** the workspace, or the commit a name leads to @throws REVISION_UNKNOWN */
   revision(name: string | undefined): Promise<Revision>
   /** a path as git sees it */

@@ -2,7 +2,7 @@ import { MlvError } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
 import type { RepoPath } from '../base/paths.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import { applyTransfer, planTransfer, type Transferred, type Wanted } from '../store/transfer.ts'
+import { applyTransfer, countObjects, planTransfer, type Transferred, type Wanted } from '../store/transfer.ts'
 import { disownDamaged } from '../store/verify.ts'
 import { type CheckoutResult, checkout } from './checkout.ts'
 import { gatherObjects } from './gather.ts'
@@ -17,6 +17,8 @@ export interface SyncOptions extends Selection {
   remote?: string
   /** transfers at once */
   jobs?: number
+  /** bytes per second to and from remotes at most; the config's when undefined */
+  limitRate?: number
   dryRun?: boolean
 }
 
@@ -103,11 +105,11 @@ async function transfer(
   if (options.dryRun)
     return {
       ...base,
-      objects: plan.small.length + plan.large.length,
+      objects: countObjects(plan),
       bytes: plan.bytes,
       missing: await nameMissing(wants, lost, order, signal),
     }
-  if (plan.small.length + plan.large.length === 0) return { ...base, missing: await nameMissing(wants, lost, order, signal) }
+  if (countObjects(plan) === 0) return { ...base, missing: await nameMissing(wants, lost, order, signal) }
   const task = progress.start(stores.task, plan.bytes)
   const sum: Transferred = { objects: 0, bytes: 0, written: 0, saved: 0, failed: [] }
   try {
@@ -127,7 +129,7 @@ async function transfer(
       // What a collection has condemned meanwhile must be written again before anything refers to it.
       if (!(await to.refresh())) break
       next = planTransfer(from, to, objects.values())
-    } while (next.small.length + next.large.length > 0)
+    } while (countObjects(next) > 0)
     return { ...base, ...sum, missing: await nameMissing(wants, lost, order, signal) }
   } finally {
     task.finish()
@@ -167,7 +169,7 @@ export async function push(project: Project, options: SyncOptions = {}): Promise
   const from = await project.cache('read')
   const results: SyncResult[] = []
   for (const [name, group] of byRemote(wants, options.remote)) {
-    const remote = await project.remote(name, options.dryRun ? 'read' : 'write')
+    const remote = await project.remote(name, options.dryRun ? 'read' : 'write', options.limitRate)
     // Before it counts on anything there: a collection by another repository must know of this one.
     if (!options.dryRun) await registerClone(remote.store, await project.git())
     results.push(await transfer(project, group, { from, to: remote.store, remote: remote.name, task: 'pushing' }, options))
@@ -181,7 +183,7 @@ export async function fetchData(project: Project, options: SyncOptions = {}): Pr
   const to = await project.cache('write')
   const results: SyncResult[] = []
   for (const [name, group] of byRemote(wants, options.remote)) {
-    const remote = await project.remote(name, 'read')
+    const remote = await project.remote(name, 'read', options.limitRate)
     results.push(await transfer(project, group, { from: remote.store, to, remote: remote.name, task: 'fetching' }, options))
   }
   return sumUp(results)

@@ -96,7 +96,7 @@ describe('a mixed set', () => {
     for (const key of await keysOf(remote.blobs, 'packs/'))
       expect((await remote.blobs.head(key))!.size).toBeLessThanOrEqual(32 * MIB)
 
-    expect(planTransfer(cache, remote, wanted)).toEqual({ small: [], large: [], missing: [], purged: [], bytes: 0 })
+    expect(planTransfer(cache, remote, wanted)).toEqual({ packs: [], small: [], large: [], missing: [], purged: [], bytes: 0 })
     const reader = await openRemote('read')
     const other = await openCache('other')
     expect(await send(reader, other, wanted)).toMatchObject({ objects: sizes.length, bytes: total, failed: [] })
@@ -307,5 +307,131 @@ describe('requests', () => {
     await createDirBlobs({ root: join(root, 'remote') }).delete(`index/${copy}`)
     expect((await openRemote('read')).has(oidOfBytes('a'))).toBe(false)
     expect(readdirSync(copies)).toEqual([])
+  })
+})
+
+describe('a version of a large file', () => {
+  const old = noise('version', 60 * MIB)
+  const now = Buffer.concat([old.subarray(0, 20 * MIB), noise('inserted', MIB), old.subarray(20 * MIB)])
+
+  async function pushed(): Promise<Wanted[]> {
+    const cache = await openCache('source')
+    const wanted = await fill(cache, [old, now])
+    await send(cache, await openRemote(), wanted)
+    return wanted
+  }
+
+  /** A remote that counts the bytes it gives. */
+  function counting() {
+    const blobs = createDirBlobs({ root: join(root, 'remote') })
+    const seen = { bytes: 0 }
+    const get: Blobs['get'] = async (key, options) => {
+      const bytes = await blobs.get(key, options)
+      seen.bytes += bytes.length
+      return bytes
+    }
+    return { seen, blobs: { ...blobs, get } }
+  }
+
+  test('is assembled from one that the cache holds', async () => {
+    const [first, second] = await pushed()
+    const cache = await openCache()
+    await send(await openRemote('read'), cache, [first!])
+    const { seen, blobs } = counting()
+    const done = await send(await openRemote('read', blobs), cache, [second!])
+    expect(done).toMatchObject({ objects: 1, bytes: now.length, failed: [] })
+    expect(done.saved).toBeGreaterThan(55 * MIB)
+    expect(seen.bytes).toBeLessThan(5 * MIB)
+    expect(await hashOf(cache, second!.oid)).toBe(second!.oid)
+  })
+
+  test('is assembled from a file of the workspace; one that has changed since spares what it still holds', async () => {
+    const [first, second] = await pushed()
+    const path = join(root, 'model.bin')
+    const altered = Buffer.from(old)
+    altered[50 * MIB]! ^= 1
+    for (const [name, content] of Object.entries({
+      whole: old,
+      altered,
+      truncated: old.subarray(0, 40 * MIB),
+      gone: undefined,
+    })) {
+      rmSync(path, { force: true })
+      if (content) writeFileSync(path, content)
+      const cache = await openCache(name)
+      const done = await send(await openRemote('read'), cache, [second!], { versions: () => [{ oid: first!.oid, path }] })
+      expect(done).toMatchObject({ objects: 1, failed: [] })
+      if (name === 'whole') expect(done.saved).toBeGreaterThan(55 * MIB)
+      if (name === 'gone') expect(done.saved).toBe(0)
+      expect(await hashOf(cache, second!.oid)).toBe(second!.oid)
+    }
+  })
+
+  test('that an earlier version stored whole in a pack stays readable', async () => {
+    const large = noise('whole', 20 * MIB)
+    const oid = oidOfBytes(large)
+    const writer = (await openRemote()).writer()
+    await writer.add(oid, large)
+    await writer.finish()
+    const cache = await openCache()
+    expect(await send(await openRemote('read'), cache, [{ oid, size: large.length }])).toMatchObject({ objects: 1, failed: [] })
+    expect(await hashOf(cache, oid)).toBe(oid)
+  })
+
+  test('with a long row of zeros reads it once', async () => {
+    const cache = await openCache('source')
+    const zeros = Buffer.concat([Buffer.alloc(40 * MIB), noise('end', 2 * MIB)])
+    const wanted = await fill(cache, [zeros])
+    await send(cache, await openRemote(), wanted)
+    const { seen, blobs } = counting()
+    const other = await openCache()
+    await send(await openRemote('read', blobs), other, wanted)
+    expect(seen.bytes).toBeLessThan(7 * MIB)
+    expect(await hashOf(other, wanted[0]!.oid)).toBe(wanted[0]!.oid)
+  })
+})
+
+describe('a pack whose objects are all wanted', () => {
+  const contents = Array.from({ length: 40 }, (_, i) => noise(`packed ${i}`, MIB / 2))
+
+  test('travels as it is, both ways, under its own name', async () => {
+    const cache = await openCache()
+    const wanted = await fill(cache, contents)
+    const packs = await keysOf(cache.blobs, 'packs/')
+    const remote = await openRemote()
+    const plan = planTransfer(cache, remote, wanted)
+    expect(plan).toMatchObject({ small: [], large: [], missing: [], bytes: 20 * MIB })
+    const sent = await applyTransfer(plan, cache, remote)
+    expect(sent).toMatchObject({ objects: 40, bytes: 20 * MIB, failed: [] })
+    expect(await keysOf(remote.blobs, 'packs/')).toEqual(packs)
+    const other = await openCache('other')
+    expect(await send(await openRemote('read'), other, wanted)).toMatchObject({ objects: 40, failed: [] })
+    expect(await keysOf(other.blobs, 'packs/')).toEqual(packs)
+    for (const { oid } of wanted) expect(await hashOf(other, oid)).toBe(oid)
+  })
+
+  test('is packed anew when one object is not wanted, or when it is small', async () => {
+    const cache = await openCache()
+    const wanted = await fill(cache, contents)
+    const remote = await openRemote()
+    expect(planTransfer(cache, remote, wanted.slice(1))).toMatchObject({ packs: [], small: wanted.slice(1) })
+    const tiny = await openCache('tiny')
+    const few = await fill(tiny, contents.slice(0, 3))
+    expect(planTransfer(tiny, remote, few).packs).toEqual([])
+  })
+
+  test('that proves wrong is taken apart: what is whole comes, the rest is named', async () => {
+    const cache = await openCache()
+    const wanted = await fill(cache, contents)
+    await send(cache, await openRemote(), wanted)
+    const { blobs } = await openRemote('read')
+    const [key] = await keysOf(blobs, 'packs/')
+    await alter(blobs, key!, flipped(1000))
+    const other = await openCache('other')
+    const done = await send(await openRemote('read'), other, wanted)
+    expect(done.objects).toBe(39)
+    expect(done.failed).toHaveLength(1)
+    expect(done.failed[0]!.error).toMatchObject({ code: 'OBJECT_CORRUPT' })
+    for (const { oid } of wanted) if (other.has(oid)) expect(await hashOf(other, oid)).toBe(oid)
   })
 })
