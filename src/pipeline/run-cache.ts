@@ -5,7 +5,7 @@ import { isOid, type Oid, oidOfBytes } from '../base/oid.ts'
 import type { Blobs } from '../store/blobs.ts'
 import { KEYS } from '../store/layout.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import { applyTransfer, planTransfer } from '../store/transfer.ts'
+import { applyTransfer, countObjects, planTransfer } from '../store/transfer.ts'
 import type { WorkspaceData } from '../workspace/data.ts'
 import type { Entry } from '../workspace/entry.ts'
 import { fetchEntries } from '../workspace/fetch-entries.ts'
@@ -97,7 +97,7 @@ export async function pushRuns(project: Project, remoteName: string, keys: reado
   const roots = lacking.flatMap(({ record }) => record.outs.map(({ entry }) => ({ entry, part: '' })))
   const { objects } = await gatherObjects(roots, [cache, remote], { signal })
   const plan = planTransfer(cache, remote, objects.values())
-  if (plan.small.length + plan.large.length > 0) await applyTransfer(plan, cache, remote, { signal })
+  if (countObjects(plan) > 0) await applyTransfer(plan, cache, remote, { signal })
   let sent = 0
   for (const { name, bytes, record } of lacking) {
     // Its outs may have gone from the cache since.
