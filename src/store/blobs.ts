@@ -45,7 +45,7 @@ export interface Blobs {
   /** every blob whose key starts with `prefix` (not only whole folders), in the order of keys */
   list(prefix: string, signal?: AbortSignal): AsyncIterable<BlobInfo>
   head(key: string, signal?: AbortSignal): Promise<BlobInfo | undefined>
-  /** absent is fine */
+  /** Absent is fine. What was deleted stays so, also after a power loss. */
   delete(key: string, signal?: AbortSignal): Promise<void>
   /** Where the blob lies as a file, in places that are folders on this machine. */
   filePath?(key: string): string

@@ -1,7 +1,9 @@
 import { readdirSync, statSync, unlinkSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { flushFolder } from '../base/atomic.ts'
 import { mapBounded } from '../base/concurrency.ts'
 import { fileError, hasCode, systemCode } from '../base/errors.ts'
+import { faultPoint } from '../base/fault-point.ts'
 import { isOid, type Oid } from '../base/oid.ts'
 import { placesOf, readContent, readUnnamed } from './content.ts'
 import { readRecipe } from './held.ts'
@@ -72,8 +74,8 @@ export async function planStorePurge(
   const candidates = new Set([...doomed, ...[...chunks.values()].flat()])
   const kept = await neededChunks(store, living, candidates, signal)
   for (const pack of packs) {
-    if (content.holdsChunks(pack.oid)) continue
-    // A living object may have the bytes of a chunk.
+    // A living object may have the bytes of a chunk. What no index names is no object, and may be chunks.
+    if (!content.table(pack.oid) || content.holdsChunks(pack.oid)) continue
     for (const { oid } of placesOf(pack)) if (!doomed.has(oid) && candidates.has(oid)) kept.add(oid)
   }
   const leaveOut = new Set([...candidates].filter((oid) => !kept.has(oid)))
@@ -200,8 +202,10 @@ function namesIn(folder: string): string[] {
 }
 
 function removeFile(path: string): void {
+  faultPoint('purged file: delete')
   try {
     unlinkSync(path)
+    flushFolder(dirname(path))
   } catch (error) {
     if (systemCode(error) !== 'ENOENT') throw fileError(error, 'deleting', path)
   }

@@ -197,7 +197,8 @@ export function createDirBlobs(options: DirOptions): Blobs & { filePath(key: str
       const path = pathOf(key)
       try {
         faultPoint('blob: delete')
-        removeIfThere(path)
+        // After a power loss a deleted index must not be back when the pack it names, deleted later, is not.
+        if (removeIfThere(path)) flushFolder(dirname(path))
       } catch (error) {
         throw folderError(error, 'deleting', path)
       }
@@ -306,10 +307,12 @@ function sweep(folder: string, now: number): void {
   }
 }
 
-function removeIfThere(path: string): void {
+function removeIfThere(path: string): boolean {
   try {
     unlinkSync(path)
+    return true
   } catch (error) {
     if (systemCode(error) !== 'ENOENT') throw error
+    return false
   }
 }

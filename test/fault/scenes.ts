@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { expect } from 'vitest'
 import type { Entry } from '../../src/workspace/entry.ts'
@@ -41,6 +41,14 @@ export async function start(files: Record<string, string> = {}): Promise<Repo> {
   repo.write('.git/mlv/config', repo.read('.git/mlv/config').replace(dirname(repo.dir), '..'))
   return repo
 }
+
+const SECRET = 'what the law wants gone'
+
+const storesOf = (repo: Repo) =>
+  [
+    [repo.path('.git/mlv/store'), 'cache'],
+    [join(repo.dir, '..', 'remote'), 'remote'],
+  ] as const
 
 /** A commit with OLD, one with NEW; the workspace is at the second. */
 async function twoVersions(): Promise<Repo> {
@@ -153,6 +161,32 @@ export const SCENES: Scene[] = [
     async after(repo) {
       await expectUpToDate(repo)
       expectData(repo, NEW)
+    },
+  },
+  {
+    name: 'purge of a file, here and on a remote',
+    args: ['purge', 'data/secret', 'secret', '--all-commits', '--yes', '-r', 'origin'],
+    // What is purged cannot be read, whatever the pointers say.
+    cacheLags: true,
+    async prepare() {
+      const repo = await start({ ...OLD, 'data/secret': SECRET, secret: `${SECRET}${LARGE}` })
+      await ok(repo, 'add', 'data', 'secret')
+      await repo.commit()
+      await ok(repo, 'push')
+      return repo
+    },
+    async always(repo) {
+      const entries = await pointedAt(repo.dir)
+      for (const [folder, role] of storesOf(repo)) {
+        expect(faultsOfStore(folder)).toEqual([])
+        const lost = await unreadable(folder, role, entries)
+        expect(lost.filter((line) => !/^(secret|file) /.test(line))).toEqual([])
+      }
+    },
+    async after(repo) {
+      for (const [folder] of storesOf(repo))
+        for (const item of readdirSync(folder, { withFileTypes: true, recursive: true }))
+          if (item.isFile()) expect(readFileSync(join(item.parentPath, item.name), 'latin1')).not.toContain(SECRET)
     },
   },
   {
