@@ -78,18 +78,11 @@ function breakLock(path: string, seen: LockOwner | 'cut', staged: string): void 
   }
 }
 
-/** Takes the lock file at `path`, waiting for a live owner and breaking a dead one.
- *  @returns a function that gives the lock back   @throws LOCK_HELD, FILE_UNWRITABLE */
-export async function acquireLock(path: string, options: LockOptions): Promise<() => void> {
-  const mine: LockOwner = {
-    pid: process.pid,
-    host: hostname(),
-    command: options.command,
-    since: new Date().toISOString(),
-    nonce: randomBytes(8).toString('hex'),
-    boot: bootId(),
-  }
-  const staged = `${path}.${mine.nonce}`
+/** Writes this process's own lock text beside the lock, to be linked to its name. */
+function stage(path: string, command: string): { staged: string; nonce: string } {
+  const nonce = randomBytes(8).toString('hex')
+  const mine: LockOwner = { pid: process.pid, host: hostname(), command, since: new Date().toISOString(), nonce, boot: bootId() }
+  const staged = `${path}.${nonce}`
   try {
     faultPoint('lock: write')
     mkdirSync(dirname(path), { recursive: true })
@@ -99,33 +92,46 @@ export async function acquireLock(path: string, options: LockOptions): Promise<(
   } catch (error) {
     throw fileError(error, 'writing', dirname(path))
   }
+  return { staged, nonce }
+}
+
+/** Takes the lock if it is free, or its owner gone. @returns a function that gives it back, or who has it */
+function take(path: string, { staged, nonce }: ReturnType<typeof stage>): (() => void) | { owner: LockOwner | undefined } {
+  for (;;) {
+    try {
+      faultPoint('lock: take')
+      // A link is made whole or not at all: no reader sees an empty lock.
+      linkSync(staged, path)
+      return () => {
+        faultPoint('lock: give back')
+        if (nonceOf(readOwner(path)) === nonce) unlinkSync(path)
+      }
+    } catch (error) {
+      if (systemCode(error) !== 'EEXIST') throw fileError(error, 'writing', path)
+    }
+    const owner = readOwner(path)
+    if (!owner || !isGone(owner)) return { owner: owner as LockOwner | undefined }
+    breakLock(path, owner, staged)
+  }
+}
+
+/** Takes the lock file at `path`, waiting for a live owner and breaking a dead one.
+ *  @returns a function that gives the lock back   @throws LOCK_HELD, FILE_UNWRITABLE */
+export async function acquireLock(path: string, options: LockOptions): Promise<() => void> {
+  const mine = stage(path, options.command)
   const deadline = Date.now() + options.timeout * 1000
   let told = false
   try {
     for (let pause = 5; ; pause = Math.min(pause * 2, 200)) {
-      try {
-        faultPoint('lock: take')
-        // A link is made whole or not at all: no reader sees an empty lock.
-        linkSync(staged, path)
-        return () => {
-          faultPoint('lock: give back')
-          if (nonceOf(readOwner(path)) === mine.nonce) unlinkSync(path)
-        }
-      } catch (error) {
-        if (systemCode(error) !== 'EEXIST') throw fileError(error, 'writing', path)
-      }
-      const owner = readOwner(path)
-      if (owner && isGone(owner)) {
-        breakLock(path, owner, staged)
-        continue
-      }
-      const known = owner === 'cut' ? undefined : owner
-      const who = known ? `"${known.command}" (process ${known.pid} on ${known.host}, since ${known.since})` : 'another mlv'
+      const taken = take(path, mine)
+      if (typeof taken === 'function') return taken
+      const { owner } = taken
+      const who = owner ? `"${owner.command}" (process ${owner.pid} on ${owner.host}, since ${owner.since})` : 'another mlv'
       if (Date.now() >= deadline)
         throw new MlvError('LOCK_HELD', `The project is locked by ${who}`, {
-          hint: !known
+          hint: !owner
             ? `If no mlv is at work here, delete ${path}.`
-            : known.host !== hostname()
+            : owner.host !== hostname()
               ? `If that machine no longer runs it, delete ${path}.`
               : `Wait for it to end, or give a longer --lock-timeout; if that process is no mlv, delete ${path}.`,
         })
@@ -138,7 +144,26 @@ export async function acquireLock(path: string, options: LockOptions): Promise<(
       }
     }
   } finally {
-    removeStaged(staged)
+    removeStaged(mine.staged)
+  }
+}
+
+const PAUSE = new Int32Array(new SharedArrayBuffer(4))
+
+/** The same for a moment's work, without leaving the thread: while another one holds the lock, this thread sleeps.
+ *  @param seconds how long at most   @returns undefined when somebody held it all the time   @throws FILE_UNWRITABLE, DISK_FULL */
+export function acquireShortLock(path: string, command: string, seconds: number): (() => void) | undefined {
+  const mine = stage(path, command)
+  const deadline = Date.now() + seconds * 1000
+  try {
+    for (;;) {
+      const taken = take(path, mine)
+      if (typeof taken === 'function') return taken
+      if (Date.now() >= deadline) return undefined
+      Atomics.wait(PAUSE, 0, 0, 5)
+    }
+  } finally {
+    removeStaged(mine.staged)
   }
 }
 

@@ -1,7 +1,8 @@
-import { readFileSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { writeFileAtomic } from '../base/atomic.ts'
 import { fileError, systemCode } from '../base/errors.ts'
+import { readRegularFile } from '../base/regular-file.ts'
 
 /** A name as a gitignore pattern that matches it, in this folder alone. The slash in front keeps `#` and `!` plain.
  *  No pattern can hold a line end; `?` stands for it. */
@@ -13,7 +14,7 @@ export function ignorePattern(name: string): string {
 /** The file as one character per byte, so that lines which are not UTF-8 come back as they were. */
 function readBytes(path: string): { text: string; mode?: number } {
   try {
-    return { text: readFileSync(path, 'latin1'), mode: statSync(path).mode & 0o777 }
+    return { text: readRegularFile(path).toString('latin1'), mode: statSync(path).mode & 0o777 }
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return { text: '' }
     throw fileError(error, 'reading', path)

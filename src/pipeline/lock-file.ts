@@ -4,13 +4,14 @@ import { writeFileAtomic } from '../base/atomic.ts'
 import { fileError, hasCode, MlvError, systemCode } from '../base/errors.ts'
 import { acquireLock } from '../base/lock-file.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
+import { readRegularFile } from '../base/regular-file.ts'
 import type { Project } from '../workspace/project.ts'
 import { emptyLock, formatLock, type Lock, type LockedStage, parseLock } from './lock.ts'
 import { LOCK_FILE } from './stage.ts'
 
 function readText(project: Pick<Project, 'root'>): string | undefined {
   try {
-    return readFileSync(join(project.root, LOCK_FILE), 'utf8')
+    return readRegularFile(join(project.root, LOCK_FILE)).toString('utf8')
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return undefined
     if (systemCode(error) === 'EISDIR')

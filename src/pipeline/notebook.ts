@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs'
 import { fileError } from '../base/errors.ts'
 import { oidOfBytes } from '../base/oid.ts'
+import { readRegularFile } from '../base/regular-file.ts'
 import type { Entry } from '../workspace/entry.ts'
 import { canonicalJson } from './canonical-json.ts'
 
@@ -15,7 +15,7 @@ export function sourcesOf(path: string, entry: Entry): Entry {
   if (entry.kind === 'tree') return entry
   let bytes: Buffer
   try {
-    bytes = readFileSync(path)
+    bytes = readRegularFile(path)
   } catch (error) {
     throw fileError(error, 'reading', path)
   }

@@ -4,6 +4,7 @@ import { writeFileAtomic } from '../base/atomic.ts'
 import { fileError, hasCode, MlvError, systemCode } from '../base/errors.ts'
 import { oidOfBytes } from '../base/oid.ts'
 import type { RepoPath } from '../base/paths.ts'
+import { readRegularFile } from '../base/regular-file.ts'
 import type { Project } from '../workspace/project.ts'
 import { buildGraph, type StageGraph } from './graph.ts'
 import { parsePipeline } from './schema.ts'
@@ -54,7 +55,7 @@ export function decodePipeline(bytes: Uint8Array): string {
 export function readPipelineFile(project: Pick<Project, 'root'>): Uint8Array | undefined {
   const path = join(project.root, PIPELINE_FILE)
   try {
-    return readFileSync(path)
+    return readRegularFile(path)
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return undefined
     if (systemCode(error) === 'EISDIR')

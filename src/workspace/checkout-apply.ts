@@ -5,6 +5,7 @@ import { faultPoint } from '../base/fault-point.ts'
 import { type Oid, oidOfFile } from '../base/oid.ts'
 import { quotePath } from '../base/paths.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import { createChangeCheck } from './change-check.ts'
 import type { CheckoutPlan, PlacedFile } from './checkout-plan.ts'
 import type { LinkType } from './config.ts'
 import { chosenLinks, placeFile } from './link.ts'
@@ -21,7 +22,8 @@ export interface CheckedOut {
 }
 
 /** Carries a plan out: deletes what no longer belongs, makes folders, writes files, notes rows.
- *  Files are not flushed; an interrupted checkout can be repeated. @throws WORK_UNSAVED before anything is changed; DISK_FULL, OBJECT_CORRUPT */
+ *  Files are not flushed; an interrupted checkout can be repeated.
+ *  @throws WORK_UNSAVED before anything is changed; DISK_FULL, OBJECT_CORRUPT, FILE_CHANGED for what was written to since the plan was made */
 export async function applyCheckout(
   worktree: Worktree,
   plan: CheckoutPlan,
@@ -37,7 +39,9 @@ export async function applyCheckout(
   const absolute = (below: string) => (below === '' ? top : `${top}/${below}`)
   // A plan carried out before may have put a link where this one saw a folder.
   checkParents(project.root, path)
+  const checkUnchanged = createChangeCheck(worktree, plan)
   for (const below of plan.remove) {
+    checkUnchanged(below, true)
     try {
       faultPoint('file: delete')
       unlinkSync(absolute(below))
@@ -64,7 +68,7 @@ export async function applyCheckout(
   }
   if (target?.kind === 'tree') makeFolder(top, path)
   for (const below of plan.folders.keys()) makeFolder(absolute(below), insidePath(path, below))
-  await placeFiles(worktree, plan, { table, keyOf, absolute, result, onBytes })
+  await placeFiles(worktree, plan, { table, keyOf, absolute, result, checkUnchanged, onBytes })
 
   for (const file of plan.kept) {
     const row = table.rows.get(keyOf(file.path))
@@ -93,6 +97,7 @@ interface Placing {
   keyOf: (below: string) => string
   absolute: (below: string) => string
   result: CheckedOut
+  checkUnchanged: (below: string, wasHere: boolean) => void
   onBytes?: (count: number) => void
 }
 
@@ -128,6 +133,7 @@ async function placeFiles(worktree: Worktree, plan: CheckoutPlan, placing: Placi
   const write = (file: PlacedFile, bytes: Buffer) => {
     const to = absolute(file.path)
     if (bytes.length !== file.entry.size) throw wrongSize(plan, file, bytes.length)
+    placing.checkUnchanged(file.path, file.replaces)
     try {
       if (file.entry.kind === 'link') done(file, placeLink(to, bytes, file.replaces))
       else done(file, writeSmall(to, bytes, { mode: file.entry.kind === 'exec' ? 0o777 : 0o666, replaces: file.replaces, time }))
@@ -139,6 +145,7 @@ async function placeFiles(worktree: Worktree, plan: CheckoutPlan, placing: Placi
   const types = whole.length > 0 ? chosenLinks(project) : []
   for (const file of whole) {
     project.surroundings.signal?.throwIfAborted()
+    placing.checkUnchanged(file.path, file.replaces)
     done(file, await placeWhole(store, plan, file, { to: absolute(file.path), types }))
   }
 }

@@ -41,6 +41,8 @@ export interface CheckoutPlan {
   unsaved: RepoPath[]
   /** files that are neither in the target nor removed */
   extra: number
+  /** what is in no cache may be lost */
+  force: boolean
   /** the part of the path that was looked at; '' for the whole */
   part: string
   /** everything is as the target wants it already */
@@ -145,6 +147,7 @@ export async function planCheckout(
     missing: [],
     unsaved: [],
     extra: 0,
+    force: options.force ?? false,
     part,
     upToDate: false,
     snapshot,

@@ -5,7 +5,6 @@ import {
   constants,
   copyFileSync,
   linkSync,
-  mkdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -17,6 +16,7 @@ import { dirname, join, resolve } from 'node:path'
 import { temporaryName, writeFileAtomic } from '../base/atomic.ts'
 import { fileError, MlvError, systemCode } from '../base/errors.ts'
 import { faultPoint } from '../base/fault-point.ts'
+import { makeFolders } from '../base/make-folders.ts'
 import { type Oid, oidOfFile } from '../base/oid.ts'
 import type { LinkType } from './config.ts'
 import { parseFolderUrl } from './folder-url.ts'
@@ -101,7 +101,7 @@ export function cacheFolder(project: Pick<Project, 'root' | 'homeDir' | 'config'
  *  @throws CONFIG_INVALID, FILE_UNWRITABLE */
 export function workingLinks(project: Project): LinkType[] {
   const cache = cacheFolder(project)
-  mkdirSync(cache, { recursive: true })
+  makeFolders(cache)
   const key = `${statSync(cache).dev}:${statSync(project.root).dev}`
   const file = join(project.homeDir, 'state', 'links.json')
   const probes = readProbes(file)

@@ -1,6 +1,7 @@
-import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, fstatSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileError, MlvError, systemCode } from '../base/errors.ts'
+import { openRegularFile } from '../base/regular-file.ts'
 import { type Config, type ConfigLayer, type ConfigOrigin, createConfig } from './config.ts'
 import { checkValue, keysFromEnvironment, knownKeys, parseValue, refuseSecret, typeOfKey } from './config-keys.ts'
 import { isOutside, parseFolderUrl } from './folder-url.ts'
@@ -39,7 +40,7 @@ export function configFile(origin: 'user' | 'project' | 'local', place: ConfigPl
 export function readConfigText(path: string, name: string): string {
   let fd: number
   try {
-    fd = openSync(path, 'r')
+    fd = openRegularFile(path)
   } catch (error) {
     if (['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '')) return ''
     throw fileError(error, 'reading', path)

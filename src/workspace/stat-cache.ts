@@ -1,4 +1,5 @@
 import { statSync } from 'node:fs'
+import { acquireShortLock } from '../base/lock-file.ts'
 import type { RepoPath } from '../base/paths.ts'
 import { sameEntry } from './entry.ts'
 import { readTable, type StatTable, tablePath, writeTable } from './stat-table.ts'
@@ -19,6 +20,9 @@ interface Opened {
   stamp: string
   recorded: StatTable['recorded']
 }
+
+/** A table of a million rows is written in a second or two. */
+const WAIT_SECONDS = 30
 
 export function createStatCache(stateDir: string): StatCache {
   const tables = new Map<RepoPath, Opened>()
@@ -43,9 +47,16 @@ export function createStatCache(stateDir: string): StatCache {
 
   function write(path: RepoPath, opened: Opened): void {
     const { table } = opened
-    if (stampOf(path) !== opened.stamp && !merge(opened, readTable(stateDir, path))) return
-    writeTable(stateDir, path, table)
-    Object.assign(opened, { stamp: stampOf(path), recorded: new Map(table.recorded) })
+    // What was only looked at is not worth waiting for; a record that got lost would turn a deletion into an absence.
+    const giveBack = acquireShortLock(`${tablePath(stateDir, path)}.lock`, 'rows', recordsSomething(opened) ? WAIT_SECONDS : 0)
+    if (!giveBack) return
+    try {
+      if (stampOf(path) !== opened.stamp && !merge(opened, readTable(stateDir, path))) return
+      writeTable(stateDir, path, table)
+      Object.assign(opened, { stamp: stampOf(path), recorded: new Map(table.recorded) })
+    } finally {
+      giveBack()
+    }
   }
 
   return {
@@ -57,14 +68,21 @@ export function createStatCache(stateDir: string): StatCache {
   }
 }
 
+function isOurs({ table, recorded }: Opened, key: string): boolean {
+  return !sameEntry(table.recorded.get(key), recorded.get(key))
+}
+
+function recordsSomething(opened: Opened): boolean {
+  return [...opened.recorded.keys(), ...opened.table.recorded.keys()].some((key) => isOurs(opened, key))
+}
+
 /** Takes over what another command recorded since the table was read. @returns false where there is nothing of ours worth writing */
-function merge({ table, recorded }: Opened, current: StatTable): boolean {
-  const isOurs = (key: string) => !sameEntry(table.recorded.get(key), recorded.get(key))
-  const keys = new Set([...recorded.keys(), ...table.recorded.keys()])
-  if (![...keys].some(isOurs)) return false
-  for (const key of new Set([...keys, ...current.recorded.keys()])) {
+function merge(opened: Opened, current: StatTable): boolean {
+  if (!recordsSomething(opened)) return false
+  const { table, recorded } = opened
+  for (const key of new Set([...recorded.keys(), ...table.recorded.keys(), ...current.recorded.keys()])) {
     const now = current.recorded.get(key)
-    if (isOurs(key)) continue
+    if (isOurs(opened, key)) continue
     if (now) table.recorded.set(key, now)
     else table.recorded.delete(key)
   }

@@ -1,5 +1,5 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
-import { readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
@@ -287,5 +287,25 @@ describe('a second mlv at work', () => {
     expect((await repo.mlv('status')).exitCode).toBe(0)
     rmSync(repo.path('.git/mlv/lock'))
     expect((await repo.mlv('checkout')).exitCode).toBe(0)
+  })
+})
+
+describe('what lies where a file of mlv belongs', () => {
+  it.each(['mlv.yaml', 'mlv.lock', '.git/mlv/config', '.gitignore'])('%s as a FIFO is named, not waited for', async (path) => {
+    const repo = await start({ a: '1' })
+    await repo.mlv('add', 'a')
+    if (path === 'mlv.lock') repo.write('mlv.yaml', 'stages:\n  s:\n    cmd: "true"\n')
+    repo.write('b', '2')
+    rmSync(repo.path(path), { force: true })
+    execFileSync('mkfifo', [repo.path(path)])
+    const results = [await repo.mlv('add', 'b'), await repo.mlv('repro')]
+    expectFailure(results.find(({ exitCode }) => exitCode === 9)!, 9, `${path} is neither a file nor a folder`)
+  })
+
+  it.runIf(existsSync('/proc/self'))('a cache where the system takes no folder', async () => {
+    const repo = await start({ a: '1' })
+    await repo.mlv('config', 'set', 'cache.dir', '/proc/nowhere/cache', '--local')
+    expect(await repo.mlv('doctor')).toMatchObject({ exitCode: 1, stdout: expect.stringContaining('/proc/nowhere') })
+    expectFailure(await repo.mlv('add', 'a'), 2, '/proc/nowhere')
   })
 })

@@ -35,7 +35,8 @@ async function tryEach(scene: Scene, world: Repo, faults: string[]): Promise<voi
       if (scene.cacheLags) expect(faultsOfStore(repo.path('.git/mlv/store'))).toEqual([])
       else await expectSound(repo.dir, committed)
       await scene.always?.(repo)
-      expect(await repo.mlv(...scene.args)).toMatchObject({ exitCode: 0 })
+      const isDone = scene.isDone?.(repo) ?? false
+      expect({ ...(await repo.mlv(...scene.args)), isDone }).toMatchObject(isDone ? { isDone } : { exitCode: 0 })
       await scene.after(repo)
     } catch (error) {
       throw new Error(`after ${fault}: ${(error as Error).message}`, { cause: error })

@@ -16,6 +16,8 @@ export interface Scene {
   cacheLags?: boolean
   /** beside what holds for every command: true at every moment, also after a kill */
   always?(repo: Repo): Promise<void>
+  /** nothing was left to do: then the command may say that there is nothing to do it to */
+  isDone?(repo: Repo): boolean
   /** true after its end even if the power is lost then */
   durably?(repo: Repo): Promise<void>
   /** true once the command has run to its end */
@@ -187,6 +189,25 @@ export const SCENES: Scene[] = [
       for (const [folder] of storesOf(repo))
         for (const item of readdirSync(folder, { withFileTypes: true, recursive: true }))
           if (item.isFile()) expect(readFileSync(join(item.parentPath, item.name), 'latin1')).not.toContain(SECRET)
+    },
+  },
+  {
+    name: 'move',
+    args: ['move', 'data', 'moved/to'],
+    async prepare() {
+      const repo = await twoVersions()
+      // Not what the pointer says: a move must not look at the content to know its own.
+      repo.write('data/a', 'changed')
+      repo.write('moved/other', 'x')
+      return repo
+    },
+    isDone: (repo) => repo.exists('moved/to.mlv') && repo.exists('moved/to'),
+    async after(repo) {
+      expect([repo.exists('data'), repo.exists('data.mlv')]).toEqual([false, false])
+      expect([repo.read('.gitignore'), repo.read('moved/.gitignore')]).toEqual(['', '/to\n'])
+      expect((await repo.mlv('status')).stdout).toMatch(/^modified +moved\/to .*~1/)
+      repo.write('moved/to/a', NEW['data/a'])
+      await expectUpToDate(repo)
     },
   },
   {

@@ -9,7 +9,7 @@ export const configure: Configure = (command, act) => {
   command.action(
     act(async (context, from: string, to: string) => {
       const project = await context.project()
-      const { movePath } = await import('../../workspace/remove.ts')
+      const { movePath } = await import('../../workspace/move.ts')
       const [source, goal] = typedPaths(project, [from, to])
       const result = await movePath(project, source!, goal!)
       context.output.answer({ from: source, to: result.removed[0], written: result.written }, () =>
