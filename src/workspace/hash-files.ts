@@ -54,6 +54,7 @@ function rowOf(kind: StatRow['kind'], file: { size: number; mtime: number; inode
     recorded: false,
     racy: file.mtime >= file.at - TICK_MS,
     unsettled: false,
+    unsaved: false,
   }
 }
 

@@ -158,7 +158,8 @@ export function scanPath(absolute: string, path: RepoPath, table: StatTable, ign
     }
     for (const item of items) {
       const { name } = item
-      const below = folder.path === '' ? name : `${folder.path}/${name}`
+      // Joined it is one flat string; a template would keep its two halves beside it.
+      const below = folder.path === '' ? name : [folder.path, name].join('/')
       const isFolder = item.isDirectory()
       if (ignore.ignores(below, isFolder)) continue
       if (LEFTOVER.test(name)) {

@@ -101,7 +101,10 @@ function keepRow(table: StatTable, key: string, file: ScannedFile, row: StatRow,
   file.size = row.size
   const old = table.rows.get(key)
   const unsaved = !saved && (old?.oid !== row.oid || old.unsaved === true)
-  table.rows.set(key, { ...row, recorded: old?.recorded ?? false, unsaved })
+  // Nobody else holds the row: changed in place it takes less memory than a copy.
+  row.recorded = old?.recorded ?? false
+  row.unsaved = unsaved
+  table.rows.set(key, row)
   table.dirty = true
 }
 
@@ -119,20 +122,20 @@ async function snapshotFolder(
   if (complete && computed && whole) return { path, entry: computed, scan, table, unchanged: true }
 
   await loadFingerprint()
-  const changed = new Set<string>()
   const known = table.rows.size
+  // Without rows all is made from nothing: a list of a million names would say no more.
+  const changed = new Set<string>()
   let fresh = false
-  const toRead = new Set(scan.unknown)
-  if (saving) addUnsaved(scan, table, saving, toRead)
+  const unsaved = saving ? findUnsaved(scan, table, saving) : []
   const hashing: HashOptions = { saving, objects: options.objects, signal: options.signal, onBytes: options.onBytes }
-  const files = toRead.size === scan.unknown.length ? scan.unknown : [...toRead]
+  const files = unsaved.length === 0 ? scan.unknown : [...scan.unknown, ...unsaved]
   await hashFiles(
     join(options.root, path),
     files,
     (file, row) => {
       const old = table.rows.get(file.path)
       fresh ||= old === undefined
-      if (old?.oid !== row.oid || old.kind !== row.kind) changed.add(file.path)
+      if (known > 0 && (old?.oid !== row.oid || old.kind !== row.kind)) changed.add(file.path)
       keepRow(table, file.path, file, row, saving !== undefined)
     },
     hashing,
@@ -170,15 +173,18 @@ async function snapshotFolder(
 }
 
 /** Files whose oid a row knows, but which were never stored, e.g. because only `status` has read them. */
-function addUnsaved(scan: Scan & { kind: 'folder' }, table: StatTable, saving: Saving, toRead: Set<ScannedFile>): void {
+function findUnsaved(scan: Scan & { kind: 'folder' }, table: StatTable, saving: Saving): ScannedFile[] {
+  const unsaved: ScannedFile[] = []
+  if (scan.unknown.length === scan.count) return unsaved
   const recorded = table.recorded.get('')
   const trusted = recorded !== undefined && saving.store.isSound() && saving.store.has(recorded.oid)
   for (const file of scannedFiles(scan.folder)) {
     if (file.oid === undefined) continue
     const row = table.rows.get(file.path)
     if (trusted && row?.recorded && !row.unsaved) continue
-    if (needsSaving(saving, file.oid)) toRead.add(file)
+    if (needsSaving(saving, file.oid)) unsaved.push(file)
   }
+  return unsaved
 }
 
 /** A folder's tree that its row names but the store lacks must be written again. */

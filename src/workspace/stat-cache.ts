@@ -86,7 +86,8 @@ function merge(opened: Opened, current: StatTable): boolean {
     if (now) table.recorded.set(key, now)
     else table.recorded.delete(key)
   }
-  for (const [path, row] of current.rows) if (!table.rows.has(path) && !table.base?.rows.has(path)) table.rows.set(path, row)
+  for (const [path, row] of current.rows)
+    if (!table.rows.has(path) && !table.base?.rows.before?.get(path)) table.rows.set(path, row)
   // Neither side's folders hold what both sides' files make together.
   for (const [path, row] of table.rows) if (row.kind === 'tree') table.rows.delete(path)
   table.computed = undefined

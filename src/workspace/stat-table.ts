@@ -8,6 +8,7 @@ import { type Oid, oidOfBytes } from '../base/oid.ts'
 import { isWithin, type RepoPath } from '../base/paths.ts'
 import { bootId } from '../base/process-state.ts'
 import type { Entry } from './entry.ts'
+import { TrackedRows } from './tracked-rows.ts'
 
 /** What a path was when its bytes were last hashed. */
 export interface StatRow {
@@ -38,8 +39,8 @@ export interface StatTable {
   /** the directory as its rows say, when they say it all */
   computed: Entry | undefined
   dirty: boolean
-  /** the rows as the table's file holds them, to write only what differs. Rows are replaced, never edited in place */
-  base?: { id: string; rows: ReadonlyMap<string, StatRow> }
+  /** which writing of the table's file `rows` began with, to write only what differs. Rows are replaced, never edited in place */
+  base?: { id: string; size: number; rows: TrackedRows }
 }
 
 /** A kernel stamps files with the time of its last tick, at most 10 ms ago. */
@@ -71,7 +72,7 @@ export function tablePath(stateDir: string, path: RepoPath): string {
 }
 
 export function emptyTable(): StatTable {
-  return { rows: new Map(), recorded: new Map(), computed: undefined, dirty: false }
+  return { rows: new TrackedRows(), recorded: new Map(), computed: undefined, dirty: false }
 }
 
 /** Reads the table of a path; a lost or broken one is empty. */
@@ -131,6 +132,7 @@ function ageOf(header: { boot: string; written: number }): { sameBoot: boolean; 
 function settle(row: StatRow, age: { sameBoot: boolean; settles: boolean }, table: StatTable): StatRow {
   if (!row.unsettled) return row
   if (age.settles) table.dirty = true
+  else if (age.sameBoot) return row
   return { ...row, racy: row.racy || !age.sameBoot, unsettled: !age.settles }
 }
 
@@ -161,9 +163,10 @@ function parseTable(bytes: Buffer, path: RepoPath): StatTable | undefined {
   const names = bytes.toString('utf8', at + count).split('\0')
   if (names.length !== count + (count === 0 ? 1 : 0)) return undefined
   const age = ageOf(header)
-  const table: StatTable = { rows: new Map(), recorded: new Map(header.recorded), computed: header.computed, dirty: false }
+  const rows = new TrackedRows()
+  const table: StatTable = { rows, recorded: new Map(header.recorded), computed: header.computed, dirty: false }
   const hex = oids.toString('hex')
-  const stored = new Map<string, StatRow>()
+  const unsettled: string[] = []
   for (let i = 0; i < count; i++) {
     const flag = flags[i]!
     const row: StatRow = {
@@ -178,10 +181,15 @@ function parseTable(bytes: Buffer, path: RepoPath): StatTable | undefined {
       unsettled: (flag & 16) !== 0,
       unsaved: (flag & 32) !== 0,
     }
-    stored.set(names[i]!, row)
-    table.rows.set(names[i]!, row.unsettled ? settle(row, age, table) : row)
+    rows.set(names[i]!, row)
+    if (row.unsettled) unsettled.push(names[i]!)
   }
-  table.base = { id: header.id, rows: stored }
+  table.base = { id: header.id, size: rows.size, rows: rows.track() }
+  for (const path of unsettled) {
+    const row = rows.get(path)!
+    const settled = settle(row, age, table)
+    if (settled !== row) rows.set(path, settled)
+  }
   return table
 }
 
@@ -191,9 +199,12 @@ export function writeTable(stateDir: string, path: RepoPath, table: StatTable): 
   const changes = changesOf(table)
   if (changes) writeFileAtomic(`${file}.changes`, JSON.stringify(changes), { flush: false })
   else {
-    writeFileAtomic(file, formatTable(path, table), { flush: false })
+    const id = randomUUID()
+    writeFileAtomic(file, formatTable(path, table, id), { flush: false })
     faultPoint('rows: delete')
     rmSync(`${file}.changes`, { force: true })
+    const { rows } = table
+    table.base = rows instanceof TrackedRows ? { id, size: rows.size, rows: rows.track() } : undefined
   }
   table.dirty = false
 }
@@ -201,17 +212,16 @@ export function writeTable(stateDir: string, path: RepoPath, table: StatTable): 
 /** What differs from the table's file; undefined where that is too much, or there is no file. */
 function changesOf(table: StatTable): Changes | undefined {
   const { base, rows } = table
-  if (!base) return undefined
-  const most = Math.min(MAX_CHANGES, base.rows.size / 8)
+  if (!base || base.rows !== rows) return undefined
+  const before = base.rows.before!
   const changed: [string, StatRow][] = []
-  for (const [path, row] of rows) {
-    if (base.rows.get(path) === row) continue
-    changed.push([path, row])
-    if (changed.length > most) return undefined
-  }
   const gone: string[] = []
-  for (const path of base.rows.keys()) if (!rows.has(path)) gone.push(path)
-  if (changed.length + gone.length > most) return undefined
+  for (const [path, old] of before) {
+    const row = rows.get(path)
+    if (row && row !== old) changed.push([path, row])
+    else if (!row && old) gone.push(path)
+  }
+  if (changed.length + gone.length > Math.min(MAX_CHANGES, base.size / 8)) return undefined
   return {
     base: base.id,
     boot: bootName(),
@@ -223,11 +233,11 @@ function changesOf(table: StatTable): Changes | undefined {
   }
 }
 
-function formatTable(path: RepoPath, table: StatTable): Buffer {
+function formatTable(path: RepoPath, table: StatTable, id: string): Buffer {
   const count = table.rows.size
   const header: Header = {
     path,
-    id: randomUUID(),
+    id,
     boot: bootName(),
     written: Date.now(),
     count,
@@ -244,20 +254,18 @@ function formatTable(path: RepoPath, table: StatTable): Buffer {
   const numbers = new Float64Array(count * 4)
   const oidsAt = start + count * 32
   const flagsAt = oidsAt + count * 32
-  let hex = ''
   let i = 0
   for (const row of table.rows.values()) {
     numbers[i * 4] = row.size
     numbers[i * 4 + 1] = row.files
     numbers[i * 4 + 2] = row.mtime
     numbers[i * 4 + 3] = row.inode
-    hex += row.oid
+    bytes.write(row.oid, oidsAt + i * 32, 32, 'hex')
     bytes[flagsAt + i] =
       KINDS.indexOf(row.kind) | (row.recorded ? 4 : 0) | (row.racy ? 8 : 0) | (row.unsettled ? 16 : 0) | (row.unsaved ? 32 : 0)
     i++
   }
   Buffer.from(numbers.buffer).copy(bytes, start)
-  bytes.write(hex, oidsAt, 'hex')
   names.copy(bytes, flagsAt + count)
   bytes.writeUInt32LE(checkOf(bytes), 12)
   return bytes

@@ -21,6 +21,8 @@ export const section: Section = {
   },
 }
 
+const MIB = 1 << 20
+
 interface Rival {
   peer: 'rclone' | 'dvc'
   /** how many times as fast mlv must be */
@@ -99,13 +101,17 @@ async function* measureOneChange(bench: Bench, bucket: Bucket, repo: string, sha
   bucket.connect(repo, freshPrefix('one'), 'counted')
   const push = { ...timed(bench, repo, bench.mlv('push')), env: bucket.env }
   await timeOnce(push)
-  yield valueRow(`first push ${shape.label}`, bucket.meter.read().requests.length, 'requests')
+  const first = bucket.meter.read()
+  yield valueRow(`first push ${shape.label}`, first.requests.length, 'requests')
+  yield valueRow(`… sends of ${Math.round((shape.files * shape.bytes) / MIB)} MiB`, first.bytesSent / MIB, 'MiB')
   appendFileSync(join(repo, 'data', '000', '000000.bin'), 'changed')
   prepare(bench, repo, bench.mlv('add', 'data'))
   commitAll(bench, repo)
   bucket.meter.reset()
   await timeOnce(push)
-  yield valueRow(`push of one changed file of ${shape.label}`, bucket.meter.read().requests.length, 'requests', { atMost: 5 })
+  const { requests, bytesSent } = bucket.meter.read()
+  yield valueRow(`push of one changed file of ${shape.label}`, requests.length, 'requests', { atMost: 5 })
+  yield valueRow('… sends', bytesSent / 1024, 'KiB')
   bucket.meter.reset()
   await timeOnce(push)
   yield valueRow(`push again, nothing changed, ${shape.label}`, bucket.meter.read().requests.length, 'requests')

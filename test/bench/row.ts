@@ -1,4 +1,4 @@
-export type Unit = 's' | 'MiB' | 'requests' | 'GiB/s' | '%' | 'ms a stage'
+export type Unit = 's' | 'MiB' | 'KiB' | 'requests' | 'GiB/s' | '%' | 'ms a stage'
 
 /** One line of the table. */
 export interface Row {

@@ -13,6 +13,8 @@ const SECTIONS: Record<string, () => Promise<{ section: Section }>> = {
   large: () => import('./large.ts'),
   chunker: () => import('./chunker.ts'),
   repro: () => import('./repro.ts'),
+  million: () => import('./million.ts'),
+  many: () => import('./many.ts'),
   exp: () => import('./exp.ts'),
 }
 

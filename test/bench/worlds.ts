@@ -46,8 +46,8 @@ export function writeOldFile(path: string, bytes: Uint8Array | string): void {
 }
 
 /** Writes `size` bytes of noise in pieces; `inserted` bytes of other noise stand in their middle. */
-export function writeLargeFile(path: string, size: number, inserted = 0): void {
-  const noise = createNoise('large')
+export function writeLargeFile(path: string, size: number, inserted = 0, seed = 'large'): void {
+  const noise = createNoise(seed)
   const file = openSync(path, 'w')
   const piece = 4 << 20
   for (let at = 0; at < size; at += piece) {
