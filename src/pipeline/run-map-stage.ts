@@ -1,9 +1,11 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
-import { basename, join, posix } from 'node:path'
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { basename, dirname, join, posix } from 'node:path'
 import { mapBounded } from '../base/concurrency.ts'
-import { fileError, hasCode, MlvError } from '../base/errors.ts'
-import { quotePath } from '../base/paths.ts'
+import { fileError, hasCode, MlvError, systemCode } from '../base/errors.ts'
+import { quotePath, type RepoPath } from '../base/paths.ts'
 import type { Collector, DataFile } from '../workspace/data.ts'
+import type { Entry } from '../workspace/entry.ts'
+import { checkParents } from '../workspace/tracked.ts'
 import { type Aside, setAside } from './aside.ts'
 import { type DatumTable, noteUnfinished, writeTable } from './datum-table.ts'
 import type { Datum } from './datums.ts'
@@ -16,6 +18,12 @@ import { changedDeps, lockedStage, logOutput, placeAbsent, type StagePorts, type
 import type { Stage } from './stage.ts'
 
 type MapScene = DecisionView & StagePorts
+
+/** A datum that has run, and its folder below the stage's. */
+interface Done {
+  planned: PlannedDatum
+  folder: string
+}
 
 /** A datum that did not give its part. */
 interface Failure {
@@ -63,20 +71,20 @@ function makeFolder(folder: string): void {
   }
 }
 
-/** Runs the command for some datums and stores what they wrote. @returns their files, in their order   @throws STAGE_FAILED, INTERRUPTED, … */
+/** Runs the command for some datums; each has a folder of its own for what it writes. @throws STAGE_FAILED, INTERRUPTED, PATH_MISSING */
 async function runBatch(
   batch: readonly PlannedDatum[],
   folder: string,
-  scene: MapScene & { stage: Stage; aside: Aside; collector: Collector; onOutput: StagePorts['onOutput'] },
-): Promise<DataFile[][]> {
-  const { stage, project, executor, aside, collector, turn } = scene
-  const outs = batch.map((_, at) => join(folder, 'out', String(at)))
+  scene: MapScene & { stage: Stage; aside: Aside; onOutput: StagePorts['onOutput'] },
+): Promise<void> {
+  const { stage, project, executor, aside } = scene
+  const outs = batch.map((_, at) => join(folder, String(at)))
   const clear = () => {
     for (const out of outs) makeFolder(out)
   }
   clear()
   const single = stage.batch === undefined ? batch[0]!.datum : undefined
-  const list = join(folder, 'list.jsonl')
+  const list = `${folder}.jsonl`
   writeFileSync(list, batch.map(({ datum }, at) => listLine(datum, stage, outs[at]!)).join(''))
   const given = { datum: single, out: outs[0]!, list }
   await runCommands({ ...stage, cmd: stage.cmd.map((line) => fillCommand(line, stage, given)) }, project, {
@@ -87,14 +95,32 @@ async function runBatch(
       ? { MLV_IN: pathsOf(single, stage).join('\n'), MLV_OUT: outs[0], MLV_DATUM: single.name, MLV_LIST: list }
       : { MLV_LIST: list },
   })
-  const files = await turn(() => collector.collect(join(folder, 'out')))
-  const found: DataFile[][] = batch.map(() => [])
-  for (const file of files) {
-    const cut = file.path.indexOf('/')
-    found[Number(file.path.slice(0, cut))]!.push({ ...file, path: file.path.slice(cut + 1) })
+  rmSync(list, { force: true })
+}
+
+/** Stores what datums wrote, and adds it to their rows. @returns where each file of the out lies now, by its path in it */
+async function storeResults(
+  done: readonly Done[],
+  work: string,
+  results: DatumTable,
+  collector: Collector,
+): Promise<Map<string, string>> {
+  const rows = new Map<string, DataFile[]>()
+  for (const { planned, folder } of done) {
+    const files: DataFile[] = []
+    results.set(planned.key, files)
+    rows.set(folder, files)
   }
-  rmSync(folder, { recursive: true, force: true })
-  return found
+  const places = new Map<string, string>()
+  for (const file of await collector.collect(work)) {
+    const [batch, at, ...rest] = file.path.split('/')
+    const files = rows.get(`${batch}/${at}`)
+    const path = rest.join('/')
+    if (!files || path === '') continue
+    files.push({ ...file, path })
+    places.set(path, join(work, file.path))
+  }
+  return places
 }
 
 function cutBatches(datums: readonly PlannedDatum[], size: number): PlannedDatum[][] {
@@ -146,6 +172,7 @@ export async function runMapStage(stage: Stage, inputs: StageInputs, scene: MapS
   const start = performance.now()
   const aside = await turn(async () => {
     await placeAbsent(stage, inputs, scene)
+    for (const out of stage.outs) checkParents(project.root, out.path)
     return setAside(project, stage.name, [])
   })
   const work = join(project.homeDir, 'datums', basename(project.stateDir), stage.name)
@@ -156,9 +183,10 @@ export async function runMapStage(stage: Stage, inputs: StageInputs, scene: MapS
       plan.datums.flatMap(({ key }) => (plan.known.has(key) ? [[key, plan.known.get(key)!]] : [])),
     )
     const collector = await turn(() => data.collector())
-    const failures = await runAll(todo, results, work, { ...scene, stage, aside, collector })
-    const left = plan.datums.filter(({ key }) => !results.has(key))
+    const { done, failures } = await runAll(todo, work, { ...scene, stage, aside })
     return await turn(async () => {
+      const places = await storeResults(done, work, results, collector)
+      const left = plan.datums.filter(({ key }) => !results.has(key))
       const table = await writeTable(results, collector)
       if (left.length > 0) {
         await collector.finish()
@@ -170,7 +198,7 @@ export async function runMapStage(stage: Stage, inputs: StageInputs, scene: MapS
       await collector.finish()
       const changed = await changedDeps(inputs, scene)
       const { path, git, persist } = stage.outs[0]!
-      await data.place(path, entry, { force: true })
+      await placeOut(path, entry, places, scene)
       aside.drop()
       noteUnfinished(project, stage.name, undefined)
       scene.observer.forget()
@@ -193,30 +221,53 @@ function notRun(stage: Stage, count: number): MlvError {
   })
 }
 
-/** @returns those that failed; what the others gave is in `results` */
+/** Makes the out hold `entry`. Files that datums have just written are moved there, which costs a tenth of writing them again from the cache. */
+async function placeOut(path: RepoPath, entry: Entry, places: Map<string, string>, { project, data }: MapScene): Promise<void> {
+  const folder = join(project.root, path)
+  try {
+    const made = new Set<string>()
+    for (const [below, from] of places) {
+      const to = join(folder, below)
+      const parent = dirname(to)
+      if (!made.has(parent)) {
+        checkParents(project.root, `${path}/${below}` as RepoPath)
+        mkdirSync(parent, { recursive: true })
+      }
+      made.add(parent)
+      renameSync(from, to)
+    }
+  } catch (error) {
+    // Something else lies there, or another disk: all comes from the cache.
+    if (!['EXDEV', 'EEXIST', 'ENOTDIR', 'EISDIR', 'ENOTEMPTY'].includes(systemCode(error) ?? ''))
+      throw fileError(error, 'writing', folder)
+  }
+  await data.place(path, entry, { force: true })
+}
+
 async function runAll(
   todo: readonly PlannedDatum[],
-  results: DatumTable,
   work: string,
-  scene: MapScene & { stage: Stage; aside: Aside; collector: Collector },
-): Promise<Failure[]> {
+  scene: MapScene & { stage: Stage; aside: Aside },
+): Promise<{ done: Done[]; failures: Failure[] }> {
   const { stage, project } = scene
+  const done: Done[] = []
   const failures: Failure[] = []
+  makeFolder(work)
   const log = logOutput(project, stage.name, scene.onOutput)
   try {
     await mapBounded(cutBatches(todo, stage.batch ?? 1), scene.jobs, async (batch, at) => {
       if (project.surroundings.signal?.aborted) return
       try {
-        const found = await runBatch(batch, join(work, String(at)), { ...scene, onOutput: log.onOutput })
-        for (const [index, { key }] of batch.entries()) results.set(key, found[index]!)
+        await runBatch(batch, join(work, String(at)), { ...scene, onOutput: log.onOutput })
+        for (const [index, planned] of batch.entries()) done.push({ planned, folder: `${at}/${index}` })
       } catch (error) {
         if (hasCode(error, 'INTERRUPTED')) return
-        if (!(error instanceof MlvError) || !hasCode(error, 'STAGE_FAILED', 'PATH_INVALID', 'PATH_UNSUPPORTED')) throw error
+        if (!(error instanceof MlvError) || error.code !== 'STAGE_FAILED') throw error
         for (const planned of batch) failures.push({ planned, error })
       }
     })
   } finally {
     log.close()
   }
-  return failures
+  return { done, failures }
 }

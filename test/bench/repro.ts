@@ -22,7 +22,7 @@ export const section: Section = {
 
     commitAll(bench, repo)
     const [alone, again] = await timeInTurns(bench.runs, timed(bench, repo, NODE_ALONE), timed(bench, repo, bench.mlv('repro')))
-    yield ratioRow(`repro of ${count} stages, nothing changed`, again!.seconds, { what: 'node -e 0', seconds: alone!.seconds }, 8)
+    yield ratioRow(`repro of ${count} stages, nothing changed`, again!.seconds, { what: 'node -e 0', seconds: alone!.seconds }, 5)
     // DVC takes 1.3 s a stage and more for the first run, so it is asked for a tenth.
     if (bench.has('dvc')) {
       const other = writePipeline(bench, Math.ceil(count / 10), 'dvc')

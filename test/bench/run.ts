@@ -15,6 +15,7 @@ const SECTIONS: Record<string, () => Promise<{ section: Section }>> = {
   repro: () => import('./repro.ts'),
   million: () => import('./million.ts'),
   many: () => import('./many.ts'),
+  map: () => import('./map.ts'),
   exp: () => import('./exp.ts'),
 }
 
