@@ -12,31 +12,34 @@ export interface CutObject {
   single: Buffer
 }
 
-/** Cuts an object into chunks and adds those that the store lacks; a single chunk is given back instead, because a recipe may not name its own object. */
-export async function cutObject(pieces: AsyncIterable<Buffer>, to: ObjectStore, writer: StoreWriter): Promise<CutObject> {
-  await to.loadChunkIndexes()
+/** The chunks of an object, in order; each buffer is good until the next is asked for. */
+export async function* cutPieces(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   const cutter = createCutter()
-  const chunks: Chunk[] = []
   const scratch = Buffer.allocUnsafeSlow(CHUNKING.max)
   let held = 0
-  let saved = 0
-  async function finish(length: number): Promise<void> {
-    const bytes = scratch.subarray(0, length)
-    const oid = oidOfBytes(bytes)
-    chunks.push({ oid, length })
-    if (to.hasChunk(oid) || writer.hasChunk(oid)) saved += length
-    else await writer.addChunk(oid, bytes)
-    held = 0
-  }
   for await (const piece of pieces) {
     let at = 0
     for (const length of cutter.push(piece)) {
       at += piece.copy(scratch, held, at, at + length - held)
-      await finish(length)
+      held = 0
+      yield scratch.subarray(0, length)
     }
     held += piece.copy(scratch, held, at)
   }
   const last = cutter.end()
-  if (last !== undefined) await finish(last)
-  return { chunks, saved, single: scratch.subarray(0, chunks[0]?.length ?? 0) }
+  if (last !== undefined) yield scratch.subarray(0, last)
+}
+
+/** Cuts an object into chunks and adds those that the store lacks; a single chunk is given back instead, because a recipe may not name its own object. */
+export async function cutObject(pieces: AsyncIterable<Buffer>, to: ObjectStore, writer: StoreWriter): Promise<CutObject> {
+  await to.loadChunkIndexes()
+  const cut: CutObject = { chunks: [], saved: 0, single: Buffer.alloc(0) }
+  for await (const bytes of cutPieces(pieces)) {
+    const oid = oidOfBytes(bytes)
+    if (cut.chunks.length === 0) cut.single = bytes
+    cut.chunks.push({ oid, length: bytes.length })
+    if (to.hasChunk(oid) || writer.hasChunk(oid)) cut.saved += bytes.length
+    else await writer.addChunk(oid, bytes)
+  }
+  return cut
 }

@@ -1,7 +1,9 @@
+import { existsSync, lstatSync, readdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { MlvError } from '../base/errors.ts'
-import { type Oid, oidOfBytes } from '../base/oid.ts'
+import { type Oid, oidOfBytes, oidOfFile } from '../base/oid.ts'
 import { isWithin, type RepoPath } from '../base/paths.ts'
-import { createCutter } from '../store/chunker.ts'
+import { cutPieces } from '../store/cut-object.ts'
 import { CHUNK_FROM } from '../store/layout.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { applyStorePurge, planStorePurge, type StorePurged, type StorePurgePlan } from '../store/purge.ts'
@@ -54,6 +56,8 @@ export interface PurgeReport {
 export interface PurgePlan {
   report: PurgeReport
   stores: { store: ObjectStore; plan: StorePurgePlan }[]
+  /** files that failed stages had written, with such bytes; absolute */
+  failed: string[]
 }
 
 /** Finds everything that is to be deleted for good, in all commits and in each store. Reads only.
@@ -98,13 +102,14 @@ export async function planPurge(
     })),
     otherRemotes: project.config.remotes().filter((name) => !remotes.some((remote) => remote.name === name)),
   }
-  return { report, stores: plans }
+  return { report, stores: plans, failed: findFailed(project, found.files) }
 }
 
 /** Carries a plan out, one store after the other, the cache last. Interrupted, it can be planned and carried out again. */
 export async function applyPurge(project: Project, plan: PurgePlan): Promise<StorePurged[]> {
   return project.locked(async () => {
     const done: StorePurged[] = []
+    for (const path of plan.failed) rmSync(path, { force: true })
     for (const { store, plan: of } of plan.stores) done.push(await applyStorePurge(store, of, project.surroundings.signal))
     return done
   })
@@ -140,20 +145,21 @@ async function cutLarge(cache: ObjectStore, files: ReadonlyMap<Oid, number>, sig
   for (const [oid, size] of files) {
     if (size < CHUNK_FROM || !cache.has(oid)) continue
     const list: Oid[] = []
-    const cutter = createCutter()
-    let held: Buffer = Buffer.alloc(0)
-    for await (const piece of cache.stream(oid, { signal })) {
-      held = Buffer.concat([held, piece])
-      for (const length of cutter.push(piece)) {
-        list.push(oidOfBytes(held.subarray(0, length)))
-        held = held.subarray(length)
-      }
-    }
-    const last = cutter.end()
-    if (last !== undefined) list.push(oidOfBytes(held.subarray(0, last)))
+    for await (const bytes of cutPieces(cache.stream(oid, { signal }))) list.push(oidOfBytes(bytes))
     chunks.set(oid, list)
   }
   return chunks
+}
+
+/** What failed stages had written may be deleted at any time. */
+function findFailed(project: Project, files: ReadonlyMap<Oid, number>): string[] {
+  const folder = join(project.homeDir, 'failed')
+  if (!existsSync(folder)) return []
+  const sizes = new Set(files.values())
+  return readdirSync(folder, { withFileTypes: true, recursive: true })
+    .filter((item) => item.isFile())
+    .map((item) => join(item.parentPath, item.name))
+    .filter((path) => sizes.has(lstatSync(path).size) && files.has(oidOfFile(path)))
 }
 
 /** Files of this worktree with the bytes of a purged object, also where they were never added. */

@@ -1,6 +1,7 @@
 import { hasCode } from '../base/errors.ts'
 import type { RepoPath } from '../base/paths.ts'
 import type { CommitChanges, GitRef } from '../git/git.ts'
+import { readGitRoots } from '../git/git-roots.ts'
 import type { Project } from './project.ts'
 import { isTargetFile, parseTargets, UNREADABLE_TARGETS } from './selection.ts'
 import { readTargets, type Target } from './target.ts'
@@ -11,7 +12,7 @@ export interface Version extends Target {
   text: { file: string; blob: string } | undefined
 }
 
-/** Every version of every tracked path that git can reach by a ref, and the workspace's own. */
+/** Every version of every tracked path that git still has by any name: refs, stashes, reflogs and indexes of all worktrees; and the workspace's own. */
 export interface History {
   versions: Version[]
   /** newest first, no parent before its children */
@@ -19,12 +20,12 @@ export interface History {
   refs: GitRef[]
 }
 
-/** Reads all pointers and locks of all commits, stashed ones too, each text once. Broken ones are told and passed over. @throws GIT_FAILED */
+/** Reads all pointers and locks of all commits, each text once. Broken ones are told and passed over. @throws GIT_MISSING, GIT_FAILED */
 export async function readHistory(project: Project): Promise<History> {
   const git = await project.git()
-  const refs = await git.refs()
-  const head = await git.resolve('HEAD')
-  const from = new Set([...refs.map((ref) => ref.commit), ...(head ? [head] : [])])
+  const roots = await readGitRoots(git, project.surroundings.env)
+  const { refs, stashes, heads, reflog } = roots
+  const from = new Set([...refs.map((ref) => ref.commit), ...stashes, ...heads, ...reflog])
   const commits = from.size > 0 ? await git.logChanges([...from]) : []
   const texts = new Map<string, { file: string; blob: string; revision: string }>()
   const below = project.prefix === '' ? '' : `${project.prefix}/`
@@ -34,6 +35,10 @@ export async function readHistory(project: Project): Promise<History> {
       if (blob === undefined || !path.startsWith(below) || !isTargetFile(file)) continue
       texts.set(`${path}\0${blob}`, { file, blob, revision: commit.id.slice(0, 8) })
     }
+  for (const { path, blob } of roots.staged) {
+    const file = path.slice(below.length)
+    if (path.startsWith(below) && isTargetFile(file)) texts.set(`${path}\0${blob}`, { file, blob, revision: 'the index' })
+  }
   const versions: Version[] = []
   for (const target of await readTargets(project, await project.revision(undefined)))
     versions.push({ ...target, text: undefined })

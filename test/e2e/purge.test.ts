@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto'
 import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { openBlobs } from '../../src/transport/open-blobs.ts'
 import { expectFailure } from '../helpers/failure.ts'
 import { listing } from '../helpers/listing.ts'
 import { makeFolder, makeRepo, type Repo } from '../helpers/repo.ts'
+import { findS3, type S3Server, startS3 } from '../helpers/s3-server.ts'
 
 const ok = { exitCode: 0, stderr: '' }
 const SECRET = 'Ada lives at 12 Secret Street\n'
@@ -195,25 +197,39 @@ describe('purge', () => {
   it('finds what only other branches, tags and stashes hold', async () => {
     const { repo, remote } = await world({ 'data/a': 'a' }, 'data')
     const secret = (name: string) => `${SECRET}${name}`
-    for (const name of ['branch', 'tag', 'stash']) {
+    for (const name of ['branch', 'tag', 'stash', 'older stash', 'reflog', 'staged']) {
       await repo.git('switch', '-q', '--detach', 'main')
       await repo.mlv('checkout')
       repo.write('data/secret', secret(name))
       expect(await repo.mlv('add', 'data')).toMatchObject(ok)
-      if (name === 'stash') await repo.git('stash', '-q')
-      else {
-        await repo.commit(name)
-        await repo.git(name, `on-${name}`)
-      }
-      expect(await repo.mlv('push', '--all-commits')).toMatchObject(ok)
+      expect(await repo.mlv('push')).toMatchObject(ok)
+      if (name.endsWith('stash')) await repo.git('stash', '-q')
+      else if (name === 'staged') await repo.git('add', 'data.mlv')
+      else await repo.commit(name)
+      if (name === 'branch' || name === 'tag') await repo.git(name, `on-${name}`)
     }
-    await repo.git('switch', '-q', 'main')
+    await repo.git('restore', '--worktree', '--source', 'main', 'data.mlv')
     expect(await repo.mlv('checkout')).toMatchObject({ exitCode: 0 })
     const done = JSON.parse((await purge(repo, 'data/secret', '--json')).stdout)
-    expect(done.objects.sort()).toEqual(['branch', 'tag', 'stash'].map((name) => oidOf(secret(name))).sort())
+    expect(done.objects.sort()).toEqual(
+      ['branch', 'tag', 'stash', 'older stash', 'reflog', 'staged'].map((name) => oidOf(secret(name))).sort(),
+    )
     expect(done.refs).toEqual(['refs/heads/on-branch', 'refs/stash', 'refs/tags/on-tag'])
     for (const folder of [store(repo), remote]) expect(bytesOf(folder)).not.toContain('Secret Street')
     expect((await repo.mlv('status')).stdout).toBe('up to date\n')
+  })
+
+  it('no run of a stage stores it again, and what a failed one had written goes', async () => {
+    const { repo, remote } = await world(
+      { secret: SECRET, 'mlv.yaml': 'stages:\n  make:\n    cmd: cp in out\n    deps: [in]\n    outs: [out]\n', in: SECRET },
+      'secret',
+    )
+    await repo.mlv('push')
+    expect(await purge(repo, 'secret')).toMatchObject(ok)
+    expectFailure(await repo.mlv('repro'), 5, 'out holds data that was purged')
+    expect(bytesOf(repo.path('.git/mlv'))).toContain(SECRET)
+    expect(await purge(repo, 'secret')).toMatchObject(ok)
+    for (const folder of [repo.path('.git/mlv'), remote]) expect(bytesOf(folder)).not.toContain('Secret Street')
   })
 
   it('asks, and refuses where nobody can answer or what is meant is unclear', async () => {
@@ -233,5 +249,41 @@ describe('purge', () => {
     expect(await purge(repo, 'data')).toMatchObject(ok)
     expect(bytesOf(remote)).not.toContain('Secret Street')
     expect((await purge(repo, 'data')).stdout).toMatch(/has nothing of it\n.*has nothing of it/)
+  })
+})
+
+describe.skipIf(!findS3())('purge from a bucket', () => {
+  let server: S3Server
+  beforeAll(async () => {
+    server = (await startS3())!
+  })
+  afterAll(() => server?.stop())
+
+  it('leaves nothing of it under any key', async () => {
+    const bucket = await server.bucket(`purge-${Math.random().toString(36).slice(2, 8)}`)
+    const env = { AWS_ACCESS_KEY_ID: server.accessKeyId, AWS_SECRET_ACCESS_KEY: server.secretAccessKey }
+    const repo = await makeRepo({ 'data/ada': SECRET, 'data/bob': 'Bob' }, { init: true, env })
+    const options = ['--local', '--endpoint', server.endpoint, '--region', server.region, '--path-style']
+    await repo.mlv('remote', 'add', 'origin', `s3://${bucket}/prefix`, ...options)
+    await repo.mlv('add', 'data')
+    await repo.commit()
+    expect(await repo.mlv('push')).toMatchObject(ok)
+    const blobs = await openBlobs(
+      { url: `s3://${bucket}/prefix`, endpoint: server.endpoint, region: server.region, path_style: true },
+      { root: repo.dir, env: repo.env },
+    )
+    const everything = async () => {
+      let text = ''
+      for await (const { key } of blobs.list('')) text += Buffer.from(await blobs.get(key)).toString('latin1')
+      return text
+    }
+    expect(await everything()).toContain(SECRET)
+    expect(await purge(repo, 'data/ada')).toMatchObject(ok)
+    expect(await everything()).not.toContain('Secret Street')
+    blobs.close?.()
+    rmSync(repo.path('.git/mlv/store'), { recursive: true })
+    rmSync(repo.path('data'), { recursive: true })
+    expectFailure(await repo.mlv('pull'), 5, 'data holds data that was purged')
+    expect(listing(repo.path('data'))).toEqual({ bob: 'Bob' })
   })
 })
