@@ -71,12 +71,13 @@ function missingError(missing: Missing[]): MlvError {
 interface Taken {
   entries: Map<RepoPath, { entry: Entry; data: DvcData }>
   linked: RepoPath[]
+  exceptions: string[]
   missing: Missing[]
 }
 
 /** Takes over all data, objects before anything that names them. */
 async function takeData(plan: MigrationPlan, importer: Importer): Promise<Taken> {
-  const taken: Taken = { entries: new Map(), linked: [], missing: [] }
+  const taken: Taken = { entries: new Map(), linked: [], exceptions: [], missing: [] }
   const task = plan.project.surroundings.progress.start('taking over')
   try {
     for (const data of dataOf(plan)) {
@@ -86,6 +87,7 @@ async function takeData(plan: MigrationPlan, importer: Importer): Promise<Taken>
         continue
       }
       taken.entries.set(data.path, { entry: result.entry, data })
+      taken.exceptions.push(...result.exceptions)
       if (result.linked) taken.linked.push(data.path)
     }
   } finally {
@@ -122,12 +124,19 @@ function readLines(path: string): string[] {
   }
 }
 
-/** Puts the patterns of each .dvcignore into the .mlvignore beside it. @returns the files written */
-function writeIgnoreFiles({ project, ignoreFiles }: MigrationPlan): RepoPath[] {
-  return ignoreFiles.flatMap((path) => {
-    const target = joinPath(parentOf(path), IGNORE_FILE)
+/** Puts the patterns of each .dvcignore into the .mlvignore beside it, and exceptions for what DVC tracks though mlv would not.
+ *  @returns the files written */
+function writeIgnoreFiles({ project, ignoreFiles }: MigrationPlan, exceptions: string[]): RepoPath[] {
+  const folders = new Map<RepoPath, string[]>([['' as RepoPath, []]])
+  for (const path of ignoreFiles)
+    folders.set(
+      parentOf(path),
+      readLines(join(project.root, path)).filter((line) => line.trim() !== '' && !line.startsWith('#')),
+    )
+  folders.get('' as RepoPath)!.push(...exceptions)
+  return [...folders].flatMap(([folder, wanted]) => {
+    const target = joinPath(folder, IGNORE_FILE)
     const before = readLines(join(project.root, target))
-    const wanted = readLines(join(project.root, path)).filter((line) => line.trim() !== '' && !line.startsWith('#'))
     const added = wanted.filter((line) => !before.includes(line))
     if (added.length === 0) return []
     const kept = before.join('\n').replace(/\n*$/, '')
@@ -193,7 +202,15 @@ export async function applyMigration(plan: MigrationPlan, options: MigrationOpti
   const { list } = openDvcWorkspace(project.root, loadIgnore(project.root, '', '.dvcignore'), caches)
   const saving = await openSaving(project)
   const { signal } = project.surroundings
-  const importer = createImporter({ root: project.root, caches, stores, saving, signal, list })
+  const importer = createImporter({
+    root: project.root,
+    caches,
+    stores,
+    saving,
+    signal,
+    list,
+    ignore: loadIgnore(project.root, ''),
+  })
   let taken: Taken
   try {
     taken = await takeData(plan, importer)
@@ -206,7 +223,7 @@ export async function applyMigration(plan: MigrationPlan, options: MigrationOpti
     leftovers.push({ at: path, what: `its data (${object}) is ${wrong.length > 0 ? 'damaged' : 'nowhere'}; it stays with DVC` })
   const written = await project.locked(async () => {
     const files = await writePointers(plan, taken, options.force)
-    files.push(...writeIgnoreFiles(plan), ...(await hideFromGit(project, [...taken.entries.keys()])))
+    files.push(...writeIgnoreFiles(plan, taken.exceptions), ...(await hideFromGit(project, [...taken.entries.keys()])))
     await replaceLinks(project, taken)
     return files
   })

@@ -5,10 +5,12 @@ import { mapBounded } from '../base/concurrency.ts'
 import { fileError, hasCode, MlvError } from '../base/errors.ts'
 import { loadFingerprint } from '../base/fingerprint.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
+import { joinPath } from '../base/paths.ts'
 import type { Blobs } from '../store/blobs.ts'
 import type { TreeEntry } from '../store/tree.ts'
 import { editPaths } from '../store/tree-walk.ts'
 import type { Entry } from '../workspace/entry.ts'
+import type { Ignore } from '../workspace/ignore.ts'
 import type { openSaving } from '../workspace/saving.ts'
 import { checkEntries } from './dvc-files.ts'
 import { createMd5, kindAt, md5OfBytes, md5OfListing, openToRead } from './dvc-hash.ts'
@@ -30,12 +32,16 @@ export interface ImportOptions {
   signal?: AbortSignal
   /** the files of a folder of the workspace as DVC lists them */
   list(folder: string, hash: DvcHash): Promise<DvcEntry[]>
+  /** what .mlvignore leaves out of the project */
+  ignore: Ignore
 }
 
 export interface Imported {
   entry: Entry
   /** files of the workspace that are links into DVC's cache */
   linked: boolean
+  /** patterns that keep .mlvignore away from files that DVC tracks */
+  exceptions: string[]
 }
 
 /** What could not be taken over. */
@@ -220,7 +226,7 @@ export function createImporter(options: ImportOptions): Importer {
     })
     for (const [oid, bytes] of pages) if (!saving.store.has(oid) && !saving.writer.has(oid)) await saving.writer.add(oid, bytes)
     const linked = list.some(({ path }) => kindAt(join(root, data.path, path), caches) === 'linked')
-    return { entry: { kind: 'tree', ...tree }, linked }
+    return { entry: { kind: 'tree', ...tree }, linked, exceptions: exceptionsOf(data.path, list, options.ignore) }
   }
 
   return {
@@ -232,7 +238,7 @@ export function createImporter(options: ImportOptions): Importer {
       }
       const found = await takeFile(data.path, { md5: data.md5!, hash: data.hash, exec: data.exec })
       if ('object' in found) return [found]
-      return { entry: found, linked: kindAt(join(root, data.path), caches) === 'linked' }
+      return { entry: found, linked: kindAt(join(root, data.path), caches) === 'linked', exceptions: [] }
     },
     known: ({ md5, folder, hash }) => entries.get(`${hash} ${md5}${folder ? '.dir' : ''}`),
     get files() {
@@ -242,6 +248,21 @@ export function createImporter(options: ImportOptions): Importer {
       return total
     },
   }
+}
+
+/** One pattern for each name below a folder that .mlvignore would leave out though DVC tracks it. */
+function exceptionsOf(folder: string, list: readonly DvcEntry[], ignore: Ignore): string[] {
+  const escape = (text: string) => text.replace(/[\\*?[\]!# ]/g, '\\$&')
+  const patterns = new Set<string>()
+  for (const { path } of list) {
+    if (!ignore.ignores(`${folder}/${path}`, false)) continue
+    const names = path.split('/')
+    const depth = names.findIndex((_name, at) =>
+      ignore.ignores(joinPath(folder, names.slice(0, at + 1).join('/')), at < names.length - 1),
+    )
+    patterns.add(`!/${folder.split('/').map(escape).join('/')}/**/${escape(names[depth]!)}${depth < names.length - 1 ? '/' : ''}`)
+  }
+  return [...patterns]
 }
 
 function parseList(bytes: Uint8Array, name: string): unknown[] {

@@ -1,10 +1,11 @@
-import { existsSync, realpathSync } from 'node:fs'
+import { existsSync, realpathSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { MlvError } from '../base/errors.ts'
 import { nameOf, parentOf, type RepoPath } from '../base/paths.ts'
 import { PIPELINE_FILE, type Stage } from '../pipeline/stage.ts'
 import type { Project } from '../workspace/project.ts'
 import type { Revision } from '../workspace/revision.ts'
+import { checkParents } from '../workspace/tracked.ts'
 import { type DvcConfig, readDvcConfig } from './dvc-config.ts'
 import { type DvcLockedStage, type DvcTracked, parseDvcFile, parseDvcLock, pathInside } from './dvc-files.ts'
 import type { DvcData, Leftover } from './dvc-out.ts'
@@ -102,6 +103,28 @@ async function readPipelines(
   return { pipeline: stages.length === 0 && text.trim() === '' ? undefined : text, stages, ran }
 }
 
+/** Data within other data would be stored twice, and a folder that is a link could lead what is written out of the project.
+ *  @throws DVC_INVALID, PATH_INVALID */
+function checkPlaces(root: string, tracked: DvcTracked[], stages: Stage[]): void {
+  const places = new Map(tracked.map(({ path, at }) => [path, at]))
+  for (const { name, outs } of stages)
+    for (const { path } of outs) {
+      if (places.has(path))
+        throw new MlvError('DVC_INVALID', `${places.get(path)}: "${path}" is also an out of stage "${name}"`, {
+          hint: 'DVC would refuse it, too: take it out of one of them.',
+        })
+      places.set(path, `stage "${name}"`)
+    }
+  for (const [path, at] of places) {
+    checkParents(root, path)
+    for (let folder = parentOf(path); folder !== ''; folder = parentOf(folder))
+      if (places.has(folder))
+        throw new MlvError('DVC_INVALID', `${at}: "${path}" lies within "${folder}" (${places.get(folder)})`, {
+          hint: 'DVC would refuse it, too: keep one of them.',
+        })
+  }
+}
+
 /** What lies in git, and in .dvc, and stays there. */
 async function findLeftovers(project: Project, cacheDir: string, reading: Reading): Promise<void> {
   const refs = await (await project.git()).refs('refs/exps/')
@@ -127,7 +150,7 @@ async function refuseExisting(pipeline: string | undefined, workspace: Revision)
 /** Reads a DVC repository: .dvc files, dvc.yaml, dvc.lock, .dvcignore and settings. Only reads, and no data.
  *  @throws DVC_INVALID, YAML_INVALID with file, line and column; PATH_TRACKED, PROJECT_MISSING, FILE_UNREADABLE */
 export async function planMigration(project: Project, options: { force: boolean }): Promise<MigrationPlan> {
-  if (!existsSync(join(project.root, '.dvc')))
+  if (!statSync(join(project.root, '.dvc'), { throwIfNoEntry: false })?.isDirectory())
     throw new MlvError('DVC_INVALID', `There is no .dvc in ${project.root}`, {
       hint: 'Run this in a repository that "dvc init" has made.',
     })
@@ -138,6 +161,7 @@ export async function planMigration(project: Project, options: { force: boolean 
   reading.leftovers.push(...config.leftovers)
   const tracked = await readTracked(files, reading)
   const pipelines = await readPipelines(files, reading)
+  checkPlaces(project.root, tracked, pipelines.stages)
   await findLeftovers(project, config.cacheDir, reading)
   const ignoreFiles = files.filter((file) => nameOf(file) === '.dvcignore')
   const caches = existsSync(config.cacheDir) ? [realpathSync(config.cacheDir)] : []

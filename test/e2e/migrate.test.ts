@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { chmodSync, cpSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, cpSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { addDvc, type DvcRepo, findDvc } from '../helpers/dvc.ts'
@@ -215,6 +215,17 @@ describe.skipIf(!findDvc())('of the real dvc', () => {
     expect(await repo.mlv('status')).toMatchObject({ stdout: 'up to date\n' })
   })
 
+  it('files that mlv would leave out of a folder stay in it', async () => {
+    const repo = await addDvc(
+      await makeRepo({ 'da ta/a': 'a\n', 'da ta/x/__pycache__/y/c': 'c\n', 'da ta/.DS_Store': 'd\n', '__pycache__/e': '' }),
+    )
+    await repo.dvc('add', '-q', 'da ta')
+    await repo.mlv('init')
+    expect(await repo.mlv('migrate', 'dvc')).toMatchObject({ exitCode: 0, stderr: '' })
+    expect(repo.read('.mlvignore')).toContain('!/da\\ ta/**/__pycache__/\n')
+    expect(await repo.mlv('status')).toMatchObject({ stdout: 'up to date\n' })
+  })
+
   it('what it refuses, mlv refuses, with the line', async () => {
     const repo = await addDvc(await makeRepo({ 'dvc.yaml': 'stages:\n  a:\n    cmd: x\n    colour: red\n' }))
     await repo.mlv('init')
@@ -230,6 +241,20 @@ describe.skipIf(!findDvc())('of the real dvc', () => {
 it('says where there is no DVC', async () => {
   const repo = await makeRepo({}, { init: true })
   expect(await repo.mlv('migrate', 'dvc')).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('There is no .dvc') })
+})
+
+it('refuses what would be written through a link, or within other data', async () => {
+  const outside = makeFolder()
+  const out = (path: string) => `outs:\n- {md5: ${'a'.repeat(32)}, path: ${path}, hash: md5}\n`
+  const repo = await makeRepo({ '.dvc/config': '', 'x.dvc': `wdir: link\n${out('x')}` }, { init: true })
+  symlinkSync(outside.dir, repo.path('link'))
+  expect(await repo.mlv('migrate', 'dvc')).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('link') })
+  expect(readdirSync(outside.dir)).toEqual([])
+  repo.write('x.dvc', `${out('data')}- {md5: ${'b'.repeat(32)}, path: data/part, hash: md5}\n`)
+  expect(await repo.mlv('migrate', 'dvc')).toMatchObject({
+    exitCode: 2,
+    stderr: expect.stringContaining('"data/part" lies within "data" (x.dvc:2:3)'),
+  })
 })
 
 it('takes over what DVC 2 wrote: other hashes, another cache', async () => {
