@@ -252,7 +252,7 @@ export function createImporter(options: ImportOptions): Importer {
 
 /** One pattern for each name below a folder that .mlvignore would leave out though DVC tracks it. */
 function exceptionsOf(folder: string, list: readonly DvcEntry[], ignore: Ignore): string[] {
-  const escape = (text: string) => text.replace(/[\\*?[\]!# ]/g, '\\$&')
+  const literally = (text: string) => text.replace(/[\\*?[\]!# ]/g, '\\$&')
   const patterns = new Set<string>()
   for (const { path } of list) {
     if (!ignore.ignores(`${folder}/${path}`, false)) continue
@@ -260,7 +260,9 @@ function exceptionsOf(folder: string, list: readonly DvcEntry[], ignore: Ignore)
     const depth = names.findIndex((_name, at) =>
       ignore.ignores(joinPath(folder, names.slice(0, at + 1).join('/')), at < names.length - 1),
     )
-    patterns.add(`!/${folder.split('/').map(escape).join('/')}/**/${escape(names[depth]!)}${depth < names.length - 1 ? '/' : ''}`)
+    patterns.add(
+      `!/${folder.split('/').map(literally).join('/')}/**/${literally(names[depth]!)}${depth < names.length - 1 ? '/' : ''}`,
+    )
   }
   return [...patterns]
 }
