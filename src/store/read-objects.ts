@@ -181,6 +181,18 @@ export function createReader({ blobs, presence, loose, refresh, giveUp, setLoose
     if (hash.digest() !== oid) throw corrupt(oid)
   }
 
+  /** A recipe does not hash to a name: one that makes no sense may have been altered on its way, and is read once more.
+   *  @returns undefined when the pack is gone */
+  async function readRecipeOf(place: Location, signal: AbortSignal | undefined): Promise<Chunk[] | undefined> {
+    await presence.loadChunkIndexes()
+    const first = await readPack(rangeOf(place), signal)
+    if (!first) return undefined
+    const chunks = readRecipe(first, place)
+    if (chunks?.every(({ oid }) => presence.locateChunk(oid))) return chunks
+    const again = await readPack(rangeOf(place), signal)
+    return again && parseRecipe(again, place.oid, place.size)
+  }
+
   async function* stream(oid: Oid, options: ReadOptions = {}): AsyncGenerator<Buffer> {
     for (let tries = 0; tries < 2; tries++) {
       const found = find(oid)
@@ -189,9 +201,9 @@ export function createReader({ blobs, presence, loose, refresh, giveUp, setLoose
         yield await read(oid, options)
         return
       }
-      const recipe = await readPack(rangeOf(found), options.signal)
-      if (recipe) {
-        yield* verified(oid, readChunks(oid, parseRecipe(recipe, oid, found.size), options))
+      const chunks = await readRecipeOf(found, options.signal)
+      if (chunks) {
+        yield* verified(oid, readChunks(oid, chunks, options))
         return
       }
       await leave([{ place: found, packGone: true }])

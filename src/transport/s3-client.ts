@@ -19,6 +19,8 @@ export interface S3Options {
   accessKeyId?: string
   secretAccessKey?: string
   sessionToken?: string
+  /** a source of credentials instead, which is asked again when they end */
+  credentials?: S3ClientConfig['credentials']
   env: Record<string, string | undefined>
   /** bytes per second that pass at most */
   rate?: Rate
@@ -44,7 +46,7 @@ export async function openClient(options: S3Options): Promise<S3Client> {
     region,
     profile,
     forcePathStyle: pathStyle,
-    credentials: givenCredentials(options),
+    credentials: options.credentials ?? givenCredentials(options),
     // One place repeats requests: requester.ts.
     maxAttempts: 1,
     followRegionRedirects: true,

@@ -86,7 +86,7 @@ export function sayRenewed(error: unknown): void {
 
 /** Whether nobody knows what became of the request: a server that refuses before it has read the body hangs up, and its answer may be lost with the line. */
 export function isUnsure(error: unknown): boolean {
-  return statusOf(error) === undefined && !(error instanceof MlvError)
+  return (statusOf(error) === undefined || isNetworkFault(error)) && !(error instanceof MlvError)
 }
 
 /** Whether the server cannot do what a header asks for. */
@@ -102,14 +102,15 @@ export function isRefusal(error: unknown): boolean {
 export function judgeS3(error: unknown): Verdict {
   if (error instanceof MlvError) return 'final'
   if (error instanceof ShortBody || renewed.has(error as object)) return 'passing'
+  // First: what an answer says whose body broke off is not known, whatever its status.
+  if (isNetworkFault(error)) return 'passing'
   const { name = '', message = '', $metadata } = error as Answer
   const status = $metadata?.httpStatusCode
   if (status === 503 || status === 429 || SLOW_DOWN.includes(name)) return 'overload'
   if (status === 501) return 'final'
   if ($metadata?.clockSkewCorrected || name === 'RequestTimeout' || REFUSED_BYTES.includes(name)) return 'passing'
   if (status !== undefined && status >= 300) return status >= 500 || status === 408 ? 'passing' : 'final'
-  if (isNetworkFault(error) || GARBLED.test(message)) return 'passing'
-  return 'final'
+  return GARBLED.test(message) ? 'passing' : 'final'
 }
 
 /** ms that an answer asks to wait for (Retry-After, in seconds or as a date). */
@@ -134,7 +135,8 @@ export function s3Error(error: unknown, place: S3Place, doing: string): unknown 
   if (error instanceof MlvError) return error
   const { name = '' } = error as Answer
   if (name === 'CredentialsProviderError' || name === 'TokenProviderError') return credentialsError(error, place)
-  return answerError(error as Answer, place, doing) ?? networkError(error, place, doing) ?? error
+  const isCut = isNetworkFault(error)
+  return (!isCut && answerError(error as Answer, place, doing)) || (networkError(error, place, doing) ?? error)
 }
 
 /** The words for an answer that is an error of S3 by its name or status. */

@@ -11,6 +11,7 @@ import { registerClone } from './project-record.ts'
 import { type SelectedTarget, type Selection, selectRevisions } from './selection.ts'
 import { selectTargets } from './target.ts'
 import { notTracked } from './tracked.ts'
+import { workspaceVersions } from './workspace-versions.ts'
 
 export interface SyncOptions extends Selection {
   paths?: readonly RepoPath[]
@@ -91,7 +92,12 @@ async function transfer(
   const roots = wants.map(({ target, part }) => ({ entry: target.entry, part }))
   const { objects, unreadable } = await gatherObjects(roots, order, { signal })
   if (!options.dryRun) await disownDamaged(from, to, objects.values())
-  const plan = planTransfer(from, to, objects.values())
+  let plan = planTransfer(from, to, objects.values())
+  // A listing may be older than what it lists.
+  if (plan.missing.length > 0) {
+    await from.refresh()
+    plan = planTransfer(from, to, objects.values())
+  }
   const lost = new Set<Oid>([...unreadable.map((page) => page.oid), ...plan.missing.map((item: Wanted) => item.oid)])
   const purged = new Set<Oid>(plan.purged.map((item) => item.oid))
   for (const oid of lost) if (order.some((store) => store.isPurged(oid)) && lost.delete(oid)) purged.add(oid)
@@ -118,6 +124,11 @@ async function transfer(
       const done = await applyTransfer(next, from, to, {
         concurrency: options.jobs ?? project.config.get('core.jobs'),
         signal,
+        versions: () =>
+          workspaceVersions(
+            project,
+            wants.map(({ target }) => target.path),
+          ),
         onBytes: (count) => task.advance(count),
       })
       addUp(sum, done)

@@ -27,7 +27,7 @@ export interface Bench {
   /** an mlv command line */
   mlv(...args: string[]): string[]
   /** whether a program of others is on PATH and wanted */
-  has(peer: 'dvc' | 'git-lfs' | 'git-annex' | 'rclone' | 'openssl'): boolean
+  has(peer: 'dvc' | 'git-lfs' | 'git-annex' | 'rclone' | 'aws' | 'openssl'): boolean
   close(): void
 }
 

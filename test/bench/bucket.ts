@@ -32,6 +32,7 @@ export async function openBucket(bench: Bench): Promise<Bucket> {
       RCLONE_CONFIG_S_TYPE: 's3',
       RCLONE_CONFIG_S_PROVIDER: 'Other',
       RCLONE_CONFIG_S_ENDPOINT: server.endpoint,
+      RCLONE_CONFIG_S_NO_CHECK_BUCKET: 'true',
       RCLONE_CONFIG_S_ACCESS_KEY_ID: server.accessKeyId,
       RCLONE_CONFIG_S_SECRET_ACCESS_KEY: server.secretAccessKey,
     },

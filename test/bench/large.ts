@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { type Bench, type Section, timed } from './bench.ts'
 import { type Bucket, openBucket } from './bucket.ts'
-import { measureMemory, timeInTurns } from './measure.ts'
+import { measureMemory, timeInTurns, timeOnce } from './measure.ts'
 import { peerRow, type Row, ratioRow, valueRow } from './row.ts'
 import { commitAll, initGit, initMlv, prepare, remove, writeLargeFile } from './worlds.ts'
 
@@ -59,17 +59,19 @@ async function* measureTransfer(bench: Bench, bucket: Bucket, repo: string, size
   const label = `${size / MIB} MiB`
   const push = { ...timed(bench, repo, bench.mlv('push')), env: bucket.env }
   bucket.connect(repo, 'large')
+  const peers = await copyWithPeers(bench, bucket, join(repo, 'model.bin'))
   const first = await measureMemory(push)
-  yield valueRow(`push ${label}`, first.seconds, 's')
+  yield ratioRow(`push ${label}`, first.seconds, bestOf(peers, 'push'), 1 / 0.8)
+  for (const peer of peers) yield peerRow(`${peer.words}, up, ${label}`, peer.push, first.seconds)
   yield valueRow(`push ${label}, peak memory`, first.peak ?? Number.NaN, 'MiB', { atMost: 250 })
 
   const clone = join(bench.dir, 'large-clone')
   prepare(bench, bench.dir, ['git', 'clone', '-q', repo, clone])
   bucket.connect(clone, 'large')
   const pull = await measureMemory({ ...timed(bench, clone, bench.mlv('pull')), env: bucket.env })
-  yield valueRow(`pull ${label}`, pull.seconds, 's')
+  yield ratioRow(`pull ${label}`, pull.seconds, bestOf(peers, 'pull'), 1 / 0.8)
+  for (const peer of peers) yield peerRow(`${peer.words}, down, ${label}`, peer.pull, pull.seconds)
   yield valueRow(`pull ${label}, peak memory`, pull.peak ?? Number.NaN, 'MiB', { atMost: 250 })
-  remove(clone)
 
   writeLargeFile(join(repo, 'model.bin'), size, MIB)
   prepare(bench, repo, bench.mlv('add', 'model.bin'))
@@ -80,6 +82,48 @@ async function* measureTransfer(bench: Bench, bucket: Bucket, repo: string, size
   const share = (100 * bucket.meter.read().bytesSent) / size
   yield valueRow('push again after 1 MiB inserted in the middle', again.seconds, 's')
   yield valueRow('… sends of the file', share, '%', { atMost: 1 })
+  prepare(bench, clone, ['git', 'pull', '-q'])
+  bucket.connect(clone, 'large', 'counted')
+  bucket.meter.reset()
+  const edited = await measureMemory({ ...timed(bench, clone, bench.mlv('pull')), env: bucket.env })
+  const received = (100 * bucket.meter.read().bytesReceived) / size
+  yield valueRow('pull of that version where the old one is in the cache', edited.seconds, 's')
+  yield valueRow('… receives of the file', received, '%', { atMost: 1 })
+  remove(clone)
+}
+
+interface PeerTimes {
+  words: string
+  push: number
+  pull: number
+}
+
+/** One large file up and down with programs that copy, in parts and with many of them at once. */
+async function copyWithPeers(bench: Bench, bucket: Bucket, file: string): Promise<PeerTimes[]> {
+  const peers: PeerTimes[] = []
+  const down = join(bench.dir, 'peer.bin')
+  async function measure(words: string, push: string[], pull: string[]): Promise<void> {
+    const run = (command: string[]) => timeOnce({ ...timed(bench, bench.dir, command), env: bucket.env })
+    const times = { push: (await run(push)).seconds, pull: (await run(pull)).seconds }
+    peers.push({ words, ...times })
+    remove(down)
+  }
+  if (bench.has('rclone')) {
+    const up = ['rclone', 'copyto', '--s3-upload-concurrency', '8', '--s3-chunk-size', '32M']
+    const remote = `s:${bucket.name}/rclone-large/model.bin`
+    await measure('rclone copyto', [...up, file, remote], ['rclone', 'copyto', '--multi-thread-streams', '8', remote, down])
+  }
+  if (bench.has('aws')) {
+    const copy = ['aws', '--endpoint-url', bucket.server.endpoint, 's3', 'cp', '--quiet']
+    const remote = `s3://${bucket.name}/aws-large/model.bin`
+    await measure('aws s3 cp', [...copy, file, remote], [...copy, remote, down])
+  }
+  return peers
+}
+
+function bestOf(peers: PeerTimes[], way: 'push' | 'pull'): { what: string; seconds: number | undefined } {
+  const best = peers.reduce<PeerTimes | undefined>((least, peer) => (least && least[way] <= peer[way] ? least : peer), undefined)
+  return { what: best?.words ?? 'rclone or aws s3 cp', seconds: best?.[way] }
 }
 
 async function* measureDvc(bench: Bench, bucket: Bucket, size: number): AsyncIterable<Row> {

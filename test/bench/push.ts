@@ -1,10 +1,10 @@
-import { appendFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Bench, type Section, timed } from './bench.ts'
 import { type Bucket, openBucket } from './bucket.ts'
-import { timeInTurns, timeOnce } from './measure.ts'
+import { measureMemory, timeInTurns, timeOnce } from './measure.ts'
 import { peerRow, type Row, ratioRow, valueRow } from './row.ts'
-import { commitAll, initGit, initMlv, prepare, remove, type TreeShape, treeShapes, writeTree } from './worlds.ts'
+import { commitAll, initGit, initMlv, prepare, remove, type TreeShape, treeShapes, writeLargeFile, writeTree } from './worlds.ts'
 
 /** Many small files to a bucket and back. */
 export const section: Section = {
@@ -15,6 +15,7 @@ export const section: Section = {
     try {
       yield* measureTree(bench, bucket, photos, { peer: 'rclone', factor: 5 })
       yield* measureTree(bench, bucket, labels, { peer: 'dvc', factor: 20 })
+      yield* measureMany(bench, bucket)
     } finally {
       await bucket.stop()
     }
@@ -22,6 +23,22 @@ export const section: Section = {
 }
 
 const MIB = 1 << 20
+/** Much more data than memory may be used: large files of 1 GiB each. */
+async function* measureMany(bench: Bench, bucket: Bucket): AsyncIterable<Row> {
+  const repo = initMlv(bench, 'push-many')
+  const each = bench.scaled(1024) * (1 << 20)
+  mkdirSync(join(repo, 'data'))
+  for (let i = 0; i < 10; i++) writeLargeFile(join(repo, 'data', `${i}.bin`), each, 0, `many ${i}`)
+  prepare(bench, repo, bench.mlv('add', 'data'))
+  commitAll(bench, repo)
+  remove(join(repo, 'data'))
+  bucket.connect(repo, freshPrefix('many'))
+  const { seconds, peak } = await measureMemory({ ...timed(bench, repo, bench.mlv('push')), env: bucket.env })
+  const label = `${(10 * each) / 2 ** 30} GiB in 10 files`
+  yield valueRow(`push ${label}`, seconds, 's')
+  yield valueRow(`push ${label}, peak memory`, peak ?? Number.NaN, 'MiB', { atMost: 300 })
+  remove(repo)
+}
 
 interface Rival {
   peer: 'rclone' | 'dvc'

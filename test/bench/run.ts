@@ -25,7 +25,7 @@ Whole processes, medians, ratios taken in one run. Sections: ${Object.keys(SECTI
 
   --json FILE   also write the rows as JSON
   --quick       a fiftieth of the sizes, one run each, no limits: checks the bench, not mlv
-  --no-peers    leave out dvc, git-lfs, git-annex and rclone
+  --no-peers    leave out dvc, git-lfs, git-annex, rclone and aws
   --dir DIR     work below DIR instead of the temporary folder
 `
 
