@@ -20,8 +20,32 @@ export const CHUNKING = {
   max: 4 * 1024 * 1024,
 } as const
 
-const MASK_BEFORE_NORMAL = 0x7ffffe00
-const MASK_FROM_NORMAL = 0x7fffe000
+/** How a chunk is cut: lengths in bytes, and the masks of the formula above. */
+interface Cutting {
+  min: number
+  normal: number
+  max: number
+  maskBeforeNormal: number
+  maskFromNormal: number
+}
+
+const FINE: Cutting = { ...CHUNKING, maskBeforeNormal: 0x7ffffe00, maskFromNormal: 0x7fffe000 }
+
+/** Longer chunks for the far parts of huge objects, 23 MiB on average, with masks of 26 and 22 bits. */
+const COARSE: Cutting = {
+  min: 16 << 20,
+  normal: 20 << 20,
+  max: 30 << 20,
+  maskBeforeNormal: 0x7fffffe0,
+  maskFromNormal: 0x7ffffe00,
+}
+
+/** Chunks that begin here and later are coarse, so that a recipe fits one pack whatever the bytes: of an object of 5 TiB at most 98,304 chunks of
+ *  512 KiB and 324,608 of 16 MiB, in lines of 72 and 74 bytes, 29.7 MiB in all. The place decides and not the size, which a stream does not tell. */
+export const COARSE_FROM = 48 * 2 ** 30
+
+/** The longest chunk there is. */
+export const LONGEST_CHUNK = COARSE.max
 
 /** Cuts a stream into chunks. It is fed the bytes in pieces of any size, keeps none of them, and the cuts do not depend on the pieces. */
 export interface Cutter {
@@ -31,16 +55,21 @@ export interface Cutter {
   end(): number | undefined
 }
 
-export function createCutter(): Cutter {
+/** @param coarseFrom other than in the format: for tests, which cannot make objects that large */
+export function createCutter(coarseFrom = COARSE_FROM): Cutter {
   scanner ??= createScan()
   const scan = scanner
   const rolling: Rolling = new Int32Array(1)
+  let start = 0
   let length = 0
+  let cutting = coarseFrom > 0 ? FINE : COARSE
 
   function restart(): number {
     const ended = length
+    start += length
     length = 0
     rolling[0] = 0
+    cutting = start < coarseFrom ? FINE : COARSE
     return ended
   }
 
@@ -48,24 +77,28 @@ export function createCutter(): Cutter {
     push(bytes) {
       const lengths: number[] = []
       for (let from = 0; from < bytes.length; ) {
-        if (length < CHUNKING.min) {
-          const skipped = Math.min(bytes.length - from, CHUNKING.min - length)
+        const { min, normal, max } = cutting
+        if (length < min) {
+          const skipped = Math.min(bytes.length - from, min - length)
           length += skipped
           from += skipped
           continue
         }
-        const early = length < CHUNKING.normal
-        const to = Math.min(bytes.length, from + (early ? CHUNKING.normal : CHUNKING.max) - length)
-        const cut = scan(rolling, bytes, from, to, early ? MASK_BEFORE_NORMAL : MASK_FROM_NORMAL)
+        const early = length < normal
+        const to = Math.min(bytes.length, from + (early ? normal : max) - length)
+        const cut = scan(rolling, bytes, from, to, early ? cutting.maskBeforeNormal : cutting.maskFromNormal)
         const at = cut === NO_CUT ? to : cut
         length += at - from
         from = at
-        if (cut !== NO_CUT || length === CHUNKING.max) lengths.push(restart())
+        if (cut !== NO_CUT || length === max) lengths.push(restart())
       }
       return lengths
     },
     end() {
-      return restart() || undefined
+      const last = restart() || undefined
+      start = 0
+      cutting = coarseFrom > 0 ? FINE : COARSE
+      return last
     },
   }
 }

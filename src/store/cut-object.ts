@@ -1,5 +1,5 @@
 import { oidOfBytes } from '../base/oid.ts'
-import { CHUNKING, createCutter } from './chunker.ts'
+import { CHUNKING, createCutter, LONGEST_CHUNK } from './chunker.ts'
 import type { ObjectStore } from './object-store.ts'
 import type { Chunk } from './recipe.ts'
 import type { StoreWriter } from './store-writer.ts'
@@ -15,16 +15,26 @@ export interface CutObject {
 /** The chunks of an object, in order; each buffer is good until the next is asked for. */
 export async function* cutPieces(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   const cutter = createCutter()
-  const scratch = Buffer.allocUnsafeSlow(CHUNKING.max)
+  let scratch = Buffer.allocUnsafeSlow(CHUNKING.max)
   let held = 0
+  /** Keeps a part of a chunk. @returns the part's end in the piece */
+  function hold(piece: Buffer, from: number, to: number): number {
+    if (held + to - from > scratch.length) {
+      const larger = Buffer.allocUnsafeSlow(LONGEST_CHUNK)
+      scratch.copy(larger, 0, 0, held)
+      scratch = larger
+    }
+    held += piece.copy(scratch, held, from, to)
+    return to
+  }
   for await (const piece of pieces) {
     let at = 0
     for (const length of cutter.push(piece)) {
-      at += piece.copy(scratch, held, at, at + length - held)
+      at = hold(piece, at, at + length - held)
       held = 0
       yield scratch.subarray(0, length)
     }
-    held += piece.copy(scratch, held, at)
+    hold(piece, at, piece.length)
   }
   const last = cutter.end()
   if (last !== undefined) yield scratch.subarray(0, last)

@@ -18,6 +18,8 @@ export interface PackState {
   wrong: readonly Oid[] | 'gone'
   /** its objects are right, and what stands around them is not */
   isTableBroken: boolean
+  /** keys of indexes that say of it what its table, its name and its objects deny; they are not believed any more */
+  lying: readonly string[]
 }
 
 /** What a checker asks of a store beyond its objects. */
@@ -83,6 +85,20 @@ function sameLocation(a: Location, b: Location): boolean {
 export function createInspection(parts: InspectionParts): Inspection {
   const { blobs, presence } = parts
 
+  function discardLying(pack: Oid, rows: readonly Location[]): string[] {
+    const lying: string[] = []
+    for (const chunks of [false, true])
+      for (const index of presence.indexes(chunks)) {
+        const entries = index.summarize().get(pack)?.entries
+        const says = (row: Location) => index.find(row.oid).some((place) => sameLocation(place, row))
+        if (entries === undefined || (entries === rows.length && rows.every(says))) continue
+        presence.discard(index.oid)
+        lying.push(chunks ? KEYS.chunkIndex(index.oid) : KEYS.index(index.oid))
+      }
+    parts.broken.push(...lying)
+    return lying
+  }
+
   return {
     brokenIndexes: parts.broken,
     packs: presence.packs,
@@ -107,16 +123,19 @@ export function createInspection(parts: InspectionParts): Inspection {
         bytes = asBuffer(await blobs.get(KEYS.pack(pack), { signal }))
       } catch (error) {
         if (!hasCode(error, 'BLOB_MISSING')) throw error
-        return { size: 0, entries: 0, wrong: 'gone', isTableBroken: false }
+        return { size: 0, entries: 0, wrong: 'gone', isTableBroken: false, lying: [] }
       }
       const rows = readTable(bytes, pack)
       const isNamed = (row: Location) => presence.placesOf(row.oid).some((place) => sameLocation(place, row))
       // The indexes' own word is taken only where the table says otherwise: it costs a look at all their entries.
       const agrees = rows !== undefined && rows.length === expected?.entries && rows.every(isNamed)
+      const isNamedRight = oidOfBytes(bytes) === pack
+      if (rows && !agrees && isNamedRight && wrongIn(bytes, pack, rows).length === 0)
+        return { size: bytes.length, entries: rows.length, wrong: [], isTableBroken: false, lying: discardLying(pack, rows) }
       const places = agrees ? rows : presence.placesIn(pack)
-      const wrong = wrongIn(bytes, pack, places)
-      const isTableBroken = wrong.length === 0 && (!agrees || oidOfBytes(bytes) !== pack)
-      return { size: bytes.length, entries: places.length, wrong: [...new Set(wrong)], isTableBroken }
+      const wrong = [...new Set(wrongIn(bytes, pack, places))]
+      const isTableBroken = wrong.length === 0 && !(agrees && isNamedRight)
+      return { size: bytes.length, entries: places.length, wrong, isTableBroken, lying: [] }
     },
     isRecorded: presence.damage.isRecorded,
     note: (pack, wrong) => presence.damage.note(pack, wrong === 'gone' ? undefined : wrong),

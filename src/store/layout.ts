@@ -23,6 +23,20 @@ export const KEYS = {
 } as const
 
 export const PACK_BYTES = 32 << 20
+/** The largest object, 5 TiB: what S3 takes at most, and what a recipe can list. */
+export const MAX_OBJECT_BYTES = 5 * 2 ** 40
+
+/** @param what names the file or object, with a capital letter   @param bytes its size */
+export function tooLarge(what: string, bytes: number): MlvError {
+  return new MlvError(
+    'OBJECT_TOO_LARGE',
+    `${what} has ${(bytes / 2 ** 40).toFixed(1)} TiB, and mlv keeps files of at most 5 TiB`,
+    {
+      hint: 'Split it into several files, for instance with "split -b 1T".',
+    },
+  )
+}
+
 /** Files of this size and more travel as chunks. */
 export const CHUNK_FROM = 16 << 20
 export const FORMAT = 1

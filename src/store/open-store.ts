@@ -82,6 +82,7 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
   const presence = createPresence(blobs, {
     // A checker looks at what is there, not at a copy of it.
     copies: options.stateDir && !isCache && !isChecked ? join(options.stateDir, 'indexes', description.id) : undefined,
+    thorough: isChecked,
     mend: async (found, named) => {
       if (purpose === 'read' && !isCache) throw found[0]!.error
       const keys = found.map(({ key }) => key)

@@ -144,7 +144,7 @@ function assemble(packs: readonly Oid[], rows: Buffer, supersedes: readonly Oid[
 export function openIndex(bytes: Buffer, oid: Oid = oidOfBytes(bytes)): PackIndex {
   const fail = (what: string): never => {
     throw new MlvError('INDEX_CORRUPT', `The index ${oid} ${what}`, {
-      hint: 'Run "mlv push" from a clone that may write there: it makes the index again from the packs.',
+      hint: 'Run "mlv fsck --repair" (with "--remote NAME" for a remote): it makes the index again from the packs.',
     })
   }
   if (oidOfBytes(bytes) !== oid) fail('does not hash to its name')

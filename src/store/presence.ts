@@ -43,6 +43,8 @@ export interface Presence {
   listed(chunks: boolean): IndexFile[]
   /** whether a pack is condemned or gone: nothing new may name it */
   isDoomed(pack: Oid): boolean
+  /** does without an index that says what is not so */
+  discard(index: Oid): void
   /** every place of an object or chunk, in all indexes read so far, bad ones too */
   placesOf(oid: Oid): Location[]
   /** the packs that indexes read so far name @throws INDEX_CORRUPT */
@@ -76,9 +78,11 @@ export interface PresenceOptions {
   /** a folder for copies of a remote's indexes; undefined where the blobs are as near */
   copies: string | undefined
   mend: MendIndexes
+  /** look at every entry of an index before it is believed */
+  thorough?: boolean
 }
 
-export function createPresence(blobs: Blobs, { copies, mend }: PresenceOptions): Presence {
+export function createPresence(blobs: Blobs, { copies, mend, thorough = false }: PresenceOptions): Presence {
   const newSide = (): Side => ({ open: new Map(), listed: [], superseded: new Set() })
   const objectSide = newSide()
   const chunkSide = newSide()
@@ -89,6 +93,7 @@ export function createPresence(blobs: Blobs, { copies, mend }: PresenceOptions):
   let condemned = new Map<Oid, StoredRecord>()
   const purged = new Set<Oid>()
   const damage = createDamage(blobs)
+  const discarded = new Set<Oid>()
 
   function keepCopy(name: string, bytes: Buffer): void {
     if (!copies) return
@@ -114,6 +119,7 @@ export function createPresence(blobs: Blobs, { copies, mend }: PresenceOptions):
       try {
         const bytes = asBuffer(await blobs.get(key))
         const index = openIndex(bytes, oid)
+        if (thorough) index.summarize()
         keepCopy(name, bytes)
         return index
       } catch (error) {
@@ -129,7 +135,7 @@ export function createPresence(blobs: Blobs, { copies, mend }: PresenceOptions):
    *  index is larger than those it supersedes, so that these are hardly ever read.
    *  @returns false where one is gone since it was listed */
   async function readIndexes(side: Side): Promise<boolean> {
-    const waiting = side.listed.filter(({ oid }) => !side.open.has(oid)).sort((a, b) => b.size - a.size)
+    const waiting = side.listed.filter(({ oid }) => !side.open.has(oid) && !discarded.has(oid)).sort((a, b) => b.size - a.size)
     const broken: { key: string; error: Error }[] = []
     let whole = true
     for (let next = 0, wave = 1; next < waiting.length; wave = Math.min(wave * 2, READS)) {
@@ -309,6 +315,10 @@ export function createPresence(blobs: Blobs, { copies, mend }: PresenceOptions):
     packsOf: (oid) => [...new Set([...indexes.values()].flatMap((index) => index.find(oid).map(({ pack }) => pack)))],
     isCorrupt: (oid) =>
       [...indexes.values(), ...chunkIndexes.values()].some((index) => index.find(oid).some((place) => damage.isCorrupt(place))),
+    discard(oid) {
+      discarded.add(oid)
+      for (const side of [objectSide, chunkSide]) side.open.delete(oid)
+    },
     placesOf: (oid) => [...indexes.values(), ...chunkIndexes.values()].flatMap((index) => index.find(oid)),
     packs: () => new Map([...indexes.values(), ...chunkIndexes.values()].flatMap((index) => [...index.summarize()])),
     isCondemnedPack: (pack) => condemnedPacks.has(pack),

@@ -1,6 +1,6 @@
 import { type Oid, oidOfBytes } from '../base/oid.ts'
 import type { Blobs } from './blobs.ts'
-import { KEYS } from './layout.ts'
+import { KEYS, tooLarge } from './layout.ts'
 import { createPackBuilder, type EntryType, type PackBuilder, type SealedPack } from './pack.ts'
 import { formatIndex, groupPacks, type IndexedPack } from './pack-index.ts'
 import { type Chunk, formatRecipe } from './recipe.ts'
@@ -125,7 +125,10 @@ export function createStoreWriter(blobs: Blobs, options: WriterOptions): StoreWr
   async function addTo(side: Side, oid: Oid, bytes: Uint8Array, size: number, type: EntryType): Promise<void> {
     let room = side.builder.reserve(bytes.length)
     while (!room) {
-      if (side.builder.count === 0) throw new Error(`an object of ${bytes.length} bytes does not fit a pack`)
+      if (side.builder.count === 0) {
+        if (type === 'recipe') throw tooLarge(`The object ${oid}`, size)
+        throw new Error(`an object of ${bytes.length} bytes does not fit a pack`)
+      }
       await launch(side)
       room = side.builder.reserve(bytes.length)
     }

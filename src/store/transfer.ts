@@ -2,6 +2,7 @@ import { mapBounded } from '../base/concurrency.ts'
 import { hasCode } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
 import { cutObject } from './cut-object.ts'
+import { MAX_OBJECT_BYTES, tooLarge } from './layout.ts'
 import { findNearby, readRecipe, type Version } from './nearby.ts'
 import type { ObjectStore } from './object-store.ts'
 import type { StoreWriter } from './store-writer.ts'
@@ -53,7 +54,7 @@ export interface Transferred {
 /** What may be wrong with an object at its source; the others travel all the same. */
 const SOURCE_FAULTS = ['OBJECT_CORRUPT', 'OBJECT_MISSING', 'OBJECT_PURGED', 'TREE_INVALID'] as const
 
-/** Decides what must travel; reads nothing but what both stores know of themselves. */
+/** Decides what must travel; reads nothing but what both stores know of themselves. @throws OBJECT_TOO_LARGE */
 export function planTransfer(from: ObjectStore, to: ObjectStore, wanted: Iterable<Wanted>): TransferPlan {
   const plan: TransferPlan = { packs: [], small: [], large: [], missing: [], purged: [], bytes: 0 }
   const border = Math.min(to.policy.chunkFrom ?? Number.POSITIVE_INFINITY, to.policy.looseFrom ?? Number.POSITIVE_INFINITY)
@@ -69,6 +70,8 @@ export function planTransfer(from: ObjectStore, to: ObjectStore, wanted: Iterabl
       plan.missing.push(item)
       continue
     }
+    if (to.policy.chunkFrom !== undefined && (item.size ?? 0) > MAX_OBJECT_BYTES)
+      throw tooLarge(`The object ${item.oid}`, item.size!)
     plan.bytes += item.size ?? 0
     if (item.size !== undefined && item.size >= border) plan.large.push({ oid: item.oid, size: item.size })
     else plan.small.push(item)

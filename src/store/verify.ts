@@ -84,7 +84,10 @@ export async function verifyStore(store: ObjectStore, options: VerifyOptions = {
       if (!inspection.isRecorded(pack, state.wrong)) faults.push({ kind: 'pack-corrupt', pack, objects: state.wrong })
       inspection.note(pack, state.wrong)
     } else if (state.isTableBroken) faults.push({ kind: 'pack-table', pack })
+    for (const key of state.lying) faults.push({ kind: 'index', key })
   })
+  // What lying indexes said of other packs as well is made again from the packs.
+  if (faults.some(({ kind }) => kind === 'index')) await inspection.adoptUnnamed()
   if (part && store.loose) {
     const wanted = only ? only.loose : await listLoose(store)
     for (const oid of wanted) {

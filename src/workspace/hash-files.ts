@@ -2,7 +2,7 @@ import { lstatSync, readlinkSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { fileError, MlvError } from '../base/errors.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
-import { KEYS } from '../store/layout.ts'
+import { KEYS, MAX_OBJECT_BYTES, tooLarge } from '../store/layout.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { StoreWriter } from '../store/store-writer.ts'
 import { type HashThreads, startHashThreads } from './hash-threads.ts'
@@ -106,6 +106,12 @@ export async function hashFiles(
   const reserve = (length: number): Buffer | Promise<void> =>
     saving ? saving.writer.reserve(length) : scratch.subarray(0, length)
 
+  /** @throws OBJECT_TOO_LARGE, before hours are spent on it */
+  function keepForLater(file: ScannedFile, path: string, size: number): void {
+    if (size > MAX_OBJECT_BYTES) throw tooLarge(path, size)
+    large.push({ file, path, size })
+  }
+
   /** Small files take no promise each: it would cost more than hashing them. @returns what to wait for before the rest can be read */
   function readSlice(slice: ScannedFile[]): Promise<void> | undefined {
     for (let i = 0; i < slice.length; i++) {
@@ -114,7 +120,7 @@ export async function hashFiles(
       try {
         const glance = file.kind === 'link' ? undefined : readSmallFile(path, largeFrom, reserve)
         if (glance?.is === 'hashed') keep(file, glance.file)
-        else if (glance?.is === 'large') large.push({ file, path, size: glance.size })
+        else if (glance?.is === 'large') keepForLater(file, path, glance.size)
         else {
           const wait = glance?.is === 'waiting' ? glance.until : readAlone(file, path)
           return wait.then(() => readSlice(slice.slice(glance?.is === 'waiting' ? i : i + 1)))
@@ -195,7 +201,7 @@ export async function hashFiles(
         const file = slice[i]!
         const result = reply.take(i)
         if (result === 'redo') await readAlone(file, pathOf(file))
-        else if ('large' in result) large.push({ file, path: pathOf(file), size: result.large })
+        else if ('large' in result) keepForLater(file, pathOf(file), result.large)
         else {
           refusePurged(saving, result.oid, pathOf(file))
           options.onBytes?.(result.size)

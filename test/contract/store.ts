@@ -416,7 +416,7 @@ export function storeContract(name: string, role: OpenOptions['role'], openPlace
         const [index] = (await keysOf(blobs, 'index/')).filter((key) => key.length === 6 + 64)
         await alter(blobs, index!, flipped(40))
         if (role === 'remote')
-          await expect(open('read')).rejects.toMatchObject({ code: 'INDEX_CORRUPT', hint: expect.stringContaining('mlv push') })
+          await expect(open('read')).rejects.toMatchObject({ code: 'INDEX_CORRUPT', hint: expect.stringContaining('mlv fsck') })
         for (const store of [await open('write'), await open('read')]) {
           for (const oid of [...oids, oidOfBytes('c')]) expect(oidOfBytes(await store.read(oid))).toBe(oid)
         }

@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { expectFailure } from '../helpers/failure.ts'
@@ -204,6 +204,18 @@ describe('mlv add', () => {
     const repo = await start({ 'data/a': '1', 'data/__pycache__/x': 'c', 'data/.mlv-tmp-0123456789ab-a': 'half' })
     await repo.mlv('add', 'data')
     expect(await files(repo, 'data')).toEqual({ a: '1' })
+  })
+
+  it('refuses a file that no store can hold before it reads it', async ({ skip }) => {
+    const repo = await start({ huge: '', 'data/huge': '' })
+    try {
+      for (const path of ['huge', 'data/huge']) truncateSync(repo.path(path), 6 * 2 ** 40)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EFBIG') throw error
+      skip('this disk holds no file of 6 TiB, not even an empty one')
+    }
+    for (const path of ['huge', 'data'])
+      expectFailure(await repo.mlv('add', path), 2, /huge has 6\.0 TiB, and mlv keeps files of at most 5 TiB/)
   })
 
   it('answers --json', async () => {

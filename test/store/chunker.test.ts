@@ -1,7 +1,10 @@
 import { createCipheriv, createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { CHUNKING, createCutter } from '../../src/store/chunker.ts'
+import type { Oid } from '../../src/base/oid.ts'
+import { CHUNKING, COARSE_FROM, createCutter, LONGEST_CHUNK } from '../../src/store/chunker.ts'
+import { MAX_OBJECT_BYTES, PACK_BYTES } from '../../src/store/layout.ts'
+import { formatRecipe } from '../../src/store/recipe.ts'
 
 const MIB = 1024 * 1024
 
@@ -42,6 +45,44 @@ function cutPlainly(bytes: Uint8Array): number[] {
   }
   return lengths
 }
+
+describe('the far part of a huge object', () => {
+  test('is cut into longer chunks, as the document says', () => {
+    const bytes = noise('coarse', 160 * MIB)
+    const gear = Array.from({ length: 256 }, (_, byte) => createHash('sha256').update(`mlv gear ${byte}`).digest().readInt32BE(0))
+    const lengths: number[] = []
+    for (let start = 0; start < bytes.length; ) {
+      const coarse = start >= 8 * MIB
+      const [min, normal, max] = coarse ? [16_777_216, 20_971_520, 31_457_280] : [524_288, 1_048_576, 4_194_304]
+      let end = Math.min(bytes.length, start + max!)
+      let hash = 0
+      for (let i = start + min!; i < end; i++) {
+        hash = ((hash << 1) + gear[bytes[i]!]!) | 0
+        const early = i < start + normal!
+        const mask = coarse ? (early ? 0x7fffffe0 : 0x7ffffe00) : early ? 0x7ffffe00 : 0x7fffe000
+        if ((hash & mask) === 0) end = i + 1
+      }
+      lengths.push(end - start)
+      start = end
+    }
+    const cutter = createCutter(8 * MIB)
+    const found = [...cutter.push(bytes.subarray(0, 33 * MIB)), ...cutter.push(bytes.subarray(33 * MIB))]
+    const last = cutter.end()
+    expect(last === undefined ? found : [...found, last]).toEqual(lengths)
+    expect(Math.max(...lengths)).toBeGreaterThan(16 * MIB)
+    expect(Math.max(...lengths)).toBeLessThanOrEqual(LONGEST_CHUNK)
+    // The next stream begins with short chunks again.
+    expect(cutter.push(bytes.subarray(0, 8 * MIB))[0]).toBe(lengths[0])
+  })
+
+  test('makes the longest recipe that there can be fit a pack', () => {
+    const oid = 'f'.repeat(64) as Oid
+    const line = (length: number) => formatRecipe([{ oid, length }]).split('\n')[1]!.length + 1
+    const near = (COARSE_FROM / CHUNKING.min) * line(CHUNKING.min)
+    const far = ((MAX_OBJECT_BYTES - COARSE_FROM) / (16 * MIB)) * line(16 * MIB)
+    expect(near + far + 100).toBeLessThan(PACK_BYTES - 64)
+  })
+})
 
 function chunksOf(bytes: Uint8Array): Set<string> {
   const oids = new Set<string>()
