@@ -179,6 +179,42 @@ describe('push, fetch and pull', () => {
     expect(readFileSync(clone.path('large.bin')).equals(readFileSync(here.repo.path('large.bin')))).toBe(true)
   })
 
+  it('pull assembles an edited large file from the version in the cache, or from the workspace', async () => {
+    const old = noise(40 << 20, 'edited')
+    const here = await world({ 'model.bin': old }, 'model.bin')
+    await here.repo.mlv('push')
+    const [cached, dropped] = [await cloneOf(here), await cloneOf(here)]
+    for (const clone of [cached, dropped]) expect(await clone.mlv('pull')).toMatchObject(ok)
+    const now = Buffer.concat([old.subarray(0, 20 << 20), noise(1000, 'more'), old.subarray(20 << 20)])
+    here.repo.write('model.bin', now)
+    await here.repo.mlv('add', 'model.bin')
+    await here.repo.mlv('push')
+    await here.repo.commit('Second')
+    rmSync(dropped.path('.git/mlv/store'), { recursive: true })
+    for (const clone of [cached, dropped]) {
+      await clone.git('pull', '-q')
+      const pulled = await clone.mlv('pull', '--json', '--force')
+      expect(pulled).toMatchObject(ok)
+      expect(JSON.parse(pulled.stdout).saved).toBeGreaterThan(30 << 20)
+      expect(readFileSync(clone.path('model.bin')).equals(now)).toBe(true)
+    }
+  })
+
+  it('take a limit of bytes per second from the option, the settings and the environment', async () => {
+    const here = await world({ 'model.bin': noise(600 << 10, 'limited') }, 'model.bin')
+    const started = performance.now()
+    expect(await here.repo.mlv('push', '--limit-rate', '512K')).toMatchObject(ok)
+    expect(performance.now() - started).toBeGreaterThan(1000)
+    for (const rate of ['fast', '0', '100'])
+      expectFailure(await here.repo.mlv('pull', '--limit-rate', rate), 2, /--limit-rate takes bytes per second from 4K/)
+    expectFailure(await here.repo.mlvWith({ env: { MLV_LIMIT_RATE: 'much' } }, 'push'), 2, /MLV_LIMIT_RATE.*bytes per second/)
+    expect(await here.repo.mlv('config', 'set', 'core.limit_rate', '512K')).toMatchObject({ exitCode: 0 })
+    rmSync(here.repo.path('.git/mlv/store'), { recursive: true })
+    const again = performance.now()
+    expect(await here.repo.mlv('fetch')).toMatchObject(ok)
+    expect(performance.now() - again).toBeGreaterThan(1000)
+  })
+
   it('find a truncated or altered pack: nothing wrong is stored, and the rest comes', async () => {
     const here = await world({ 'data/a': noise(300_000, 'a'), 'data/b': 'b' }, 'data')
     await here.repo.mlv('push')
