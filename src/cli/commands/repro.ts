@@ -20,6 +20,7 @@ interface Options {
   explain?: boolean
   runCache?: boolean
   retryFailed?: boolean
+  watch?: boolean
 }
 
 /** Outs of a stage that ran when mlv was killed come back; a dry run only tells. */
@@ -129,6 +130,41 @@ async function repro(context: Context, stages: string[], options: Options): Prom
   }
 }
 
+/** Runs, and again whenever something that is read has changed, until Ctrl-C. */
+async function watchRepro(context: Context, stages: string[], options: Options): Promise<number> {
+  if (options.dryRun || options.force)
+    throw new MlvError('USAGE', `--watch and ${options.dryRun ? '--dry-run' : '--force'} exclude each other`, {
+      hint: 'Give one of them.',
+    })
+  const project = await context.project()
+  const [{ watchedPaths, watchPaths }, { openPipeline }] = await Promise.all([
+    import('../../pipeline/watch.ts'),
+    import('../../pipeline/open-pipeline.ts'),
+  ])
+  for (;;) {
+    let paths: RepoPath[] = ['mlv.yaml' as RepoPath]
+    try {
+      paths = watchedPaths(await openPipeline(project))
+    } catch (error) {
+      if (!(error instanceof MlvError)) throw error
+    }
+    // Begun before the run: what changes meanwhile counts, too.
+    const watch = await watchPaths(project, paths)
+    try {
+      await repro(context, stages, options)
+    } catch (error) {
+      if (!(error instanceof MlvError) || error.code === 'INTERRUPTED') throw error
+      context.output.error(error)
+    }
+    context.output.say(`watching ${paths.length} paths; Ctrl-C ends it`)
+    try {
+      if (!(await watch.next())) return 0
+    } finally {
+      watch.close()
+    }
+  }
+}
+
 export const configure: Configure = (command, act) => {
   command
     .argument('[stages...]', 'these and all they wait for; all stages without')
@@ -140,6 +176,7 @@ export const configure: Configure = (command, act) => {
     .option('--pull', 'fetch missing data from the remote first')
     .option('-j, --jobs <count>', 'stages at once, as far as their resources allow', parseJobs)
     .option('-k, --keep-going', 'go on with stages that do not wait for a failed one')
+    .option('--watch', 'run again whenever something that stages read changes, until Ctrl-C')
     .option('--retry-failed', 'of map stages, run only the datums that failed')
     .option('--no-run-cache', 'run also what has been run with the same inputs before')
     .option('--allow-missing', 'data that is not here counts as what mlv.lock and the pointers say')
@@ -150,5 +187,7 @@ export const configure: Configure = (command, act) => {
     'mlv repro train --dry-run',
     'mlv repro --dry-run --allow-missing --exit-code   # a check for CI, without data',
   )
-  command.action(act(repro))
+  command.action(
+    act((context, stages: string[], options: Options) => (options.watch ? watchRepro : repro)(context, stages, options)),
+  )
 }
