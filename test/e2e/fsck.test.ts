@@ -1,6 +1,8 @@
+import { createHash } from 'node:crypto'
 import {
   chmodSync,
   existsSync,
+  mkdirSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -91,6 +93,61 @@ describe('a check that finds nothing', () => {
     const repo = await makeRepo({}, { init: true })
     for (const part of ['0/3', '4/3', '1', '1/0', 'x', '1/3/5', '-1/3'])
       expectFailure(await repo.mlv('fsck', `--read-data=${part}`), 2, /--read-data takes N\/T/)
+  })
+})
+
+describe('parts', () => {
+  it('cover all data between them', async () => {
+    const { repo, cache } = await world({ ...small, one: noise('one', MIB), two: noise('two', MIB) }, 'data', 'one', 'two')
+    const all = JSON.parse((await repo.mlv('fsck', '--read-data', '--json')).stdout).read
+    const parts = await Promise.all([1, 2, 3].map((n) => repo.mlv('fsck', `--read-data=${n}/3`, '--json')))
+    const sum = parts.reduce((total, { stdout }) => total + JSON.parse(stdout).read.bytes, 0)
+    expect(sum).toBe(all.bytes)
+    for (const object of blobs(cache, 'objects')) alter(object)
+    const found = await Promise.all([1, 2, 3].map((n) => repo.mlv('fsck', `--read-data=${n}/3`, '--json')))
+    expect(found.flatMap(({ stdout }) => JSON.parse(stdout).faults)).toHaveLength(2)
+  })
+})
+
+describe('a remote that is not as it should be', () => {
+  it('of a newer format is refused, and files of others are passed over', async () => {
+    const { repo, remote } = await world(small, 'data')
+    for (const kind of ['packs/ab', 'index', 'corrupt', 'packs'])
+      for (const name of ['README', 'f'.repeat(63), `${'0'.repeat(64)}.bak`]) {
+        mkdirSync(join(remote, kind), { recursive: true })
+        writeFileSync(join(remote, kind, name), 'not of mlv')
+      }
+    writeFileSync(join(remote, 'packs', '0'.repeat(64)), 'not where a pack of that name lies')
+    expect(await repo.mlv('fsck', '--remote', '--read-data', '--rev', 'HEAD', '--repair')).toMatchObject(sound)
+    const file = join(remote, 'mlv.json')
+    const description = JSON.parse(readFileSync(file, 'utf8'))
+    const write = (change: object) => {
+      rmSync(file)
+      writeFileSync(file, JSON.stringify({ ...description, ...change }))
+    }
+    write({ format: 2 })
+    expectFailure(await repo.mlv('fsck', '--remote'), 6, /needs a newer mlv/)
+    write({ write_requires: ['teleport'] })
+    expect(await repo.mlv('fsck', '--remote')).toMatchObject(sound)
+    expectFailure(await repo.mlv('fsck', '--remote', '--repair'), 6, /needs a newer mlv/)
+    rmSync(file)
+    expectFailure(await repo.mlv('fsck', '--remote'), 6, /holds packs but no mlv\.json/)
+  })
+
+  it('has an index that lies: it is found by hashing, and made again from the packs', async () => {
+    const { repo, remote } = await world(small, 'data')
+    const [index] = blobs(remote, 'index')
+    const bytes = readFileSync(index!)
+    // The offset of the first entry.
+    bytes.writeUInt32LE(bytes.readUInt32LE(bytes.length - 52 + 32) ^ 1, bytes.length - 52 + 32)
+    rmSync(index!)
+    writeFileSync(join(remote, 'index', createHash('sha256').update(bytes).digest('hex')), bytes)
+    expectFailure(await repo.mlv('fsck', '--remote', '--read-data'), 6, /is damaged/)
+    const mended = await repo.mlv('fsck', '--remote', '--read-data', '--repair')
+    expect(mended).toMatchObject(sound)
+    expect(mended.stdout).toMatch(/^1 index made again from the packs$/m)
+    expect(await repo.mlv('fsck', '--remote', '--read-data', '--rev', 'HEAD')).toMatchObject(sound)
+    expect(blobs(remote, 'packs')).toHaveLength(1)
   })
 })
 
