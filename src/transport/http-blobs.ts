@@ -125,7 +125,7 @@ export async function fetchInTime(url: string, init: RequestInit, signal: AbortS
 }
 
 /** What a failed request says about another try. */
-function judge(error: unknown): Verdict {
+export function judge(error: unknown): Verdict {
   if (error instanceof ShortBody) return 'passing'
   if (hasCode(error, 'REMOTE_FAILED')) {
     const status = Number(error.cause)

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { MlvError } from '../base/errors.ts'
-import { fetchInTime, refusal, unreachable } from './http-blobs.ts'
+import { fetchInTime, judge, refusal, unreachable } from './http-blobs.ts'
+import { createRequester } from './requester.ts'
 
 /** What a web server says of a file. */
 export interface WebVersion {
@@ -33,22 +34,17 @@ function missing(url: string): MlvError {
 }
 
 async function ask(url: string, init: RequestInit, signal: AbortSignal | undefined): Promise<Response> {
-  for (let attempt = 1; ; attempt++) {
-    let fault: unknown
-    try {
+  const requester = createRequester({ judge, tries: TRIES, most: 1 })
+  try {
+    return await requester.send(async () => {
       const response = await fetchInTime(url, init, signal)
       if (response.ok) return response
       await response.body?.cancel()
-      if (response.status === 404 || response.status === 410) throw missing(url)
-      fault = refusal(url, response.status)
-      if (response.status !== 429 && response.status < 500) throw fault
-    } catch (error) {
-      signal?.throwIfAborted()
-      if (error instanceof MlvError) throw error
-      fault = unreachable(error, url)
-    }
-    if (attempt === TRIES) throw fault
-    await sleep(100 * 2 ** attempt, undefined, { signal })
+      throw response.status === 404 || response.status === 410 ? missing(url) : refusal(url, response.status)
+    }, signal)
+  } catch (error) {
+    signal?.throwIfAborted()
+    throw error instanceof MlvError ? error : unreachable(error, url)
   }
 }
 
