@@ -45,6 +45,8 @@ export interface FsckReport {
   concerns: Concern[]
   /** versions of the workspace that were never fetched or pushed: no fault */
   absent: { path: RepoPath; objects: number }[]
+  /** needed objects that were purged on purpose: no fault */
+  purged: number
   /** what was done about the faults; undefined when that was not asked */
   repairs: Repairs | undefined
 }
@@ -57,6 +59,7 @@ export interface Findings {
   verified: Verified
   lost: Map<Oid, LostObject>
   absent: Map<SelectedTarget, Set<Oid>>
+  purged: number
 }
 
 /** Which targets need which of the lost objects decides whether they are lost or were never here. */
@@ -113,7 +116,8 @@ async function look(project: Project, store: ObjectStore, options: FsckOptions &
       losses.set(oid, { oid, loss, isPage: objects.get(oid)!.size === undefined })
     for (const { oid } of gathered.unreadable) if (!losses.has(oid)) losses.set(oid, { oid, loss: 'corrupt', isPage: true })
     for (const oid of invalid.keys()) losses.set(oid, { oid, loss: 'invalid', isPage: true })
-    return { store, needed, objects, verified, ...(await sortLost(needed, losses, stores, signal)) }
+    const purged = [...losses.values()].filter(({ loss }) => loss === 'purged').length
+    return { store, needed, objects, verified, purged, ...(await sortLost(needed, losses, stores, signal)) }
   } finally {
     task.finish()
   }
@@ -152,6 +156,7 @@ export async function fsck(project: Project, options: FsckOptions = {}): Promise
     faults: verified.faults,
     lost: [...findings.lost.values()],
     concerns,
+    purged: findings.purged,
     absent: [...findings.absent].map(([target, oids]) => ({ path: target.path, objects: oids.size })),
     repairs,
   }

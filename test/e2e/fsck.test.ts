@@ -197,6 +197,23 @@ describe('what was dropped on purpose', () => {
   })
 })
 
+describe('what was purged', () => {
+  it('is no fault, and is not brought back from the workspace or from another remote', async () => {
+    const { repo, remote } = await world(small, 'data')
+    const backup = makeFolder().dir
+    await repo.mlv('remote', 'add', 'backup', backup, '--local')
+    await repo.mlv('push', '-r', 'backup')
+    expect(await repo.mlv('purge', 'data/a', '--all-commits', '--remote', 'origin', '--yes')).toMatchObject({ exitCode: 0 })
+    for (const options of [[], ['--remote', 'origin']]) {
+      const result = await repo.mlv('fsck', ...options, '--rev', 'HEAD', '--read-data', '--repair')
+      expect(result).toMatchObject(sound)
+      expect(result.stdout).toMatch(/^purged {2}1 needed object, on purpose$/m)
+    }
+    for (const store of [remote, repo.path('.git/mlv/store')])
+      expect(blobs(store, 'packs').some((path) => readFileSync(path).includes('alpha'))).toBe(false)
+  })
+})
+
 describe('a whole object of the cache', () => {
   const files = { big: noise('whole', 3 * MIB) }
 

@@ -82,6 +82,7 @@ export function renderFsck(report: FsckReport): string {
   for (const { path, objects } of report.absent.slice(0, SHOWN))
     lines.push(`absent  ${shown(path)}: ${plural(objects, 'object')} ${report.remote === undefined ? 'not here' : 'not pushed'}`)
   if (report.absent.length > SHOWN) lines.push(`and ${plural(report.absent.length - SHOWN, 'more path')}`)
+  if (report.purged > 0) lines.push(`purged  ${plural(report.purged, 'needed object')}, on purpose`)
   if (report.unnamed > 0 && !report.repairs)
     lines.push(`${plural(report.unnamed, 'pack')} in no index yet: of a writer that is at work, or was interrupted`)
   const { read } = report
