@@ -1,6 +1,7 @@
 import { hasCode } from '../base/errors.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
 import type { Blobs } from './blobs.ts'
+import { parseForeign } from './foreign.ts'
 import { KEYS } from './layout.ts'
 import type { Location } from './pack-index.ts'
 import { parseRecipe } from './recipe.ts'
@@ -97,23 +98,24 @@ export async function findDamage(blobs: Blobs, pack: Oid, places: Iterable<Locat
   return wrongIn(bytes, pack, places)
 }
 
-/** Checks each of a pack's objects. An altered recipe may still look like one, so none in an altered pack is trusted.
+/** Checks each of a pack's objects. An altered recipe or foreign place may still look like one, so none in an altered pack is trusted.
  *  @returns those whose bytes are wrong */
 export function wrongIn(bytes: Uint8Array, pack: Oid, places: Iterable<Location>): Oid[] {
   const wrong: Oid[] = []
-  const recipes: Oid[] = []
+  const texts: Oid[] = []
   for (const place of places) {
     const stored = bytes.subarray(place.offset, place.offset + place.length)
-    const sound = place.type === 'bytes' ? oidOfBytes(stored) === place.oid : isRecipe(stored, place)
+    const sound = place.type === 'bytes' ? oidOfBytes(stored) === place.oid : isWellFormed(stored, place)
     if (!sound) wrong.push(place.oid)
-    else if (place.type === 'recipe') recipes.push(place.oid)
+    else if (place.type !== 'bytes') texts.push(place.oid)
   }
-  return recipes.length === 0 || oidOfBytes(bytes) === pack ? wrong : [...wrong, ...recipes]
+  return texts.length === 0 || oidOfBytes(bytes) === pack ? wrong : [...wrong, ...texts]
 }
 
-function isRecipe(bytes: Uint8Array, place: Location): boolean {
+function isWellFormed(bytes: Uint8Array, place: Location): boolean {
   try {
-    parseRecipe(bytes, place.oid, place.size)
+    const parse = place.type === 'recipe' ? parseRecipe : parseForeign
+    parse(bytes, place.oid, place.size)
     return true
   } catch (error) {
     if (hasCode(error, 'OBJECT_CORRUPT')) return false

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { MlvError } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
 import { CHUNKING } from './chunker.ts'
+import { FOREIGN } from './foreign.ts'
 
 /** Keys of a store, the same in a folder and in a bucket. */
 export const KEYS = {
@@ -55,7 +56,7 @@ export interface StoreDescription {
 }
 
 /** Features this program knows. Adding one makes older programs refuse stores that require it. */
-const KNOWN: readonly string[] = []
+const KNOWN: readonly string[] = [FOREIGN]
 
 /** Whether this program may write to a store. */
 export function isWritable({ write_requires }: StoreDescription): boolean {

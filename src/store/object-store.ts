@@ -1,5 +1,6 @@
 import type { Oid } from '../base/oid.ts'
 import type { Blobs } from './blobs.ts'
+import type { ForeignPlace } from './foreign.ts'
 import type { Inspection } from './inspection.ts'
 import type { StoreDescription } from './layout.ts'
 import type { LooseObjects } from './loose.ts'
@@ -40,6 +41,12 @@ export interface ObjectStore {
   refresh(): Promise<boolean>
   /** Whether the object is here and no collector has condemned it. Answers from memory, without a request. */
   has(oid: Oid): boolean
+  /** Whether the store knows no more of an object than where it lies in a bucket of its own. A remote counts that as having it, a cache does not. */
+  refersTo(oid: Oid): boolean
+  /** @throws OBJECT_MISSING where the store does not refer to it, OBJECT_CORRUPT */
+  readForeign(oid: Oid, options?: ReadOptions): Promise<ForeignPlace>
+  /** Makes programs that do not know a feature refuse this store, before anything is written that needs it. */
+  requireFeature(feature: string): Promise<void>
   /** Whether no wrong bytes are known of and nothing was ever collected or purged: only then does a tree's page vouch for what it names. */
   isSound(): boolean
   isPurged(oid: Oid): boolean

@@ -3,6 +3,7 @@ import { hasCode, MlvError } from '../base/errors.ts'
 import { type Oid, oidOfBytes, oidOfFile } from '../base/oid.ts'
 import type { Blobs } from './blobs.ts'
 import { findDamage } from './damage.ts'
+import { FOREIGN, type ForeignReader } from './foreign.ts'
 import { createInspection } from './inspection.ts'
 import {
   CHUNK_FROM,
@@ -31,6 +32,8 @@ export interface OpenOptions {
   purpose: Purpose
   /** a folder for copies of a remote's indexes */
   stateDir?: string
+  /** reads objects that stay in buckets of their own */
+  foreign?: ForeignReader
   /** caches: objects of this many bytes and more lie whole */
   looseFrom?: number
 }
@@ -106,7 +109,9 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
 
   async function refresh(): Promise<boolean> {
     // Another command may have written records of a kind that nobody had looked for yet.
-    description.records = (await describe(blobs, 'read')).records
+    const now = await describe(blobs, 'read')
+    description.records = now.records
+    description.read_requires = now.read_requires
     loose?.relist()
     return listAgain()
   }
@@ -155,6 +160,7 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
       presence.damage.note(pack, objects)
       if (!isChecked) await examinePack(pack)
     },
+    foreign: options.foreign,
     setLooseAside: (oid) => {
       if (!isChecked) loose?.setAside(oid)
     },
@@ -165,8 +171,13 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
     presence.adopt(oid, bytes, chunks)
     wrote[chunks ? 'chunks' : 'objects'] = true
   }
+  // Only stores that say so have entries of this type.
+  const hasForeign = () => description.read_requires.includes(FOREIGN)
+  const refersTo = (oid: Oid) =>
+    hasForeign() && !presence.isPurged(oid) && presence.locate(oid)?.type === 'foreign' && !(loose?.has(oid) ?? false)
   const has = (oid: Oid) =>
-    presence.has(oid) || (loose !== undefined && !presence.isPurged(oid) && loose.has(oid) && !isCondemned(oid))
+    (presence.has(oid) && !(isCache && refersTo(oid))) ||
+    (loose !== undefined && !presence.isPurged(oid) && loose.has(oid) && !isCondemned(oid))
 
   return {
     blobs,
@@ -178,6 +189,16 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
     loose,
     refresh,
     has,
+    refersTo,
+    async requireFeature(feature) {
+      for (;;) {
+        const now = await describe(blobs, 'write')
+        description.read_requires = now.read_requires
+        if (now.read_requires.includes(feature)) return
+        const requires = [...now.read_requires, feature].sort()
+        await blobs.put(KEYS.description, Buffer.from(formatDescription({ ...now, read_requires: requires })))
+      }
+    },
     isSound: () => presence.damage.isNone && !description.records.some((kind) => kind === 'condemned' || kind === 'purged'),
     isPurged: presence.isPurged,
     isBad: presence.damage.isBad,

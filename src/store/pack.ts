@@ -2,8 +2,8 @@ import { MlvError } from '../base/errors.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
 import { PACK_BYTES } from './layout.ts'
 
-/** What an entry's stored bytes are: the object itself, or the recipe that makes it from chunks. */
-export type EntryType = 'bytes' | 'recipe'
+/** What an entry's stored bytes are: the object itself, the recipe that makes it from chunks, or where it lies in a bucket of its own. */
+export type EntryType = 'bytes' | 'recipe' | 'foreign'
 
 /** Where an object lies in a pack. */
 export interface PackEntry {
@@ -21,7 +21,8 @@ export interface PackEntry {
 export const ROW_BYTES = 48
 const FOOTER_BYTES = 16
 const MAGIC = 'mlvpack1'
-const TYPES: readonly EntryType[] = ['bytes', 'recipe']
+/** By their numbers; of places of one object the lower number is better. */
+export const TYPES: readonly EntryType[] = ['bytes', 'recipe', 'foreign']
 const CODEC_RAW = 0
 
 /** @returns bytes of a pack whose objects have `stored` bytes */

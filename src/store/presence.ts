@@ -7,6 +7,7 @@ import type { Oid } from '../base/oid.ts'
 import type { BlobInfo, Blobs } from './blobs.ts'
 import { createDamage, type Damage } from './damage.ts'
 import { KEYS, type StoreDescription } from './layout.ts'
+import { TYPES } from './pack.ts'
 import { type Location, openIndex, type PackIndex, type PackSummary, parseIndexKey } from './pack-index.ts'
 import { listRecords, readRecords, type StoredRecord } from './record.ts'
 
@@ -280,7 +281,7 @@ export function createPresence(blobs: Blobs, { copies, mend, thorough = false }:
     counts.set(index, known)
     return known
   }
-  const rank = (place: Location) => (condemnedPacks.has(place.pack) ? 2 : 0) + (place.type === 'bytes' ? 0 : 1)
+  const rank = (place: Location) => (condemnedPacks.has(place.pack) ? TYPES.length : 0) + TYPES.indexOf(place.type)
   const best = (found: Location[]) => (found.length < 2 ? found[0] : found.sort((a, b) => rank(a) - rank(b))[0])
   const isBytes = (place: Location) => place.type === 'bytes'
 

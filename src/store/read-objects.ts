@@ -3,6 +3,7 @@ import { mapBounded } from '../base/concurrency.ts'
 import { fileError, hasCode, MlvError, systemCode } from '../base/errors.ts'
 import { createOidHash, type Oid, oidOfBytes } from '../base/oid.ts'
 import type { Blobs } from './blobs.ts'
+import { type ForeignPlace, type ForeignReader, parseForeign } from './foreign.ts'
 import { KEYS, PACK_BYTES } from './layout.ts'
 import type { LooseObjects } from './loose.ts'
 import type { ObjectStore, ReadOptions } from './object-store.ts'
@@ -22,12 +23,14 @@ export interface ReaderParts {
   giveUp(pack: Oid, objects: readonly Oid[] | undefined): Promise<void>
   /** moves a corrupt whole object out of the way */
   setLooseAside(oid: Oid): void
+  /** reads objects that stay in buckets of their own; undefined where nothing gives access to them */
+  foreign: ForeignReader | undefined
 }
 
-type Reader = Pick<ObjectStore, 'read' | 'readEach' | 'readRecipes' | 'stream'>
+type Reader = Pick<ObjectStore, 'read' | 'readEach' | 'readRecipes' | 'readForeign' | 'stream'>
 
 /** Reads objects wherever they lie. Nothing is handed on before it was hashed, but for pieces of large objects. */
-export function createReader({ blobs, presence, loose, refresh, giveUp, setLooseAside }: ReaderParts): Reader {
+export function createReader({ blobs, presence, loose, refresh, giveUp, setLooseAside, foreign }: ReaderParts): Reader {
   function corrupt(oid: Oid): MlvError {
     return new MlvError('OBJECT_CORRUPT', `The object ${oid} in ${blobs.url} does not hash to its name`, {
       hint: 'Run "mlv pull" to fetch it again, or push it again from a clone that has it.',
@@ -116,18 +119,18 @@ export function createReader({ blobs, presence, loose, refresh, giveUp, setLoose
           if (wait) await wait
         }
       })
-      for (const oid of wholes) {
+      await mapBounded(wholes, options.concurrency ?? 4, async (oid) => {
         let bytes: Buffer
         try {
           bytes = await readWhole(oid, options)
         } catch (error) {
           if (!hasCode(error, 'OBJECT_CORRUPT', 'OBJECT_MISSING', 'OBJECT_PURGED', 'TREE_INVALID')) throw error
           failures.set(oid, () => error)
-          continue
+          return
         }
         failures.delete(oid)
         await each(oid, bytes)
-      }
+      })
       return lost
     }
 
@@ -196,7 +199,11 @@ export function createReader({ blobs, presence, loose, refresh, giveUp, setLoose
   async function* stream(oid: Oid, options: ReadOptions = {}): AsyncGenerator<Buffer> {
     for (let tries = 0; tries < 2; tries++) {
       const found = find(oid)
-      if (!found) break
+      if (!found || (found.type === 'foreign' && isLoose(oid))) break
+      if (found.type === 'foreign') {
+        yield* verified(oid, readPlace(oid, await readForeign(oid, options), options))
+        return
+      }
       if (found.type === 'bytes') {
         yield await read(oid, options)
         return
@@ -210,6 +217,37 @@ export function createReader({ blobs, presence, loose, refresh, giveUp, setLoose
     }
     if (!isLoose(oid)) throw missing(oid)
     yield* readLoose(oid, options)
+  }
+
+  async function readForeign(oid: Oid, options: ReadOptions = {}): Promise<ForeignPlace> {
+    for (let tries = 0; tries < 2; tries++) {
+      const found = find(oid)
+      if (found?.type !== 'foreign') break
+      const bytes = await readPack(rangeOf(found), options.signal)
+      if (bytes) return parseForeign(bytes, oid, found.size)
+      await leave([{ place: found, packGone: true }])
+    }
+    throw missing(oid)
+  }
+
+  /** An object from its own bucket, with words for what may have happened to it there. */
+  async function* readPlace(oid: Oid, place: ForeignPlace, options: ReadOptions): AsyncGenerator<Buffer> {
+    const where = `s3://${place.bucket}/${place.key}`
+    if (!foreign) throw missing(oid)
+    try {
+      yield* foreign(place, options.signal)
+    } catch (error) {
+      if (hasCode(error, 'BLOB_MISSING'))
+        throw new MlvError('OBJECT_MISSING', `${where} is gone, where the object ${oid} lies in place`, {
+          hint: 'Bring it back there, or take what is there now with "mlv update".',
+          cause: error,
+        })
+      if (!hasCode(error, 'FILE_CHANGED')) throw error
+      throw new MlvError('OBJECT_CORRUPT', `${where} has changed since it was imported in place as the object ${oid}`, {
+        hint: 'Bring the old version back there, or take the new one with "mlv update".',
+        cause: error,
+      })
+    }
   }
 
   async function readRecipes(
@@ -242,5 +280,5 @@ export function createReader({ blobs, presence, loose, refresh, giveUp, setLoose
     }
   }
 
-  return { read, readEach, readRecipes, stream }
+  return { read, readEach, readRecipes, readForeign, stream }
 }

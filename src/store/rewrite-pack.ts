@@ -2,6 +2,7 @@ import { hasCode } from '../base/errors.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
 import type { Blobs } from './blobs.ts'
 import { placesOf, readContent, readUnnamed, type StoreContent } from './content.ts'
+import { parseForeign } from './foreign.ts'
 import { KEYS } from './layout.ts'
 import type { ObjectStore } from './object-store.ts'
 import { formatIndex, groupPacks, type IndexedPack, type Location } from './pack-index.ts'
@@ -59,7 +60,8 @@ export async function copyPacks(
       return true
     }
     try {
-      await writer.addRecipe(place.oid, parseRecipe(stored, place.oid, place.size))
+      if (place.type === 'foreign') await writer.addForeign(place.oid, parseForeign(stored, place.oid, place.size))
+      else await writer.addRecipe(place.oid, parseRecipe(stored, place.oid, place.size))
       return true
     } catch (error) {
       if (hasCode(error, 'OBJECT_CORRUPT')) return false

@@ -1,5 +1,6 @@
 import { type Oid, oidOfBytes } from '../base/oid.ts'
 import type { Blobs } from './blobs.ts'
+import { type ForeignPlace, formatForeign } from './foreign.ts'
 import { KEYS, tooLarge } from './layout.ts'
 import { createPackBuilder, type EntryType, type PackBuilder, type SealedPack } from './pack.ts'
 import { formatIndex, groupPacks, type IndexedPack } from './pack-index.ts'
@@ -31,6 +32,8 @@ export interface StoreWriter {
   hasChunk(oid: Oid): boolean
   /** Adds a large object as a recipe over chunks that were added or are in the store. */
   addRecipe(oid: Oid, chunks: readonly Chunk[]): Promise<void>
+  /** Adds where an object lies that stays in a bucket of its own. The store must require the feature before. */
+  addForeign(oid: Oid, place: ForeignPlace): Promise<void>
   /** Writes what is left, chunks before recipes, packs before indexes. */
   finish(): Promise<void>
 }
@@ -165,6 +168,10 @@ export function createStoreWriter(blobs: Blobs, options: WriterOptions): StoreWr
       kept.add(oid)
       const size = list.reduce((sum, chunk) => sum + chunk.length, 0)
       await addTo(objects, oid, Buffer.from(formatRecipe(list)), size, 'recipe')
+    },
+    async addForeign(oid, place) {
+      kept.add(oid)
+      await addTo(objects, oid, Buffer.from(formatForeign(place)), place.size, 'foreign')
     },
     async finish() {
       for (const side of [chunks, objects]) while (side.builder.count > 0) await launch(side)

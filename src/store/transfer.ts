@@ -2,6 +2,8 @@ import { mapBounded } from '../base/concurrency.ts'
 import { hasCode } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
 import { cutObject } from './cut-object.ts'
+import { FOREIGN } from './foreign.ts'
+import { takeIn } from './intake.ts'
 import { MAX_OBJECT_BYTES, tooLarge } from './layout.ts'
 import { findNearby, readRecipe, type Version } from './nearby.ts'
 import type { ObjectStore } from './object-store.ts'
@@ -22,6 +24,8 @@ export interface TransferPlan {
   small: Wanted[]
   /** objects that are cut into chunks, or land as files */
   large: { oid: Oid; size: number }[]
+  /** objects that lie in buckets of their own: a remote is told where, a cache gets their bytes */
+  foreign: Wanted[]
   /** wanted objects that `from` does not have */
   missing: Wanted[]
   /** wanted objects that were deleted on purpose on one side, and are not brought back from the other */
@@ -56,7 +60,7 @@ const SOURCE_FAULTS = ['OBJECT_CORRUPT', 'OBJECT_MISSING', 'OBJECT_PURGED', 'TRE
 
 /** Decides what must travel; reads nothing but what both stores know of themselves. @throws OBJECT_TOO_LARGE */
 export function planTransfer(from: ObjectStore, to: ObjectStore, wanted: Iterable<Wanted>): TransferPlan {
-  const plan: TransferPlan = { packs: [], small: [], large: [], missing: [], purged: [], bytes: 0 }
+  const plan: TransferPlan = { packs: [], small: [], large: [], foreign: [], missing: [], purged: [], bytes: 0 }
   const border = Math.min(to.policy.chunkFrom ?? Number.POSITIVE_INFINITY, to.policy.looseFrom ?? Number.POSITIVE_INFINITY)
   const seen = new Set<Oid>()
   for (const item of wanted) {
@@ -64,6 +68,11 @@ export function planTransfer(from: ObjectStore, to: ObjectStore, wanted: Iterabl
     seen.add(item.oid)
     if (to.isPurged(item.oid) || from.isPurged(item.oid)) {
       plan.purged.push(item)
+      continue
+    }
+    if (from.refersTo(item.oid)) {
+      plan.foreign.push(item)
+      if (to.loose) plan.bytes += item.size ?? 0
       continue
     }
     if (!from.has(item.oid)) {
@@ -80,8 +89,8 @@ export function planTransfer(from: ObjectStore, to: ObjectStore, wanted: Iterabl
 }
 
 /** How many objects a plan moves. */
-export function countObjects({ packs, small, large }: TransferPlan): number {
-  return small.length + large.length + packs.reduce((sum, pack) => sum + pack.objects.length, 0)
+export function countObjects({ packs, small, large, foreign }: TransferPlan): number {
+  return small.length + large.length + foreign.length + packs.reduce((sum, pack) => sum + pack.objects.length, 0)
 }
 
 /** Cuts one large object into chunks and sends those that the store lacks. @returns bytes that need not be sent */
@@ -102,6 +111,9 @@ async function sendChunked(
 const PACKS_IN_FLIGHT = 3
 /** Ranges being read at once unless told otherwise; each holds up to 8 MiB of memory. */
 const RANGES_IN_FLIGHT = 8
+
+/** Objects that come from buckets of their own at once unless told otherwise; each holds up to 32 MiB of memory. */
+const FOREIGN_IN_FLIGHT = 4
 
 /** Carries a plan out. Every object is hashed on its way; nothing counts as stored before the end, but packs already indexed stay.
  *  Objects that prove missing or corrupt at the source are left out and named. @throws what the stores throw when the destination fails */
@@ -176,6 +188,16 @@ export async function applyTransfer(
       result.bytes += item.size
     } catch (error) {
       fail(item.oid, error)
+    }
+  })
+  if (plan.foreign.length > 0 && !loose) await to.requireFeature(FOREIGN)
+  await mapBounded(plan.foreign, options.concurrency ?? FOREIGN_IN_FLIGHT, async ({ oid }) => {
+    try {
+      if (!loose) await writer.addForeign(oid, await from.readForeign(oid, read))
+      else result.bytes += (await takeIn(counted(from.stream(oid, read), options.onBytes), to, writer)).size
+      result.objects++
+    } catch (error) {
+      fail(oid, error)
     }
   })
   loose?.flush()

@@ -1,15 +1,16 @@
 import { mapBounded } from '../base/concurrency.ts'
 import { hasCode, MlvError } from '../base/errors.ts'
 import { loadFingerprint } from '../base/fingerprint.ts'
-import type { Oid } from '../base/oid.ts'
+import { createOidHash, type Oid } from '../base/oid.ts'
 import { nameOf, type RepoPath } from '../base/paths.ts'
+import { FOREIGN } from '../store/foreign.ts'
 import { takeIn } from '../store/intake.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { StoreWriter } from '../store/store-writer.ts'
 import type { TreeEntry } from '../store/tree.ts'
 import { editPaths } from '../store/tree-walk.ts'
 import type { Entry } from './entry.ts'
-import { type OpenedSource, openUrlSource } from './open-source.ts'
+import { bucketSettings, type OpenedSource, openUrlSource, type SourceFile } from './open-source.ts'
 import { checkPlace, type Imported, placeImport } from './place-import.ts'
 import type { Project } from './project.ts'
 import type { UrlSource } from './source.ts'
@@ -37,10 +38,52 @@ export async function storeTree(files: Map<string, TreeEntry>, store: ObjectStor
   return { kind: 'tree', ...root }
 }
 
-/** Reads all files of a source into a store, each byte once. */
-async function storeSource(project: Project, opened: OpenedSource, store: ObjectStore): Promise<Entry> {
+/** Hashes a file and notes where it lies instead of storing it. */
+type Keeper = (file: SourceFile, pieces: AsyncIterable<Buffer>, writer: StoreWriter) => Promise<{ oid: Oid; size: number }>
+
+function keepInPlace(project: Project, source: UrlSource, store: ObjectStore): Keeper {
+  const { endpoint, region, path_style } = bucketSettings(project, source, bucketOf(source.url))
+  // A bucket keeps versions of all its files or of none, so one that has none is asked once.
+  let keepsVersions = true
+  return async (file, pieces, writer) => {
+    const { key, blobs } = file.blob!
+    const head = keepsVersions ? await blobs.head(key) : undefined
+    if (head && head.etag !== file.blob!.info.etag)
+      throw new MlvError('FILE_CHANGED', `${blobs.url}/${key} has changed since it was listed`, {
+        hint: 'Run the command again, when nobody writes there.',
+      })
+    keepsVersions = head?.version !== undefined
+    const hash = createOidHash()
+    let size = 0
+    for await (const piece of pieces) {
+      hash.update(piece)
+      size += piece.length
+    }
+    const oid = hash.digest()
+    if (store.has(oid) || writer.has(oid)) return { oid, size }
+    const full = prefixOf(blobs.url) + key
+    const { version, etag } = { version: head?.version, etag: file.blob!.info.etag }
+    await writer.addForeign(oid, { bucket: bucketOf(source.url), key: full, size, version, etag, endpoint, region, path_style })
+    return { oid, size }
+  }
+}
+
+function bucketOf(url: string): string {
+  return url.slice('s3://'.length).split('/', 1)[0]!
+}
+
+/** What stands before the keys of blobs below a prefix. */
+function prefixOf(url: string): string {
+  const below = url.slice('s3://'.length + bucketOf(url).length + 1)
+  return below === '' ? '' : `${below}/`
+}
+
+/** Reads all files of a source, each byte once: into a store, or to note where they lie. */
+async function storeSource(project: Project, opened: OpenedSource, store: ObjectStore, source: UrlSource): Promise<Entry> {
   const { signal, progress } = project.surroundings
   const writer = store.writer({ signal })
+  if (source.in_place) await store.requireFeature(FOREIGN)
+  const keep: Keeper = source.in_place ? keepInPlace(project, source, store) : (_file, pieces) => takeIn(pieces, store, writer)
   const entries = new Map<string, TreeEntry>()
   const task = progress.start(
     'importing',
@@ -49,7 +92,7 @@ async function storeSource(project: Project, opened: OpenedSource, store: Object
   try {
     await mapBounded(opened.files, project.config.get('core.jobs') ?? FILES_AT_ONCE, async (file) => {
       signal?.throwIfAborted()
-      const { oid, size } = await takeIn(counted(file.read(), task), store, writer)
+      const { oid, size } = await keep(file, counted(file.read(), task), writer)
       if (file.size !== undefined && size !== file.size)
         throw new MlvError(
           'FILE_CHANGED',
@@ -86,16 +129,21 @@ async function take(
   const { path, source, opened } = request
   const { force, toRemote, remote } = options
   const store = toRemote ? (await project.remote(remote, 'write')).store : await project.cache('write')
-  const entry = await storeSource(project, opened, store)
+  const entry = await storeSource(project, opened, store, source)
   const { etag: _etag, modified: _modified, version: _version, listing: _listing, ...place } = source
   const pinned: UrlSource = { ...place, ...opened.pin }
-  return placeImport(project, { path, entry, source: pinned, force, place: !toRemote, remote: toRemote ? remote : undefined })
+  const isPlaced = !toRemote && !source.in_place
+  return placeImport(project, { path, entry, source: pinned, force, place: isPlaced, remote: toRemote ? remote : undefined })
 }
 
 /** Takes what a url names into this project, pinned by what the server calls this version.
  *  @throws as checkPlace, openUrlSource and placeImport; FILE_CHANGED when it changes while it is read */
 export async function importUrl(project: Project, source: UrlSource, request: UrlOptions & { out: RepoPath }): Promise<Imported> {
   await checkPlace(project, request.out, request.force)
+  if (source.in_place && request.toRemote)
+    throw new MlvError('USAGE', '--in-place and --to-remote exclude each other', {
+      hint: 'In place, "mlv push" tells the remote where the data lies.',
+    })
   const opened = await openUrlSource(project, source)
   try {
     return await take(project, { path: request.out, source, opened }, request)

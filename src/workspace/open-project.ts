@@ -6,6 +6,7 @@ import type { RepoPath } from '../base/paths.ts'
 import { createRate, type Rate } from '../base/rate.ts'
 import type { Git, GitPlace } from '../git/git.ts'
 import { findGit } from '../git/place.ts'
+import type { ForeignPlace } from '../store/foreign.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { Purpose } from '../store/open-store.ts'
 import type { Config, RemoteConfig } from './config.ts'
@@ -161,6 +162,16 @@ function createProject(where: ProjectPlace, config: Config, surroundings: Surrou
     return opened
   })
 
+  const foreignReader = once(async () => {
+    const { createForeignReader } = await import('./foreign-reader.ts')
+    const reader = createForeignReader(project)
+    closers.push(() => reader.close())
+    return reader
+  })
+  async function* foreign(at: ForeignPlace, signal?: AbortSignal): AsyncGenerator<Buffer> {
+    yield* (await foreignReader())(at, signal)
+  }
+
   const caches = new Map<string, () => Promise<ObjectStore>>()
   const openCache = (purpose: Purpose) =>
     once(async () => {
@@ -173,7 +184,8 @@ function createProject(where: ProjectPlace, config: Config, surroundings: Surrou
       // Whole files pay off where they can be linked into the workspace instead of copied.
       const links = config.get('cache.link') ?? (purpose === 'write' || purpose === 'repair' ? chosenLinks(project) : ['copy'])
       const looseFrom = links.some((type) => type !== 'copy') ? LOOSE_FROM_WHEN_LINKED : undefined
-      const store = await openStore(blobs, { role: 'cache', purpose, stateDir: join(homeDir, 'state', 'cache'), looseFrom })
+      const stateDir = join(homeDir, 'state', 'cache')
+      const store = await openStore(blobs, { role: 'cache', purpose, stateDir, looseFrom, foreign })
       if (purpose === 'write') written.push(store)
       closers.push(() => store.close())
       return store
@@ -195,7 +207,7 @@ function createProject(where: ProjectPlace, config: Config, surroundings: Surrou
       ])
       const settings = config.remote(name)!
       const blobs = await openBlobs(settings, { root, env: withCredentials(env, settings), rate, warn: surroundings.warn })
-      const store = await openStore(blobs, { role: 'remote', purpose, stateDir: join(homeDir, 'state', 'remotes') })
+      const store = await openStore(blobs, { role: 'remote', purpose, stateDir: join(homeDir, 'state', 'remotes'), foreign })
       if (purpose === 'write') written.push(store)
       closers.push(() => store.close())
       return { name, store }

@@ -16,8 +16,8 @@ export interface SourceFile {
   path: string
   /** bytes, as the server says */
   size: number | undefined
-  /** its key in `blobs` */
-  blob?: BlobInfo
+  /** of a bucket: its key there, and what was said of it */
+  blob?: { blobs: Blobs; key: string; info: BlobInfo }
   read(): AsyncIterable<Buffer>
 }
 
@@ -27,8 +27,6 @@ export interface OpenedSource {
   files: SourceFile[]
   /** how a pointer pins it */
   pin: Pick<UrlSource, 'etag' | 'modified' | 'version' | 'listing'>
-  /** of a bucket */
-  blobs?: Blobs
   close(): void
 }
 
@@ -91,7 +89,7 @@ async function openBucketSource(
   const fileOf = (blobs: Blobs, blob: BlobInfo, path: string): SourceFile => ({
     path,
     size: blob.size,
-    blob,
+    blob: { blobs, key: blob.key, info: blob },
     read: () => streamBlob(blobs, blob, signal),
   })
   if (prefix !== '' && !source.url.endsWith('/')) {
@@ -102,7 +100,6 @@ async function openBucketSource(
         kind: 'file',
         files: [fileOf(above, blob, '')],
         pin: { etag, version },
-        blobs: above,
         close: () => above.close?.(),
       }
     }
@@ -117,10 +114,14 @@ async function openBucketSource(
     })
   checkKeys(found, blobs.url)
   const files = found.map((blob) => fileOf(blobs, blob, blob.key))
-  return { kind: 'folder', files, pin: { listing: digestOf(found) }, blobs, close: () => blobs.close?.() }
+  return { kind: 'folder', files, pin: { listing: digestOf(found) }, close: () => blobs.close?.() }
 }
 
 async function openWebSource(project: Project, source: UrlSource): Promise<OpenedSource> {
+  if (source.in_place)
+    throw new MlvError('USAGE', `${source.url} cannot be imported in place`, {
+      hint: 'Only s3://BUCKET/PREFIX can; leave --in-place out.',
+    })
   const { askVersion, openDownload } = await import('../transport/http-download.ts')
   const { signal } = project.surroundings
   const version = await askVersion(source.url, signal)

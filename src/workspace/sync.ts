@@ -1,6 +1,7 @@
 import { MlvError } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
 import type { RepoPath } from '../base/paths.ts'
+import { FOREIGN } from '../store/foreign.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { applyTransfer, countObjects, planTransfer, type Transferred, type Wanted } from '../store/transfer.ts'
 import { disownDamaged } from '../store/verify.ts'
@@ -193,11 +194,41 @@ export async function fetchData(project: Project, options: SyncOptions = {}): Pr
   const wants = await selectWants(project, options)
   const to = await project.cache('write')
   const results: SyncResult[] = []
+  const near = options.dryRun ? undefined : await fetchForeign(project, wants, to, options)
   for (const [name, group] of byRemote(wants, options.remote)) {
+    // What lies in place needs no remote to say so.
+    if (near?.isAll && project.config.remotes().length === 0) continue
     const remote = await project.remote(name, 'read', options.limitRate)
     results.push(await transfer(project, group, { from: remote.store, to, remote: remote.name, task: 'fetching' }, options))
   }
+  if (results.length === 0) results.push({ ...near!.done, remote: 'its bucket', runs: [], purged: [], missing: [] })
+  else if (near) addUp(results[0]!, near.done)
   return sumUp(results)
+}
+
+/** Gets what lies in buckets of its own, as far as the cache itself knows where. @returns undefined where it knows of none; `isAll`: nothing else is wanting */
+async function fetchForeign(
+  project: Project,
+  wants: Wants[],
+  cache: ObjectStore,
+  options: SyncOptions,
+): Promise<{ done: Transferred; isAll: boolean } | undefined> {
+  if (!cache.description.read_requires.includes(FOREIGN)) return undefined
+  const { signal, progress } = project.surroundings
+  const roots = wants.map(({ target, part }) => ({ entry: target.entry, part }))
+  const { objects, unreadable } = await gatherObjects(roots, [cache], { signal })
+  const plan = planTransfer(cache, cache, objects.values())
+  if (plan.foreign.length === 0) return undefined
+  const task = progress.start('fetching', plan.bytes)
+  try {
+    const concurrency = options.jobs ?? project.config.get('core.jobs')
+    const done = await applyTransfer(plan, cache, cache, { concurrency, signal, onBytes: (count) => task.advance(count) })
+    const [first] = done.failed
+    if (first) throw first.error
+    return { done, isAll: plan.missing.length + unreadable.length === 0 }
+  } finally {
+    task.finish()
+  }
 }
 
 export interface PullResult extends SyncResult {

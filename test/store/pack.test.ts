@@ -121,7 +121,7 @@ describe('refused', () => {
       lie((bytes, row) => bytes.writeUInt32LE(0xffffffff, row(0) + 36) && bytes.writeUInt32LE(0xffffffff, row(0) + 40)),
     ],
     ['bytes of another size than they have', lie((bytes, row) => bytes.writeUInt32LE(4, row(0) + 40))],
-    ['an unknown type', lie((bytes, row) => bytes.writeUInt8(2, row(1) + 46))],
+    ['an unknown type', lie((bytes, row) => bytes.writeUInt8(3, row(1) + 46))],
     ['an unknown codec', lie((bytes, row) => bytes.writeUInt8(1, row(1) + 47))],
   ])('%s', (_, bytes) => {
     const oid = oidOfBytes(bytes) as Oid

@@ -96,7 +96,15 @@ describe('a mixed set', () => {
     for (const key of await keysOf(remote.blobs, 'packs/'))
       expect((await remote.blobs.head(key))!.size).toBeLessThanOrEqual(32 * MIB)
 
-    expect(planTransfer(cache, remote, wanted)).toEqual({ packs: [], small: [], large: [], missing: [], purged: [], bytes: 0 })
+    expect(planTransfer(cache, remote, wanted)).toEqual({
+      packs: [],
+      small: [],
+      large: [],
+      foreign: [],
+      missing: [],
+      purged: [],
+      bytes: 0,
+    })
     const reader = await openRemote('read')
     const other = await openCache('other')
     expect(await send(reader, other, wanted)).toMatchObject({ objects: sizes.length, bytes: total, failed: [] })

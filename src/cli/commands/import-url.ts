@@ -8,6 +8,7 @@ interface ImportUrlOptions {
   out?: string
   force?: boolean
   toRemote?: boolean
+  inPlace?: boolean
   remote?: string
   endpoint?: string
   region?: string
@@ -34,6 +35,7 @@ export const configure: Configure = (command, act) => {
     .option('-o, --out <path>', 'where to put it; its own name in the current folder by default')
     .option('-f, --force', 'replace what is there')
     .option('--to-remote', 'straight into the remote: neither the cache nor the workspace gets the data')
+    .option('--in-place', 'copy nothing: hash what lies in the bucket, and keep where it lies')
     .option('-r, --remote <name>', 'another remote than the default one, with --to-remote')
     .option('--endpoint <url>', 'where an S3-compatible server listens; by default as for a remote in the same bucket')
     .option('--region <name>', 'region of the bucket')
@@ -51,7 +53,7 @@ export const configure: Configure = (command, act) => {
       const [out] = typedPaths(project, [options.out ?? nameOfUrl(url)])
       await refuseStageOuts(project, [out!])
       const { endpoint, region, profile, pathStyle: path_style, toRemote = false, remote, force = false } = options
-      const source: UrlSource = { url, endpoint, region, profile, path_style }
+      const source: UrlSource = { url, endpoint, region, profile, path_style, in_place: options.inPlace }
       const result = await importUrl(project, source, { out: out!, force, toRemote, remote })
       context.output.answer(result, () => (context.output.quiet ? '' : renderImported([result])))
       await tellWritten(project, context.output, result.written)
