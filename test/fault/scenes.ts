@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { expect } from 'vitest'
@@ -77,7 +78,47 @@ async function expectUpToDate(repo: Repo): Promise<void> {
   expect(await repo.mlv('status')).toEqual({ exitCode: 0, stdout: 'up to date\n', stderr: '' })
 }
 
+const md5 = (text: string) => createHash('md5').update(text).digest('hex')
+
+/** What DVC would have written for a folder, and for a stage that ran. */
+function dvcFiles(): Record<string, string> {
+  const list = JSON.stringify([
+    { md5: md5('a'), relpath: 'a' },
+    { md5: md5(LARGE), relpath: 'big' },
+  ])
+  const stage = `  copy:\n    cmd: cp src out\n`
+  const object = (name: string) => `.dvc/cache/files/md5/${name.replace(/^../, '$&/')}`
+  return {
+    '.dvc/config': '',
+    '.dvcignore': '*.tmp\n',
+    '.gitignore': '/data\n/out\n/.dvc/cache\n',
+    'data.dvc': `outs:\n- {md5: ${md5(list)}.dir, hash: md5, path: data}\n`,
+    [object(`${md5(list)}.dir`)]: list,
+    [object(md5('a'))]: 'a',
+    [object(md5(LARGE))]: LARGE,
+    src: 'a',
+    out: 'a',
+    'dvc.yaml': `stages:\n${stage}    deps: [src]\n    outs: [out]\n`,
+    'dvc.lock': `schema: '2.0'\nstages:\n${stage}    deps:\n    - {path: src, hash: md5, md5: ${md5('a')}}\n    outs:\n    - {path: out, hash: md5, md5: ${md5('a')}}\n`,
+  }
+}
+
 export const SCENES: Scene[] = [
+  {
+    name: 'migrate dvc',
+    args: ['migrate', 'dvc'],
+    async prepare() {
+      const repo = await start(dvcFiles())
+      await repo.commit()
+      return repo
+    },
+    async after(repo) {
+      await ok(repo, 'checkout')
+      await expectUpToDate(repo)
+      expectData(repo, { 'data/a': 'a', 'data/big': LARGE })
+      expect(readFileSync(repo.path('mlv.lock'), 'utf8')).toContain('"path": "out"')
+    },
+  },
   {
     name: 'the first add, of what git tracked until now',
     args: ['add', 'data'],
