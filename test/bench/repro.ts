@@ -37,7 +37,36 @@ export const section: Section = {
       remove(other)
     }
     remove(repo, bare)
+
+    const many = writeForeach(bench, bench.scaled(10_000))
+    const [nothing, planned] = await timeInTurns(
+      bench.runs,
+      timed(bench, many, NODE_ALONE),
+      timed(bench, many, bench.mlv('repro', '--dry-run')),
+    )
+    yield ratioRow(
+      `plan of ${bench.scaled(10_000)} stages by foreach`,
+      planned!.seconds,
+      { what: 'node -e 0', seconds: nothing!.seconds },
+      30,
+    )
+    remove(many)
   },
+}
+
+/** Stages that one template makes, each of a file of its own. */
+function writeForeach(bench: Bench, count: number): string {
+  const repo = initMlv(bench, 'repro-foreach')
+  mkdirSync(join(repo, 'in'))
+  const names = Array.from({ length: count }, (_, i) => `s${i}`)
+  for (const name of names) writeOldFile(join(repo, 'in', name), name)
+  writeFileSync(join(repo, 'params.yaml'), `names:\n${names.map((name) => `  - ${name}\n`).join('')}`)
+  writeFileSync(
+    join(repo, 'mlv.yaml'),
+    'stages:\n  each:\n    foreach: ${names}\n    do:\n      cmd: "true ${item}"\n      deps: ["in/${item}"]\n',
+  )
+  commitAll(bench, repo)
+  return repo
 }
 
 /** Stages with two files of their own each, all in one folder. */
