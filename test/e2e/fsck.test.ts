@@ -12,10 +12,11 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { expectFailure } from '../helpers/failure.ts'
 import { listing } from '../helpers/listing.ts'
 import { makeFolder, makeRepo, type Repo } from '../helpers/repo.ts'
+import { findS3, type S3Server, startS3 } from '../helpers/s3-server.ts'
 import { noise } from '../store/noise.ts'
 
 const MIB = 1 << 20
@@ -394,5 +395,64 @@ describe('lost tree pages', () => {
     expectFailure(await repo.mlv('fsck'), 5, /The cache lacks/)
     expect(await repo.mlv('fsck', '--repair')).toMatchObject({ exitCode: 0 })
     expect(await repo.mlv('fsck', '--rev', 'HEAD', '--read-data')).toMatchObject(sound)
+  })
+})
+
+describe.skipIf(!findS3())('on a real S3 server', () => {
+  let server: S3Server
+  beforeAll(async () => {
+    server = (await startS3())!
+  })
+  afterAll(() => server.stop())
+
+  it('a remote is checked and mended', async () => {
+    const { PutObjectCommand, GetObjectCommand, ListObjectsV2Command, DeleteObjectCommand, S3Client } = await import(
+      '@aws-sdk/client-s3'
+    )
+    const bucket = await server.bucket('fsck')
+    const credentials = { accessKeyId: server.accessKeyId, secretAccessKey: server.secretAccessKey }
+    const s3 = new S3Client({ endpoint: server.endpoint, region: server.region, credentials, forcePathStyle: true })
+    const repo = await makeRepo(small, {
+      init: true,
+      env: { AWS_ACCESS_KEY_ID: server.accessKeyId, AWS_SECRET_ACCESS_KEY: server.secretAccessKey },
+    })
+    const url = `s3://${bucket}/some/prefix`
+    await repo.mlv(
+      'remote',
+      'add',
+      'origin',
+      url,
+      '--local',
+      '--endpoint',
+      server.endpoint,
+      '--region',
+      server.region,
+      '--path-style',
+    )
+    await repo.mlv('add', 'data')
+    await repo.commit()
+    expect(await repo.mlv('push')).toMatchObject({ exitCode: 0 })
+    const keys = async (kind: string) =>
+      ((await s3.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: `some/prefix/${kind}/` }))).Contents ?? []).map(
+        ({ Key }) => Key!,
+      )
+    const check = (...more: string[]) => repo.mlv('fsck', '--remote', '--rev', 'HEAD', ...more)
+    expect(await check('--read-data')).toMatchObject(sound)
+
+    const [pack] = await keys('packs')
+    const body = Buffer.from(
+      await (await s3.send(new GetObjectCommand({ Bucket: bucket, Key: pack! }))).Body!.transformToByteArray(),
+    )
+    body[body.indexOf('beta')]! ^= 1
+    await s3.send(new PutObjectCommand({ Bucket: bucket, Key: pack!, Body: body }))
+    expectFailure(await check('--read-data'), 6, /The remote origin is damaged/)
+    expect(await check('--read-data', '--repair')).toMatchObject(sound)
+    for (const index of await keys('index')) await s3.send(new DeleteObjectCommand({ Bucket: bucket, Key: index }))
+    expect(await check('--repair')).toMatchObject(sound)
+    for (const gone of await keys('packs')) await s3.send(new DeleteObjectCommand({ Bucket: bucket, Key: gone }))
+    expectFailure(await check(), 6, /The remote origin is damaged/)
+    expect(await check('--repair')).toMatchObject(sound)
+    expect(await check('--read-data')).toMatchObject(sound)
+    s3.destroy()
   })
 })

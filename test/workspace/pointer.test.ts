@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, describe, expect, test } from 'vitest'
+import { MlvError } from '../../src/base/errors.ts'
 import { type Oid, oidOfBytes } from '../../src/base/oid.ts'
 import type { RepoPath } from '../../src/base/paths.ts'
 import { dataPathOf, formatPointer, type Pointer, parsePointer, pointerPathOf, readPointer } from '../../src/workspace/pointer.ts'
@@ -252,5 +253,53 @@ describe('on disk', () => {
     writeFileSync(join(root, 'plain'), '')
     for (const path of ['absent', 'folder', 'plain/x', 'no/such'])
       expect(await readPointer(root, path as RepoPath)).toBeUndefined()
+  })
+})
+
+describe('an altered pointer', () => {
+  const whole = Buffer.from(
+    `mlv: 1\nkind: tree\noid: ${'1e'.repeat(32)}\nsize: 12\nfiles: 5\ndesc: a text\nlabels:\n  - one\nmeta:\n  a: &x [1, *x]\n`,
+  )
+
+  test('property: is read, or refused with an error of ours', async () => {
+    const piece = fc.oneof(
+      fc.uint8Array({ maxLength: 6 }),
+      fc
+        .constantFrom(
+          '\n',
+          ': ',
+          '- ',
+          '&a',
+          '*a',
+          '!!js/function',
+          '"',
+          '[',
+          '{',
+          '0x',
+          '1e9',
+          '9007199254740993',
+          '<<<<<<< ',
+          '---\n',
+          '...',
+        )
+        .map((text) => Buffer.from(text)),
+    )
+    const change = fc.record({ at: fc.nat(whole.length), gone: fc.nat(8), piece })
+    await fc.assert(
+      fc.asyncProperty(fc.array(change, { minLength: 1, maxLength: 4 }), async (changes) => {
+        const bytes = changes.reduce(
+          (now, { at, gone, piece }) => Buffer.concat([now.subarray(0, at), piece, now.subarray(at + gone)]),
+          whole,
+        )
+        try {
+          const { entry } = await parsePointer(bytes.toString('utf8'), 'data.mlv')
+          expect(entry.oid).toMatch(/^[0-9a-f]{64}$/)
+          expect(Number.isSafeInteger(entry.size) && entry.size >= 0).toBe(true)
+        } catch (error) {
+          if (!(error instanceof MlvError)) throw error
+        }
+      }),
+      { numRuns: 2000 },
+    )
   })
 })
