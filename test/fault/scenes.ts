@@ -5,7 +5,7 @@ import { expect } from 'vitest'
 import type { Entry } from '../../src/workspace/entry.ts'
 import { listing } from '../helpers/listing.ts'
 import { makeRepo, type Repo } from '../helpers/repo.ts'
-import { faultsOfStore, pointedAt, unreadable } from './soundness.ts'
+import { expectSound, faultsOfStore, pointedAt, unreadable } from './soundness.ts'
 
 /** One command, and a world to run it in. */
 export interface Scene {
@@ -15,6 +15,8 @@ export interface Scene {
   prepare(): Promise<Repo>
   /** the command fetches what the cache lacks of what the pointers stand for */
   cacheLags?: boolean
+  /** is only killed: its writes fail as those of another scene do */
+  killsOnly?: boolean
   /** beside what holds for every command: true at every moment, also after a kill */
   always?(repo: Repo): Promise<void>
   /** nothing was left to do: then the command may say that there is nothing to do it to */
@@ -103,6 +105,16 @@ function dvcFiles(): Record<string, string> {
   }
 }
 
+/** The pointer has moved on from what is committed, and what it names can be read. */
+async function expectNewPointer(repo: Repo): Promise<void> {
+  expect(repo.read('data.mlv')).not.toBe(await repo.git('cat-file', '-p', ':data.mlv').catch(() => ''))
+  await expectSound(repo.dir, [])
+}
+
+async function expectPushed(repo: Repo): Promise<void> {
+  expect(await unreadable(join(repo.dir, '..', 'remote'), 'remote', await committedEntries(repo))).toEqual([])
+}
+
 export const SCENES: Scene[] = [
   {
     name: 'migrate dvc',
@@ -127,11 +139,27 @@ export const SCENES: Scene[] = [
       await repo.commit()
       return repo
     },
+    durably: expectNewPointer,
     async after(repo) {
       expect(repo.read('.gitignore')).toBe('/data\n')
       expect(await repo.git('ls-files', 'data')).toBe('')
       await expectUpToDate(repo)
       expectData(repo, OLD)
+    },
+  },
+  {
+    name: 'add where mlv has written nothing yet',
+    args: ['add', 'data'],
+    killsOnly: true,
+    async prepare() {
+      const repo = await makeRepo({ 'data/a': 'a' }, { init: true, commit: true })
+      rmSync(repo.path('.git/mlv'), { recursive: true, force: true })
+      return repo
+    },
+    durably: expectNewPointer,
+    async after(repo) {
+      await expectUpToDate(repo)
+      expectData(repo, { 'data/a': 'a' })
     },
   },
   {
@@ -145,6 +173,7 @@ export const SCENES: Scene[] = [
       for (const [path, text] of Object.entries(NEW)) repo.write(path, text)
       return repo
     },
+    durably: expectNewPointer,
     async after(repo) {
       await expectUpToDate(repo)
       expectData(repo, NEW)
@@ -153,6 +182,7 @@ export const SCENES: Scene[] = [
   {
     name: 'add of one file of a folder',
     args: ['add', 'data/a'],
+    killsOnly: true,
     async prepare() {
       const repo = await start(OLD)
       await ok(repo, 'add', 'data')
@@ -186,10 +216,8 @@ export const SCENES: Scene[] = [
       const remote = join(repo.dir, '..', 'remote')
       expect(faultsOfStore(remote)).toEqual([])
     },
-    async after(repo) {
-      const remote = join(repo.dir, '..', 'remote')
-      expect(await unreadable(remote, 'remote', await committedEntries(repo))).toEqual([])
-    },
+    durably: expectPushed,
+    after: expectPushed,
   },
   {
     name: 'pull into a fresh clone',
@@ -235,6 +263,7 @@ export const SCENES: Scene[] = [
   {
     name: 'move',
     args: ['move', 'data', 'moved/to'],
+    killsOnly: true,
     async prepare() {
       const repo = await twoVersions()
       // Not what the pointer says: a move must not look at the content to know its own.
@@ -254,6 +283,7 @@ export const SCENES: Scene[] = [
   {
     name: 'status, which writes rows alone',
     args: ['status'],
+    killsOnly: true,
     async prepare() {
       const repo = await twoVersions()
       repo.write('data/a', 'newer')
@@ -275,4 +305,11 @@ export async function committedEntries(repo: Repo): Promise<Entry[]> {
     copy.cleanup()
   }
   return found
+}
+
+/** Runs a scene's command once more, to its end, after it was cut off. */
+export async function runAgain(scene: Scene, repo: Repo): Promise<void> {
+  const isDone = scene.isDone?.(repo) ?? false
+  expect({ ...(await repo.mlv(...scene.args)), isDone }).toMatchObject(isDone ? { isDone } : { exitCode: 0 })
+  await scene.after(repo)
 }
