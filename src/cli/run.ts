@@ -222,10 +222,8 @@ export async function run(args: string[]): Promise<number> {
     const isHelp = (word: string) => word === '--help' || word === '-h'
     const line = [first, ...words.before.filter((word) => !isHelp(word)), ...rest, ...words.before.filter(isHelp)]
     await parser.program.parseAsync(line, { from: 'user' })
-    // The answer is out: what is left to do serves later commands, and does not fail this one.
-    await project?.mergeIndexes().catch((error: unknown) => {
-      if (!(error instanceof MlvError)) throw error
-    })
+    // The answer is out: what is left to do serves later commands.
+    await project?.mergeIndexes()
     await project?.close()
     project = undefined
   }

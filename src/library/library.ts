@@ -32,7 +32,9 @@ export const openProject: OpenProject = async (folder = '.', options = {}) => {
   async function afresh<T>(work: (project: Inside) => Promise<T>): Promise<T> {
     const project = await open()
     try {
-      return await work(project)
+      const result = await work(project)
+      await project.mergeIndexes()
+      return result
     } finally {
       await project.close()
     }

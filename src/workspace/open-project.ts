@@ -258,7 +258,12 @@ function createProject(where: ProjectPlace, config: Config, surroundings: Surrou
       return turn
     },
     mergeIndexes: async () => {
-      for (const store of written) await store.mergeIndexes(surroundings.signal)
+      try {
+        for (const store of written) await store.mergeIndexes(surroundings.signal)
+      } catch (error) {
+        // The command did what it was asked for; the next one that writes tries again.
+        if (!(error instanceof MlvError)) throw error
+      }
     },
     close: async () => {
       for (const close of closers.splice(0).reverse()) await close()

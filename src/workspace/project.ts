@@ -49,7 +49,8 @@ export interface Project {
   locked<T>(work: () => Promise<T>): Promise<T>
   /** the data outs that a lock's text names; handed in, because the lock is the pipeline's */
   lockOuts?: (text: string) => Promise<Omit<Target, 'origin'>[]>
-  /** Merges the small indexes of the stores that were written to. For after a command's output: nothing depends on it. */
+  /** Merges the small indexes of the stores that were written to. For after a command's output: nothing depends on it, and
+   *  it does not fail as stores do. */
   mergeIndexes(): Promise<void>
   /** gives back handles, flushes state */
   close(): Promise<void>

@@ -112,6 +112,20 @@ describe('a table', () => {
     expect(read().rows.get('file 99')!.size).toBe(99)
   })
 
+  test('one process may write it again and again: whole, then what changed since', () => {
+    const table = tableOf({}, { rows: emptyTable().rows })
+    for (let i = 0; i < 400; i++) table.rows.set(`file ${i}`, row())
+    writeTable(state, DATA, table)
+    table.rows.set('file 7', row({ size: 7 }))
+    table.rows.delete('file 8')
+    writeTable(state, DATA, table)
+    expect(existsSync(`${tablePath(state, DATA)}.changes`)).toBe(true)
+    expect([read().rows.get('file 7')!.size, read().rows.has('file 8'), read().rows.size]).toEqual([7, false, 399])
+    table.rows.set('file 8', row({ size: 8 }))
+    writeTable(state, DATA, table)
+    expect(new Map(read().rows)).toEqual(new Map(table.rows))
+  })
+
   test('changes to another writing of the table are not applied', () => {
     const file = tablePath(state, DATA)
     const many = Object.fromEntries(Array.from({ length: 400 }, (_, i) => [`file ${i}`, row()]))
