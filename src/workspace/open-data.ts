@@ -28,6 +28,8 @@ export async function openWorkspaceData(project: Project): Promise<WorkspaceData
   async function hash(path: RepoPath, options: { all?: boolean; also?: readonly RepoPath[] } = {}): Promise<Entry | undefined> {
     const direct = await worktree.quickFile(path)
     if (direct) return direct
+    // Nothing, most often: a stage's out before its first run. Rows and rules of a folder take ten times as long.
+    if (!(await worktree.isFolder(path))) return undefined
     if (options.all || (await findTracked(project.root, path))) return (await worktree.snapshot(path)).entry
     return hashVisible(worktree, path, options.also ?? [])
   }
