@@ -37,6 +37,11 @@ export const COMMANDS: Record<string, CommandEntry> = {
     summary: 'take data of a bucket or web server, pinned to this version of it',
     load: () => import('./commands/import-url.ts'),
   },
+  export: {
+    group: 'Data',
+    summary: 'write plain files to a bucket or folder, for programs that know nothing of mlv',
+    load: () => import('./commands/export.ts'),
+  },
   update: { group: 'Data', summary: 'take newer versions of imported data', load: () => import('./commands/update.ts') },
   remove: { group: 'Data', summary: 'stop tracking files and folders', load: () => import('./commands/remove.ts') },
   move: { group: 'Data', summary: 'rename a tracked path with its pointer', load: () => import('./commands/move.ts') },

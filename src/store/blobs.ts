@@ -42,6 +42,9 @@ export interface Blobs {
   /** @throws BLOB_MISSING; a start beyond the end gives zero bytes; an answer shorter than it announced is retried, then REMOTE_FAILED */
   get(key: string, options?: GetOptions): Promise<Uint8Array>
   put(key: string, bytes: Uint8Array, options?: PutOptions): Promise<'written' | 'present'>
+  /** Puts a blob of any size, which is visible once it is whole; in places where that needs more than one request.
+   *  @throws as put; FILE_CHANGED when the pieces do not add up to `size` */
+  putStream?(key: string, pieces: AsyncIterable<Buffer>, options: { size: number; signal?: AbortSignal }): Promise<void>
   /** every blob whose key starts with `prefix` (not only whole folders), in the order of keys */
   list(prefix: string, signal?: AbortSignal): AsyncIterable<BlobInfo>
   head(key: string, signal?: AbortSignal): Promise<BlobInfo | undefined>

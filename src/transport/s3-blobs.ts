@@ -15,6 +15,7 @@ import { createRequester } from './requester.ts'
 import { MAX_SOCKETS, openClient, type S3Options } from './s3-client.ts'
 import { createRenewal } from './s3-credentials.ts'
 import { askedPause, judgeS3, notS3, type S3Place, s3Error, statusOf } from './s3-error.ts'
+import { uploadInParts } from './s3-multipart.ts'
 import { createUploader } from './s3-upload.ts'
 
 /** Sends one request, again on passing faults. */
@@ -103,6 +104,9 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
         faultPoint('blob: written')
         return done
       }),
+
+    putStream: (key, pieces, { size, signal }) =>
+      ask('writing', key, signal, () => uploadInParts({ client, send }, { common: common(key), size, options, signal }, pieces)),
 
     async *list(prefix, signal) {
       let token: string | undefined
