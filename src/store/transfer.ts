@@ -108,7 +108,7 @@ async function sendChunked(
 }
 
 /** Packs being sent at once unless told otherwise; each holds 32 MiB of memory. */
-const PACKS_IN_FLIGHT = 3
+const PACKS_IN_FLIGHT = 2
 /** Ranges being read at once unless told otherwise; each holds up to 8 MiB of memory. */
 const RANGES_IN_FLIGHT = 8
 
