@@ -1,5 +1,6 @@
 import { unlinkSync } from 'node:fs'
 import { fileError, systemCode } from '../base/errors.ts'
+import { faultPoint } from '../base/fault-point.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
 import type { CollectPlan } from './collect.ts'
 import { readContent } from './content.ts'
@@ -65,6 +66,7 @@ async function removeDue(store: ObjectStore, { remove }: CollectPlan): Promise<v
   for (const oid of remove.objects) {
     const path = store.loose!.path(oid)
     try {
+      faultPoint('object: delete')
       unlinkSync(path)
     } catch (error) {
       if (systemCode(error) !== 'ENOENT') throw fileError(error, 'deleting', path)

@@ -1,6 +1,7 @@
 import { lstatSync, readdirSync, unlinkSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileError, systemCode } from '../base/errors.ts'
+import { faultPoint } from '../base/fault-point.ts'
 import { hasEnded } from '../base/process-state.ts'
 import type { Blobs } from './blobs.ts'
 import { KEYS } from './layout.ts'
@@ -43,6 +44,7 @@ export function deleteLeftovers(leftovers: readonly Leftover[]): number {
   let bytes = 0
   for (const { path, size } of leftovers) {
     try {
+      faultPoint('leftover: delete')
       unlinkSync(path)
       bytes += size
     } catch (error) {

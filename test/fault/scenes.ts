@@ -67,6 +67,37 @@ async function twoVersions(): Promise<Repo> {
   return repo
 }
 
+/** Only the first of two versions is reached; of a third add, one pack is mostly needless. */
+async function withGarbage(): Promise<Repo> {
+  const repo = await twoVersions()
+  for (const [name, text] of [
+    ['keep', 'kept'],
+    ['waste', 'w'.repeat(50_000)],
+  ] as const)
+    repo.write(name, text)
+  await ok(repo, 'add', 'keep', 'waste')
+  await ok(repo, 'push')
+  await ok(repo, 'push', '--all-commits')
+  await repo.git('reset', '-q', '--hard', 'HEAD~1')
+  rmSync(repo.path('waste.mlv'))
+  await repo.git('add', 'keep.mlv')
+  await repo.git('commit', '-q', '-m', 'Keep')
+  return repo
+}
+
+const collected = (...flags: string[]): Pick<Scene, 'args' | 'prepare' | 'after'> => ({
+  args: ['gc', '--yes', '--grace', '0', ...flags],
+  prepare: withGarbage,
+  async after(repo) {
+    const { stdout } = await repo.mlv('gc', '--dry-run', '--json', '--grace', '0', ...flags)
+    const nothing = { packs: 0, objects: 0, bytes: 0 }
+    expect(JSON.parse(stdout)).toMatchObject({ condemn: nothing, delete: nothing, waiting: nothing, rewrite: { packs: 0 } })
+    const remote = repo.path('../remote')
+    expect(faultsOfStore(remote)).toEqual([])
+    expect(await unreadable(remote, 'remote', await committedEntries(repo))).toEqual([])
+  },
+})
+
 async function ok(repo: Repo, ...args: string[]): Promise<void> {
   expect({ args, ...(await repo.mlv(...args)) }).toMatchObject({ args, exitCode: 0 })
 }
@@ -232,6 +263,14 @@ export const SCENES: Scene[] = [
     async after(repo) {
       await expectUpToDate(repo)
       expectData(repo, NEW)
+    },
+  },
+  { name: 'a collection of the cache', ...collected() },
+  {
+    name: 'a collection of a remote',
+    ...collected('--remote', '--force'),
+    async always(repo) {
+      expect(await unreadable(repo.path('../remote'), 'remote', await committedEntries(repo))).toEqual([])
     },
   },
   {
