@@ -1,5 +1,4 @@
 import { realpathSync } from 'node:fs'
-import { isAbsolute, relative } from 'node:path'
 import { fileError, MlvError } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
 import type { Git, GitPlace } from '../git/git.ts'
@@ -11,7 +10,8 @@ import { findUnheld } from '../store/held.ts'
 import { KEYS } from '../store/layout.ts'
 import { deleteLeftovers, findLeftovers, type Leftover } from '../store/leftovers.ts'
 import type { ObjectStore } from '../store/object-store.ts'
-import { cacheFolder } from './link.ts'
+import { noteDropped } from './dropped.ts'
+import { isCacheShared } from './link.ts'
 import { findLive, refuseUnknown } from './live-objects.ts'
 import type { Project } from './project.ts'
 import { describeClone, isCounted, type RegisteredProject, readProjects } from './project-record.ts'
@@ -41,8 +41,11 @@ export interface GarbagePlan {
   name: string
   store: ObjectStore
   grace: number
+  /** what is needed and is there */
   live: { objects: number; bytes: number }
   collect: CollectPlan
+  /** objects that are needed and leave the cache because a remote holds them */
+  left: Oid[]
   /** versions that commits refer to and that would be gone, newest first */
   lost: CloneRoots['dropped']
   leftovers: Leftover[]
@@ -56,7 +59,7 @@ export async function planGarbage(project: Project, options: GarbageOptions): Pr
     ? await project.remote(options.remote.name, 'write')
     : { name: 'cache', store: await project.cache('write') }
   const grace = options.grace ?? (isRemote ? GRACE.remote : GRACE.cache)
-  const isShared = isRemote || isOutside(project)
+  const isShared = isRemote || isCacheShared(project)
   if (isShared && grace < (isRemote ? GRACE.remote : GRACE.cache) && !options.force)
     throw new MlvError(
       'USAGE',
@@ -81,10 +84,11 @@ export async function planGarbage(project: Project, options: GarbageOptions): Pr
       guessed: new Set(all.flatMap(({ guessed }) => [...guessed])),
     })
     if (!options.force) refuseUnknown(live)
-    if (options.notInRemote)
-      await leaveToRemote(project, options.notInRemote.name, { live, workspace: all.flatMap(({ workspace }) => workspace) })
+    const workspace = all.flatMap((roots) => roots.workspace)
+    const left = options.notInRemote ? await leaveToRemote(project, options.notInRemote.name, { live, workspace }) : []
     const needed = new Set(live.objects.keys())
     const collect = await planCollect(store, needed, { grace, signal: project.surroundings.signal })
+    const present = [...live.objects.values()].filter(({ oid }) => store.has(oid))
     const lost = all
       .flatMap(({ dropped }) => dropped)
       .filter(({ entry }) => !needed.has(entry.oid) && isLeaving(store, collect, entry.oid))
@@ -92,7 +96,11 @@ export async function planGarbage(project: Project, options: GarbageOptions): Pr
       name,
       store,
       grace,
-      live: { objects: needed.size, bytes: [...live.objects.values()].reduce((sum, { size }) => sum + (size ?? 0), 0) },
+      live: {
+        objects: present.length,
+        bytes: present.reduce((sum, { size }) => sum + (size ?? 0), 0),
+      },
+      left,
       collect,
       lost,
       leftovers: findLeftovers(store.blobs, { now: collect.now, grace, ownMachine: !isShared }),
@@ -122,6 +130,7 @@ export interface GarbageResult extends Collected {
 /** Carries a plan out. Where no grace period is asked for, both passes are made. */
 export async function applyGarbage(project: Project, plan: GarbagePlan, options: GarbageOptions): Promise<GarbageResult> {
   const { signal } = project.surroundings
+  if (plan.left.length > 0) noteDropped(project, plan.left)
   const result = { ...(await applyCollect(plan.store, plan.collect, { signal })), swept: deleteLeftovers(plan.leftovers) }
   if (plan.grace > 0 || result.condemned === 0) return result
   const second = await planGarbage(project, options)
@@ -162,12 +171,6 @@ async function openClones(project: Project, folders: readonly string[]): Promise
     clones.push({ git: await open(place), isOwn: false, openGit: open })
   }
   return clones
-}
-
-/** Whether the cache was moved to where other clones may use it, too. */
-function isOutside(project: Project): boolean {
-  const below = relative(project.homeDir, cacheFolder(project))
-  return below.startsWith('..') || isAbsolute(below)
 }
 
 async function refuseUncounted(store: ObjectStore, clones: readonly Clone[]): Promise<void> {
@@ -215,12 +218,13 @@ function shallow(git: Git): MlvError {
   })
 }
 
-/** Takes out of what must stay what a remote holds, as it says now. Lists of files stay: they are small, and every command reads them. */
+/** Takes out of what must stay what a remote holds, as it says now. Lists of files stay: they are small, and every command reads
+ *  them. @returns what was taken out */
 async function leaveToRemote(
   project: Project,
   name: string | undefined,
   { live, workspace }: { live: Awaited<ReturnType<typeof findLive>>; workspace: CloneRoots['workspace'] },
-): Promise<void> {
+): Promise<Oid[]> {
   const { store } = await project.remote(name, 'read')
   // A workspace that links to the cache's files would lead nowhere.
   const isLinked = project.config.get('cache.link')?.includes('symlink') ?? false
@@ -231,5 +235,7 @@ async function leaveToRemote(
     .filter(({ oid, size }) => size !== undefined && !linked?.has(oid))
     .map(({ oid }) => oid)
   const unheld = await findUnheld(store, leaving, project.surroundings.signal)
-  for (const oid of leaving) if (!unheld.has(oid)) live.objects.delete(oid)
+  const left = leaving.filter((oid) => !unheld.has(oid))
+  for (const oid of left) live.objects.delete(oid)
+  return left
 }

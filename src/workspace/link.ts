@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { chmod, copyFile, link, rename, rm, symlink } from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
+import { dirname, isAbsolute, join, relative, resolve } from 'node:path'
 import { temporaryName, writeFileAtomic } from '../base/atomic.ts'
 import { fileError, MlvError, systemCode } from '../base/errors.ts'
 import { faultPoint } from '../base/fault-point.ts'
@@ -95,6 +95,12 @@ export function cacheFolder(project: Pick<Project, 'root' | 'homeDir' | 'config'
       hint: 'Run "mlv config set cache.dir FOLDER --local".',
     })
   return folder
+}
+
+/** Whether the cache was moved to where other clones may use it, too. */
+export function isCacheShared(project: Parameters<typeof cacheFolder>[0]): boolean {
+  const below = relative(project.homeDir, cacheFolder(project))
+  return below.startsWith('..') || isAbsolute(below)
 }
 
 /** The link types that work between the cache and the workspace, probed once per pair of file systems and kept in state/.

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { lstatSync, statSync } from 'node:fs'
 import { dirname, join, relative, sep } from 'node:path'
-import { fileError, MlvError } from '../base/errors.ts'
+import { fileError, hasCode, MlvError } from '../base/errors.ts'
 import type { RepoPath } from '../base/paths.ts'
 import { createRate, type Rate } from '../base/rate.ts'
 import type { Git, GitPlace } from '../git/git.ts'
@@ -175,7 +175,7 @@ function createProject(where: ProjectPlace, config: Config, surroundings: Surrou
   const caches = new Map<string, () => Promise<ObjectStore>>()
   const openCache = (purpose: Purpose) =>
     once(async () => {
-      const [{ createDirBlobs }, { openStore }, { cacheFolder, chosenLinks }] = await Promise.all([
+      const [{ createDirBlobs }, { openStore }, { cacheFolder, chosenLinks, isCacheShared }] = await Promise.all([
         import('../transport/dir-blobs.ts'),
         import('../store/open-store.ts'),
         import('./link.ts'),
@@ -188,8 +188,20 @@ function createProject(where: ProjectPlace, config: Config, surroundings: Surrou
       const store = await openStore(blobs, { role: 'cache', purpose, stateDir, looseFrom, foreign })
       if (purpose === 'write') written.push(store)
       closers.push(() => store.close())
+      if (purpose === 'write' && isCacheShared(project)) await register(store)
       return store
     })
+
+  /** Other clones that collect this cache must know of this one. */
+  async function register(store: ObjectStore): Promise<void> {
+    const { registerClone } = await import('./project-record.ts')
+    try {
+      await registerClone(store, await git())
+    } catch (error) {
+      // Who may only read a cache keeps nothing in it.
+      if (!hasCode(error, 'FILE_UNWRITABLE')) throw error
+    }
+  }
 
   const rates = new Map<number, Rate>()
   function rateOf(limit: number | undefined): Rate | undefined {

@@ -1,3 +1,4 @@
+import { readdirSync, rmSync, statSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { makeFolder, makeRepo, type Repo } from '../helpers/repo.ts'
@@ -112,7 +113,7 @@ test('asks first; without a terminal and without --yes it refuses', async () => 
   expect(await holds(repo, gone, 'gone')).toBe(true)
 })
 
-test('within the grace period nothing is deleted, and what was condemned can be taken back', async () => {
+test('within the grace period nothing is deleted', async () => {
   const { repo } = await makeWorld()
   await version(repo, 'kept')
   const gone = await version(repo, 'gone')
@@ -170,7 +171,13 @@ test('--not-in-remote frees what can be fetched again', async () => {
   const pushed = await repo.commit('Data')
   await ok(repo, 'push')
   const unpushed = await version(repo, 'not pushed')
-  await collect(repo, '--not-in-remote')
+  const { done } = await collect(repo, '--not-in-remote')
+  expect(done.deleted).toBeGreaterThan(0)
+  rmSync(repo.path('data'), { recursive: true })
+  expect((await repo.mlv('checkout', 'data')).exitCode).not.toBe(0)
+  await ok(repo, 'pull')
+  expect(repo.read('data/b')).toBe('b')
+  await ok(repo, 'fsck')
   expect(await holds(repo, unpushed, 'not pushed')).toBe(true)
   repo.write('data/c', 'c')
   await ok(repo, 'add', 'data')
@@ -195,4 +202,51 @@ test('outs in locks of earlier commits and of the workspace stay', async () => {
   const narrow = await collect(repo, '--keep', 'workspace')
   expect(narrow.lost).toMatchObject([{ commit: first, path: 'out.txt' }])
   expect(await ok(repo, 'status')).not.toContain('missing')
+})
+
+test('on a remote deletion takes two runs a grace period apart, and --undo takes the first one back', async () => {
+  const { repo, remote } = await makeWorld()
+  await version(repo, 'kept')
+  await version(repo, 'gone')
+  await ok(repo, 'push', '--all-commits')
+  await repo.git('reset', '-q', '--hard', 'HEAD~1')
+  const pass = (days: number) => {
+    for (const entry of readdirSync(remote, { recursive: true, withFileTypes: true })) {
+      if (!entry.isFile()) continue
+      const path = join(entry.parentPath, entry.name)
+      const time = statSync(path).mtimeMs / 1000 - days * 24 * 3600
+      utimesSync(path, time, time)
+    }
+  }
+  const run = async () => JSON.parse(await ok(repo, 'gc', '-r', '--yes', '--json'))
+  expect((await run()).condemn.bytes).toBe(0)
+  pass(31)
+  expect((await run()).condemn.bytes).toBeGreaterThan(0)
+  expect((await run()).delete.bytes).toBe(0)
+  expect(JSON.parse(await ok(repo, 'gc', '-r', '--undo', '--json'))).toEqual({ undone: 1 })
+  expect((await run()).condemn.bytes).toBeGreaterThan(0)
+  pass(31)
+  expect((await run()).done.deleted).toBeGreaterThan(0)
+  rmSync(repo.path('.git/mlv/store'), { recursive: true })
+  rmSync(repo.path('data.txt'))
+  await ok(repo, 'pull')
+  expect(repo.read('data.txt')).toBe('kept')
+})
+
+test('a cache that clones share is collected only when all of them are counted', async () => {
+  const { dir } = makeFolder()
+  const repos = await Promise.all([1, 2].map(() => makeRepo({}, { init: true, commit: true })))
+  for (const [i, repo] of repos.entries()) {
+    await ok(repo, 'config', 'set', 'cache.dir', join(dir, 'cache'), '--local')
+    await version(repo, `of repository ${i}`)
+  }
+  const [one, two] = repos as [Repo, Repo]
+  const refused = await one.mlv('gc', '--yes')
+  expect(refused).toMatchObject({ exitCode: 4 })
+  expect(refused.stderr).toContain(two.path('.git'))
+  const { done } = await collect(one, '--force', '--projects', two.dir)
+  expect(done.deleted).toBe(0)
+  rmSync(two.path('data.txt'))
+  await ok(two, 'checkout')
+  expect(two.read('data.txt')).toBe('of repository 1')
 })
