@@ -166,7 +166,8 @@ test('a stale clone is refused for a remote until it has fetched', async () => {
 })
 
 test('--not-in-remote frees what can be fetched again', async () => {
-  const { repo } = await makeWorld({ 'data/a': 'a', 'data/b': 'b' })
+  const [a, b] = ['a'.repeat(20_000), 'b'.repeat(20_000)]
+  const { repo } = await makeWorld({ 'data/a': a!, 'data/b': b! })
   await ok(repo, 'add', 'data')
   const pushed = await repo.commit('Data')
   await ok(repo, 'push')
@@ -176,14 +177,14 @@ test('--not-in-remote frees what can be fetched again', async () => {
   rmSync(repo.path('data'), { recursive: true })
   expect((await repo.mlv('checkout', 'data')).exitCode).not.toBe(0)
   await ok(repo, 'pull')
-  expect(repo.read('data/b')).toBe('b')
+  expect(repo.read('data/b')).toBe(b)
   await ok(repo, 'fsck')
   expect(await holds(repo, unpushed, 'not pushed')).toBe(true)
   repo.write('data/c', 'c')
   await ok(repo, 'add', 'data')
   await ok(repo, 'push')
   await ok(repo, 'fetch', '--all-commits')
-  expect(await holds(repo, pushed, 'a', 'data/a')).toBe(true)
+  expect(await holds(repo, pushed, a!, 'data/a')).toBe(true)
 })
 
 test('outs in locks of earlier commits and of the workspace stay', async () => {
@@ -206,9 +207,10 @@ test('outs in locks of earlier commits and of the workspace stay', async () => {
 
 test('on a remote deletion takes two runs a grace period apart, and --undo takes the first one back', async () => {
   const { repo, remote } = await makeWorld()
-  await version(repo, 'kept')
-  await version(repo, 'gone')
-  await ok(repo, 'push', '--all-commits')
+  for (const content of ['kept', 'gone']) {
+    await version(repo, content)
+    await ok(repo, 'push')
+  }
   await repo.git('reset', '-q', '--hard', 'HEAD~1')
   const pass = (days: number) => {
     for (const entry of readdirSync(remote, { recursive: true, withFileTypes: true })) {
