@@ -31,7 +31,7 @@ export interface LockOptions {
 
 function isOwner(value: unknown): value is LockOwner {
   const { pid, host, nonce } = (value ?? {}) as Partial<LockOwner>
-  return Number.isInteger(pid) && typeof host === 'string' && /^[0-9a-f]+$/.test(nonce ?? '')
+  return Number.isInteger(pid) && typeof host === 'string' && /^[\w-]{1,64}$/.test(nonce ?? '')
 }
 
 /** `cut`: no whole text. A lock gets its name once it is written, so only a crash of the machine leaves that: it belongs to nobody.
