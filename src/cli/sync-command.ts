@@ -80,7 +80,7 @@ export function tellPurged({ purged }: SyncResult, output: Output, { fatal }: { 
     return
   }
   throw new MlvError('OBJECT_PURGED', message, {
-    hint: `All else was fetched. Stop tracking what is gone with "mlv remove ${quotePath(first.path)}", or a path below it, and commit.`,
+    hint: `All else was fetched. Stop tracking what is gone with "mlv remove ${quotePath(first.path)}", or a path below it, and commit. If this clone still has it, delete it here, too, with "mlv purge".`,
   })
 }
 

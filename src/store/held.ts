@@ -23,6 +23,7 @@ export async function findUnheld(store: ObjectStore, oids: Iterable<Oid>, signal
   /** per pack where the last object needed ends, and what needs it */
   const packs = new Map<Oid, { end: number; needed: Oid[] }>()
   const recipes: Location[] = []
+  const foreign: Oid[] = []
 
   function need(place: Location, oid: Oid): void {
     const known = packs.get(place.pack) ?? { end: 0, needed: [] }
@@ -36,6 +37,7 @@ export async function findUnheld(store: ObjectStore, oids: Iterable<Oid>, signal
     if (place) need(place, oid)
     else if (!store.has(oid) || store.loose?.check(oid) !== true) unheld.add(oid)
     if (place?.type === 'recipe') recipes.push(place)
+    else if (place?.type === 'foreign') foreign.push(oid)
   }
   if (recipes.length > 0) await store.loadChunkIndexes()
   await mapBounded(recipes, 8, async (place) => {
@@ -50,10 +52,24 @@ export async function findUnheld(store: ObjectStore, oids: Iterable<Oid>, signal
       unheld.add(place.oid)
     }
   })
+  await mapBounded(foreign, 8, async (oid) => {
+    if (!(await beginsToRead(store, oid, signal))) unheld.add(oid)
+  })
   await mapBounded([...packs], 16, async ([pack, { end, needed }]) => {
     const info = await store.blobs.head(KEYS.pack(pack), signal)
     if (info && info.size >= end + LEAST_BEHIND_OBJECTS) return
     for (const oid of needed) unheld.add(oid)
   })
   return unheld
+}
+
+/** Whether an object that lies in a bucket of its owner's is still there, at the version that was imported. */
+async function beginsToRead(store: ObjectStore, oid: Oid, signal?: AbortSignal): Promise<boolean> {
+  try {
+    for await (const _ of store.stream(oid, { signal })) break
+    return true
+  } catch (error) {
+    if (hasCode(error, 'BLOB_MISSING', 'FILE_CHANGED', 'OBJECT_MISSING', 'OBJECT_CORRUPT')) return false
+    throw error
+  }
 }

@@ -6,6 +6,7 @@ import { fileError, hasCode, systemCode } from '../base/errors.ts'
 import { faultPoint } from '../base/fault-point.ts'
 import { isOid, type Oid } from '../base/oid.ts'
 import { placesOf, readContent, readUnnamed } from './content.ts'
+import { parseForeign } from './foreign.ts'
 import { readRecipe } from './held.ts'
 import { KEYS } from './layout.ts'
 import type { ObjectStore } from './object-store.ts'
@@ -28,6 +29,8 @@ export interface StorePurgePlan {
   files: { paths: string[]; bytes: number }
   /** chunks that objects share which are to live, so that they stay */
   keptChunks: number
+  /** where objects lie that only a reference stands for, as URLs: deleting them there is their owner's part */
+  foreign: string[]
   /** packs that no index names and whose table cannot be read: they may hold anything, and go */
   broken: number
 }
@@ -63,8 +66,11 @@ export async function planStorePurge(
 
   const own: Location[] = []
   const living: Location[] = []
+  const references: Location[] = []
   for (const pack of packs)
-    for (const place of placesOf(pack)) if (place.type === 'recipe') (doomed.has(place.oid) ? own : living).push(place)
+    for (const place of placesOf(pack))
+      if (place.type === 'recipe') (doomed.has(place.oid) ? own : living).push(place)
+      else if (place.type === 'foreign' && doomed.has(place.oid)) references.push(place)
 
   const chunks = new Map<Oid, Oid[]>()
   const note = (oid: Oid, more: Iterable<Oid>) => chunks.set(oid, [...new Set([...(chunks.get(oid) ?? []), ...more])])
@@ -93,6 +99,7 @@ export async function planStorePurge(
     packed,
     files: findFiles(store, doomed),
     keptChunks: kept.size,
+    foreign: await placesElsewhere(store, references, signal),
     broken: broken.length,
   }
 }
@@ -150,6 +157,21 @@ async function chunksAt(store: ObjectStore, place: Location, signal?: AbortSigna
     if (hasCode(error, 'BLOB_MISSING', 'OBJECT_CORRUPT')) return []
     throw error
   }
+}
+
+/** @returns the URLs of what references lead to; a reference that is gone or broken leads nowhere */
+async function placesElsewhere(store: ObjectStore, references: readonly Location[], signal?: AbortSignal): Promise<string[]> {
+  const urls = await mapBounded(references, 8, async ({ pack, offset, length, oid, size }) => {
+    try {
+      const bytes = await store.blobs.get(KEYS.pack(pack), { start: offset, end: offset + length, signal })
+      const { bucket, key } = parseForeign(bytes, oid, size)
+      return `s3://${bucket}/${key}`
+    } catch (error) {
+      if (hasCode(error, 'BLOB_MISSING', 'OBJECT_CORRUPT')) return undefined
+      throw error
+    }
+  })
+  return [...new Set(urls.filter((url) => url !== undefined))].sort()
 }
 
 /** Which of the candidates recipes of living objects name. */

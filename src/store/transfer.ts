@@ -28,7 +28,7 @@ export interface TransferPlan {
   foreign: Wanted[]
   /** wanted objects that `from` does not have */
   missing: Wanted[]
-  /** wanted objects that were deleted on purpose on one side, and are not brought back from the other */
+  /** wanted objects that were deleted on purpose on one side, whether or not the other still has them */
   purged: Wanted[]
   /** bytes of all of them, as far as known */
   bytes: number
@@ -64,12 +64,13 @@ export function planTransfer(from: ObjectStore, to: ObjectStore, wanted: Iterabl
   const border = Math.min(to.policy.chunkFrom ?? Number.POSITIVE_INFINITY, to.policy.looseFrom ?? Number.POSITIVE_INFINITY)
   const seen = new Set<Oid>()
   for (const item of wanted) {
-    if (seen.has(item.oid) || to.has(item.oid)) continue
+    if (seen.has(item.oid)) continue
     seen.add(item.oid)
     if (to.isPurged(item.oid) || from.isPurged(item.oid)) {
       plan.purged.push(item)
       continue
     }
+    if (to.has(item.oid)) continue
     if (from.refersTo(item.oid)) {
       plan.foreign.push(item)
       if (to.loose) plan.bytes += item.size ?? 0

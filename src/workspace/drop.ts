@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { hasCode, MlvError } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
 import { isWithin, quotePath, type RepoPath } from '../base/paths.ts'
@@ -85,16 +87,36 @@ async function planDrop(worktree: Worktree, options: DropOptions): Promise<DropP
     if (!namesRevisions(options))
       for (const want of group) plan.files.push(await planDropFiles(worktree, want, { ...options, held: objects, remote: name }))
     for (const { oid, size } of objects.values())
-      if (size !== undefined && (cache.locate(oid) || cache.loose?.has(oid))) plan.objects.set(oid, size)
+      if (size !== undefined && (isPacked(cache, oid) || cache.loose?.has(oid))) plan.objects.set(oid, size)
     plan.remotes.push(name)
   }
+  warnOfLinks(project, cache, plan)
   if (plan.objects.size > 0) await keepShared(project, cache, plan, namesRevisions(options) ? [] : options.paths)
   return plan
+}
+
+/** What only a reference stands for takes no space. */
+function isPacked(cache: ObjectStore, oid: Oid): boolean {
+  const place = cache.locate(oid)
+  return place !== undefined && place.type !== 'foreign'
+}
+
+/** Links of this worktree were looked for; others cannot be. */
+function warnOfLinks(project: Project, cache: ObjectStore, plan: DropPlan): void {
+  const mayBeLinked =
+    project.config.get('cache.link')?.includes('symlink') && [...plan.objects.keys()].some((oid) => cache.loose?.has(oid))
+  if (!mayBeLinked) return
+  if (project.config.get('cache.dir') !== undefined || existsSync(join(project.place.commonDir, 'worktrees')))
+    project.surroundings.warn('links of other worktrees or clones to what is dropped lead nowhere until "mlv pull" is run there')
 }
 
 async function refuseUnheld(wants: Wants[], lost: Set<Oid>, where: { remote: string; stores: ObjectStore[] }): Promise<never> {
   const [first, ...more] = await nameMissing(wants, lost, where.stores)
   const path = first?.path ?? wants[0]!.target.path
+  if ([...lost].some((oid) => where.stores.some((store) => store.isPurged(oid))))
+    throw new MlvError('OBJECT_PURGED', `${path} holds data that was purged from ${where.remote}, so nothing was dropped`, {
+      hint: `Delete it here, too, with "mlv purge", and stop tracking it: "mlv remove ${quotePath(path)}", or a path below it.`,
+    })
   const version = first && first.revision !== 'workspace' ? ` of ${first.revision}` : ''
   throw new MlvError(
     'OBJECT_MISSING',
@@ -136,7 +158,7 @@ async function applyDrop(worktree: Worktree, plan: DropPlan): Promise<void> {
   noteDropped(project, plan.objects.keys())
   const packed = new Set<Oid>()
   for (const oid of plan.objects.keys()) {
-    if (cache.locate(oid)) packed.add(oid)
+    if (isPacked(cache, oid)) packed.add(oid)
     cache.loose?.remove(oid)
   }
   if (packed.size > 0) await rewritePacks(cache, packed, { signal: project.surroundings.signal })

@@ -46,6 +46,8 @@ export interface PurgeReport {
   shared: { oid: Oid; path: string }[]
   /** files of the workspace that hold what is purged, which stay until they are deleted */
   workspace: RepoPath[]
+  /** URLs of what only a reference stands for: the bytes stay in that bucket */
+  foreign: string[]
   /** folders that no store at hand can list: what they hold is not known */
   unreadable: string[]
   stores: PurgedStore[]
@@ -92,6 +94,7 @@ export async function planPurge(
     refs: history.refs.filter((ref) => isHolder.has(ref.commit)).map((ref) => ref.name),
     shared: [...found.shared].map(([oid, path]) => ({ oid, path })),
     workspace: await findInWorkspace(project, found),
+    foreign: [...new Set(plans.flatMap(({ plan }) => plan.foreign))].sort(),
     unreadable: [...new Set(found.unreadable.map(({ path }) => path))].sort(),
     stores: plans.map(({ name, store, plan }) => ({
       name,

@@ -107,6 +107,8 @@ describe('purge', () => {
     expect(await purge(repo, 'data/ada')).toMatchObject(ok)
     // The other clone has it in its cache, out of reach.
     expect(bytesOf(store(other))).toContain(SECRET)
+    expectFailure(await other.mlv('drop', 'data'), 5, 'data holds data that was purged from origin')
+    expect(expectFailure(await other.mlv('pull'), 5, 'data holds data that was purged')).toContain('mlv purge')
     other.write('data/new', 'new')
     await other.mlv('add', 'data')
     const pushed = await other.mlv('push')
@@ -285,5 +287,33 @@ describe.skipIf(!findS3())('purge from a bucket', () => {
     rmSync(repo.path('data'), { recursive: true })
     expectFailure(await repo.mlv('pull'), 5, 'data holds data that was purged')
     expect(listing(repo.path('data'))).toEqual({ bob: 'Bob' })
+  })
+  it('names what was imported in place, of which only the references go; drop asks whether it is still there', async () => {
+    const bucket = await server.bucket(`lake-${Math.random().toString(36).slice(2, 8)}`)
+    const env = { AWS_ACCESS_KEY_ID: server.accessKeyId, AWS_SECRET_ACCESS_KEY: server.secretAccessKey }
+    const repo = await makeRepo({}, { init: true, env })
+    const remote = makeFolder().dir
+    const lake = await openBlobs(
+      { url: `s3://${bucket}/lake`, endpoint: server.endpoint, region: server.region, path_style: true },
+      { root: repo.dir, env: repo.env },
+    )
+    await lake.put('ada', Buffer.from(SECRET))
+    const at = ['--endpoint', server.endpoint, '--region', server.region, '--path-style']
+    expect(await repo.mlv('import-url', `s3://${bucket}/lake/`, ...at, '--in-place')).toMatchObject(ok)
+    await repo.mlv('remote', 'add', 'origin', remote, '--local')
+    expect(await repo.mlv('push')).toMatchObject(ok)
+    expect(await repo.mlv('pull')).toMatchObject(ok)
+    await repo.commit()
+    expect((await repo.mlv('drop', 'lake')).stdout).toMatch(/^dropped {2}1 object of the cache/)
+    rmSync(repo.path('lake'), { recursive: true })
+    expect(await repo.mlv('pull')).toMatchObject(ok)
+    expect(repo.read('lake/ada')).toBe(SECRET)
+    await lake.delete('ada')
+    expectFailure(await repo.mlv('drop', '-w', 'lake'), 5, 'lake is not whole on origin')
+    const done = await purge(repo, 'lake', '--json')
+    expect(done).toMatchObject(ok)
+    expect(JSON.parse(done.stdout)).toMatchObject({ foreign: [`s3://${bucket}/lake/ada`], workspace: ['lake/ada'] })
+    for (const folder of [store(repo), remote]) expect(bytesOf(folder)).not.toMatch(/Secret Street|lake\/ada/)
+    lake.close?.()
   })
 })

@@ -25,7 +25,7 @@ export const configure: Configure = (command, act) => {
           hint: 'Say so with "--all-commits". "mlv drop" frees disk space, and "mlv remove" stops tracking a path.',
         })
       const project = await context.project()
-      const [{ planPurge, applyPurge }, { renderPurge }, { confirm }] = await Promise.all([
+      const [{ planPurge, applyPurge }, { questionOf, renderPurge }, { confirm }] = await Promise.all([
         import('../../workspace/purge.ts'),
         import('../render/purge.ts'),
         import('../confirm.ts'),
@@ -41,7 +41,7 @@ export const configure: Configure = (command, act) => {
       if (!flags.dryRun) {
         if (!flags.yes) {
           if (!context.output.json) context.output.say(render(false))
-          await confirm('Delete it for good?', context.surroundings.signal)
+          await confirm(questionOf(report), context.surroundings.signal)
         }
         await applyPurge(project, plan)
       }

@@ -11,6 +11,11 @@ function list(items: readonly string[]): string[] {
   return lines
 }
 
+export function questionOf(report: PurgeReport): string {
+  const places = report.stores.map(({ name }) => (name === 'cache' ? 'the cache' : name)).join(' and ')
+  return `Delete ${plural(report.objects.length, 'object')} (${formatBytes(report.bytes)}) from ${places} for good?`
+}
+
 /** What a purge deletes or has deleted, and what it cannot reach. */
 export function renderPurge(report: PurgeReport, { done, quiet }: { done: boolean; quiet: boolean }): string {
   if (done && quiet) return ''
@@ -34,6 +39,8 @@ export function renderPurge(report: PurgeReport, { done, quiet }: { done: boolea
       ...list(report.shared.map(({ oid, path }) => `${oid}  ${shown(path)}`)),
     )
   if (report.workspace.length > 0) lines.push('still in the workspace, delete by hand:', ...list(report.workspace.map(shown)))
+  if (report.foreign.length > 0)
+    lines.push('still in buckets of their own, where mlv deletes nothing:', ...list(report.foreign.map(shown)))
   if (report.unreadable.length > 0)
     lines.push('not looked into, since no store asked has the list of files:', ...list(report.unreadable.map(shown)))
   if (report.otherRemotes.length > 0)
