@@ -11,6 +11,8 @@ const LOWEST_TIER = 4096
 const PER_TIER = 8
 /** From here on an index is large enough to stay: the fewest entries that eight of the tier below make. */
 const LARGE = LOWEST_TIER * PER_TIER ** 2
+/** Merges at the end of one command: one per tier, and no more whatever a store lists. */
+const MAX_MERGES = 3
 /** How long a superseded index stays, for readers who listed it before it was, and for places whose listings lag. */
 export const GRACE_MS = 24 * 3600 * 1000
 /** Deleted at the end of one command, which nobody should wait for: each writes one index at most or few. */
@@ -73,7 +75,9 @@ export async function mergeSmallIndexes(blobs: Blobs, presence: Presence, option
     planMerge(candidates()).length > 0 || planExpiry(presence.listed(chunks), presence.indexes(chunks)).length > 0
   if (!hasWork()) return
   await refresh()
-  for (let group = planMerge(candidates()); group.length > 0; group = planMerge(candidates())) {
+  for (let merges = 0; merges < MAX_MERGES; merges++) {
+    const group = planMerge(candidates())
+    if (group.length === 0) break
     signal?.throwIfAborted()
     const listed = new Set(presence.listed(chunks).map(({ oid }) => oid))
     const supersedes = new Set(

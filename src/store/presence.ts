@@ -155,7 +155,8 @@ export function createPresence(blobs: Blobs, { copies, mend, thorough = false }:
         }
       })
       for (const index of fresh) side.open.set(index.oid, index)
-      leaveSuperseded(side, fresh)
+      // All of them: what was read now may be repeated by one that was open before.
+      leaveSuperseded(side, [...side.open.values()])
     }
     if (broken.length > 0) await replaceBroken(side, broken)
     return whole

@@ -36,11 +36,16 @@ const openAt = (root: string, purpose: 'read' | 'write' = 'write') =>
   openStore(createDirBlobs({ root }), { role: 'remote', purpose })
 
 /** As one command after the other: each opens the store, writes one object, and merges when it has answered. */
-async function writeOneByOne(root: string, from: number, to: number): Promise<Oid[]> {
+async function writeOneByOne(root: string, from: number, to: number, each = 1): Promise<Oid[]> {
   const oids: Oid[] = []
   for (let i = from; i < to; i++) {
     const store = await openAt(root)
-    oids.push(...(await addAll(store, [`object ${i}`])))
+    oids.push(
+      ...(await addAll(
+        store,
+        Array.from({ length: each }, (_, n) => (n === 0 ? `object ${i}` : `object ${i} ${n}`)),
+      )),
+    )
     await store.mergeIndexes()
   }
   return oids
@@ -154,6 +159,17 @@ describe('a store that is written to again and again', () => {
     expect(gets.filter((key) => key.startsWith('index/')).length).toBeLessThan(12)
     await expectAll(reader, oids)
   })
+
+  test('merges what was merged before, however many names of superseded indexes it carries', async () => {
+    const root = newPlace()
+    const oids = await writeOneByOne(root, 0, 130, 3)
+    // A merged index for each seven commands, and none made twice.
+    expect((await indexKeys(root)).length).toBeLessThan(130 + 20)
+    const { blobs, gets } = watched(root)
+    const reader = await openStore(blobs, { role: 'remote', purpose: 'read' })
+    expect(gets.filter((key) => key.startsWith('index/')).length).toBeLessThan(40)
+    await expectAll(reader, oids)
+  }, 60_000)
 
   test('superseded indexes are deleted a grace period later, by the clock of the store', async () => {
     const root = newPlace()
