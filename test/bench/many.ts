@@ -85,7 +85,7 @@ async function makeWorld(bench: Bench, bucket: Bucket, name: string, steps: numb
   mkdirSync(join(repo, 'data'))
   for (let at = 0; at < steps.length; at += perAdd) {
     for (const step of steps.slice(at, at + perAdd))
-      writeOldFile(join(repo, 'data', `${step % FILES}.txt`), `written by step ${step}\n`)
+      writeOldFile(join(repo, 'data', `${step % FILES}.txt`), `written by step ${step}\n`, step)
     const project = await openProject({
       cwd: repo,
       env: bucket.env,

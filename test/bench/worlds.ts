@@ -23,7 +23,7 @@ export function treeShapes(bench: Bench): { photos: TreeShape; labels: TreeShape
 }
 
 /** Files older than any command that looks at them: young ones are rightly read twice. */
-const LONG_AGO = new Date(Date.now() - 3_600_000)
+const LONG_AGO = new Date(Date.now() - 7_200_000)
 
 /** Bytes that nothing compresses or shares, the same in every run. */
 export function createNoise(seed: string): (length: number) => Buffer {
@@ -40,9 +40,11 @@ export function writeTree(path: string, shape: TreeShape): void {
   }
 }
 
-export function writeOldFile(path: string, bytes: Uint8Array | string): void {
+/** @param later seconds by which its time is younger than that of others, so that a rewritten one of equal size shows */
+export function writeOldFile(path: string, bytes: Uint8Array | string, later = 0): void {
+  const time = LONG_AGO.getTime() / 1000 + later
   writeFileSync(path, bytes)
-  utimesSync(path, LONG_AGO, LONG_AGO)
+  utimesSync(path, time, time)
 }
 
 /** Writes `size` bytes of noise in pieces; `inserted` bytes of other noise stand in their middle. */
