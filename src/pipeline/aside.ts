@@ -21,8 +21,8 @@ interface Manifest {
 export interface Aside {
   /** whether anything lay there before */
   readonly hadOuts: boolean
-  /** Notes the process group of the command that runs now. */
-  note(group: number): void
+  /** Notes the process groups of the commands that run now: one, or those of a map stage's datums. */
+  note(...groups: number[]): void
   /** The stage has succeeded: what lay there before is dropped. */
   drop(): void
   /** Moves what the stage has written to failed/STAGE and puts back what lay there before. @returns where it went, absolute; undefined when nothing was written */
@@ -35,7 +35,7 @@ type Place = Pick<Project, 'root' | 'homeDir' | 'stateDir'>
 
 const MANIFEST = 'manifest.json'
 
-/** Holds the process group of the stage's command. */
+/** Holds the process groups of the stage's commands that run, one a line. */
 const COMMAND = 'command'
 
 function asideFolder(project: Place): string {
@@ -119,22 +119,31 @@ export interface Recovered {
   failed: string | undefined
 }
 
+function isRunning(group: number): boolean {
+  if (!(group > 1) || isZombie(group)) return false
+  try {
+    process.kill(-group, 0)
+    return true
+  } catch (error) {
+    if (systemCode(error) === 'ESRCH') return false
+    if (systemCode(error) === 'EPERM') return true
+    throw error
+  }
+}
+
 /** A killed mlv leaves its command running: what that still writes must not mix with the earlier outs. */
 function refuseOrphan(folder: string, stage: string): void {
   const path = join(folder, COMMAND)
-  const group = exists(path) ? Number(readFileSync(path, 'utf8')) : 0
-  if (!(group > 1) || isZombie(group)) return
-  try {
-    process.kill(-group, 0)
-  } catch (error) {
-    if (systemCode(error) === 'ESRCH') return
-    if (systemCode(error) !== 'EPERM') throw error
-  }
+  const groups = exists(path) ? readFileSync(path, 'utf8').split('\n').map(Number).filter(isRunning) : []
+  if (groups.length === 0) return
+  const [names, words] = [groups.join(', '), groups.map((group) => `-${group}`).join(' ')]
   throw new MlvError(
     'LOCK_HELD',
-    `The command of stage "${stage}" still runs (process ${group}), though the mlv that started it is gone`,
+    groups.length === 1
+      ? `The command of stage "${stage}" still runs (process ${names}), though the mlv that started it is gone`
+      : `${groups.length} commands of stage "${stage}" still run (processes ${names}), though the mlv that started them is gone`,
     {
-      hint: `Wait for it to end, or end it with "kill -- -${group}"; then run mlv again, which puts the earlier outs back.`,
+      hint: `Wait for ${groups.length === 1 ? 'it to end, or end it' : 'them to end, or end them'} with "kill -- ${words}"; then run mlv again, which puts the earlier outs back.`,
     },
   )
 }
@@ -211,7 +220,7 @@ export function setAside(project: Place, stage: string, paths: RepoPath[]): Asid
   }
   return {
     hadOuts,
-    note: (group) => writeFileSync(join(folder, COMMAND), String(group)),
+    note: (...groups) => writeFileSync(join(folder, COMMAND), groups.join('\n')),
     drop() {
       // A command may have deleted all of .git/mlv; then nothing is left to be dropped.
       rmSync(join(folder, MANIFEST), { force: true })

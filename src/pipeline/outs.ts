@@ -1,6 +1,6 @@
 import { hasCode, MlvError } from '../base/errors.ts'
 import { oidOfBytes } from '../base/oid.ts'
-import { quotePath, type RepoPath } from '../base/paths.ts'
+import { joinPath, quotePath, type RepoPath } from '../base/paths.ts'
 import type { WorkspaceData } from '../workspace/data.ts'
 import { type Entry, sameEntry } from '../workspace/entry.ts'
 import type { Project } from '../workspace/project.ts'
@@ -30,14 +30,17 @@ export async function readOuts(stage: Stage, locked: LockedStage | undefined, ob
 const CONFLICT = /^<<<<<<< /m
 
 /** Whether git can bring back what lies at a path: HEAD holds the same bytes, or it is a merge's two sides. */
-async function isInGit(project: Project, path: RepoPath, entry: Entry): Promise<boolean> {
+async function isInGit(project: Project, path: RepoPath, data: WorkspaceData): Promise<boolean> {
   try {
     const [workspace, head] = await Promise.all([project.revision(undefined), project.revision('HEAD')])
-    const files = entry.kind === 'tree' ? await workspace.list(path) : [path]
-    for (const file of files) {
-      const [now, then] = await Promise.all([workspace.read(file), head.read(file)])
-      if (!now || (then && oidOfBytes(now) === oidOfBytes(then))) continue
-      if (then === undefined || !CONFLICT.test(Buffer.from(now).toString('latin1'))) return false
+    // Not what git lists: that leaves out what it ignores, as it does most outs.
+    for (const { path: below, oid } of await data.files(path, { all: true })) {
+      const file = below === '' ? path : (joinPath(path, below) as RepoPath)
+      const then = await head.read(file)
+      if (then === undefined) return false
+      if (oidOfBytes(then) === oid) continue
+      const now = await workspace.read(file)
+      if (!now || !CONFLICT.test(Buffer.from(now).toString('latin1'))) return false
     }
     return true
   } catch (error) {
@@ -51,7 +54,7 @@ export async function findUnsaved(states: OutState[], project: Project, data: Wo
   const unsaved: RepoPath[] = []
   for (const { out, now, state } of states) {
     if (state !== 'changed' || out.persist || !now) continue
-    const saved = (await data.isCached(now)) || (await isInGit(project, out.path, now))
+    const saved = (await data.isCached(now)) || (await isInGit(project, out.path, data))
     if (!saved) unsaved.push(out.path)
   }
   return unsaved

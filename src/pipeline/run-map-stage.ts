@@ -1,4 +1,5 @@
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { lstatSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, posix } from 'node:path'
 import { mapBounded } from '../base/concurrency.ts'
 import { fileError, hasCode, MlvError, systemCode } from '../base/errors.ts'
@@ -30,6 +31,9 @@ interface Failure {
   planned: PlannedDatum
   error: MlvError
 }
+
+/** Errors of files that no store takes. */
+const UNSTORABLE = ['PATH_UNSUPPORTED', 'PATH_INVALID', 'FILE_UNREADABLE'] as const
 
 /** The paths of a datum's parts of one input, as the command sees them from its folder. */
 function pathsOf(datum: Datum, stage: Stage, input?: string): string[] {
@@ -71,13 +75,32 @@ function makeFolder(folder: string): void {
   }
 }
 
+/** Notes of the commands that run side by side, which all must have ended before the stage may run again. */
+function noteGroups(aside: Aside): (batch: number, group?: number) => void {
+  const groups = new Map<number, number>()
+  return (batch, group) => {
+    if (group === undefined) groups.delete(batch)
+    else groups.set(batch, group)
+    if (group !== undefined) aside.note(...groups.values())
+  }
+}
+
+/** Without this all that a command put in place of its folder would be lost unseen. @throws STAGE_FAILED */
+function checkFolder(stage: Stage, { datum }: PlannedDatum, out: string): void {
+  const stats = lstatSync(out, { throwIfNoEntry: false })
+  if (!stats || stats.isDirectory()) return
+  throw new MlvError('STAGE_FAILED', `Stage "${stage.name}" put something else in place of the folder {out} of ${datum.name}`, {
+    hint: 'Let the command write files into {out}.',
+  })
+}
+
 /** Runs the command for some datums; each has a folder of its own for what it writes. @throws STAGE_FAILED, INTERRUPTED, PATH_MISSING */
 async function runBatch(
   batch: readonly PlannedDatum[],
   folder: string,
-  scene: MapScene & { stage: Stage; aside: Aside; onOutput: StagePorts['onOutput'] },
+  scene: MapScene & { stage: Stage; note: (group: number) => void; onOutput: StagePorts['onOutput'] },
 ): Promise<void> {
-  const { stage, project, executor, aside } = scene
+  const { stage, project, executor, note } = scene
   const outs = batch.map((_, at) => join(folder, String(at)))
   const clear = () => {
     for (const out of outs) makeFolder(out)
@@ -89,30 +112,52 @@ async function runBatch(
   const given = { datum: single, out: outs[0]!, list }
   await runCommands({ ...stage, cmd: stage.cmd.map((line) => fillCommand(line, stage, given)) }, project, {
     executor,
-    aside: { note: aside.note, clear },
+    aside: { note, clear },
     onOutput: scene.onOutput ?? (() => {}),
     env: single
       ? { MLV_IN: pathsOf(single, stage).join('\n'), MLV_OUT: outs[0], MLV_DATUM: single.name, MLV_LIST: list }
       : { MLV_LIST: list },
   })
   rmSync(list, { force: true })
+  for (const [at, planned] of batch.entries()) checkFolder(stage, planned, outs[at]!)
+}
+
+/** Stores the files of all that ran. What cannot be stored, a pipe or a file named .git, fails its datum alone. */
+async function collectFiles(done: readonly Done[], work: string, collector: Collector, failures: Failure[]): Promise<DataFile[]> {
+  try {
+    return await collector.collect(work)
+  } catch (error) {
+    if (!hasCode(error, ...UNSTORABLE)) throw error
+  }
+  const files: DataFile[] = []
+  for (const { planned, folder } of done)
+    try {
+      for (const file of await collector.collect(join(work, folder))) files.push({ ...file, path: `${folder}/${file.path}` })
+    } catch (error) {
+      if (!(error instanceof MlvError) || !hasCode(error, ...UNSTORABLE)) throw error
+      failures.push({ planned, error })
+    }
+  return files
 }
 
 /** Stores what datums wrote, and adds it to their rows. @returns where each file of the out lies now, by its path in it */
 async function storeResults(
-  done: readonly Done[],
+  { done, failures }: { done: readonly Done[]; failures: Failure[] },
   work: string,
   results: DatumTable,
   collector: Collector,
 ): Promise<Map<string, string>> {
   const rows = new Map<string, DataFile[]>()
+  const collected = await collectFiles(done, work, collector, failures)
+  const failed = new Set(failures.map(({ planned }) => planned))
   for (const { planned, folder } of done) {
+    if (failed.has(planned)) continue
     const files: DataFile[] = []
     results.set(planned.key, files)
     rows.set(folder, files)
   }
   const places = new Map<string, string>()
-  for (const file of await collector.collect(work)) {
+  for (const file of collected) {
     const [batch, at, ...rest] = file.path.split('/')
     const files = rows.get(`${batch}/${at}`)
     const path = rest.join('/')
@@ -175,8 +220,11 @@ export async function runMapStage(stage: Stage, inputs: StageInputs, scene: MapS
     for (const out of stage.outs) checkParents(project.root, out.path)
     return setAside(project, stage.name, [])
   })
-  const work = join(project.homeDir, 'datums', basename(project.stateDir), stage.name)
+  const base = join(project.homeDir, 'datums', basename(project.stateDir), stage.name)
+  // A name of its own: what an earlier run left running writes to a folder that is gone.
+  const work = join(base, randomBytes(4).toString('hex'))
   try {
+    makeFolder(base)
     const plan = await turn(() => planDatums(stage, inputs, scene))
     const todo = plan.datums.filter(({ state }) => (scene.retryFailed ? state === 'failed' : state !== 'done'))
     const results: DatumTable = new Map(
@@ -185,9 +233,10 @@ export async function runMapStage(stage: Stage, inputs: StageInputs, scene: MapS
     const collector = await turn(() => data.collector())
     const { done, failures } = await runAll(todo, work, { ...scene, stage, aside })
     return await turn(async () => {
-      const places = await storeResults(done, work, results, collector)
+      const places = await storeResults({ done, failures }, work, results, collector)
       const left = plan.datums.filter(({ key }) => !results.has(key))
-      const table = await writeTable(results, collector)
+      const changed = await changedDeps(inputs, scene)
+      const table = await writeTable(await sureResults(stage, inputs, { changed, plan, results, scene }), collector)
       if (left.length > 0) {
         await collector.finish()
         noteUnfinished(project, stage.name, { table, failed: failures.map(({ planned }) => planned.key) })
@@ -196,7 +245,6 @@ export async function runMapStage(stage: Stage, inputs: StageInputs, scene: MapS
       }
       const entry = await collector.tree(joinFiles(stage, plan, results))
       await collector.finish()
-      const changed = await changedDeps(inputs, scene)
       const { path, git, persist } = stage.outs[0]!
       await placeOut(path, entry, places, scene)
       aside.drop()
@@ -211,8 +259,22 @@ export async function runMapStage(stage: Stage, inputs: StageInputs, scene: MapS
     scene.observer.forget()
     throw error
   } finally {
-    rmSync(work, { recursive: true, force: true })
+    rmSync(base, { recursive: true, force: true })
   }
+}
+
+/** Results that may be taken again: not those of datums that changed while they ran, of which nobody knows what they were made from. */
+async function sureResults(
+  stage: Stage,
+  inputs: StageInputs,
+  made: { changed: readonly RepoPath[]; plan: DatumPlan; results: DatumTable; scene: MapScene },
+): Promise<DatumTable> {
+  const { changed, plan, results, scene } = made
+  if (changed.length === 0) return results
+  const cut = new Set<RepoPath>(stage.each!.inputs.map(({ path }) => path))
+  const now = changed.every((path) => cut.has(path)) ? (await planDatums(stage, inputs, scene)).datums : []
+  const same = new Set(now.map(({ key }) => key))
+  return new Map([...results].filter(([key]) => plan.known.has(key) || same.has(key)))
 }
 
 function notRun(stage: Stage, count: number): MlvError {
@@ -254,16 +316,19 @@ async function runAll(
   const failures: Failure[] = []
   makeFolder(work)
   const log = logOutput(project, stage.name, scene.onOutput)
+  const note = noteGroups(scene.aside)
   try {
     await mapBounded(cutBatches(todo, stage.batch ?? 1), scene.jobs, async (batch, at) => {
       if (project.surroundings.signal?.aborted) return
       try {
-        await runBatch(batch, join(work, String(at)), { ...scene, onOutput: log.onOutput })
+        await runBatch(batch, join(work, String(at)), { ...scene, note: (group) => note(at, group), onOutput: log.onOutput })
         for (const [index, planned] of batch.entries()) done.push({ planned, folder: `${at}/${index}` })
       } catch (error) {
         if (hasCode(error, 'INTERRUPTED')) return
         if (!(error instanceof MlvError) || error.code !== 'STAGE_FAILED') throw error
         for (const planned of batch) failures.push({ planned, error })
+      } finally {
+        note(at)
       }
     })
   } finally {

@@ -162,3 +162,64 @@ it('lets a colleague go on where the first left off', async () => {
   const { stdout } = await other.mlvWith({ env: { RUNS: '/dev/null' } }, 'repro')
   expect(stdout).toMatch(/1 datum of 4/)
 })
+
+it('runs a datum again that changed while it ran, whatever it changes to', async () => {
+  const { repo, repro } = await makeMap(`stages:
+  copy:
+    each: {input: raw, glob: "**/*.txt"}
+    cmd: test ! -e .git/late || echo late > raw/x/one.txt; rm -f .git/late; cat {in} > {out}/$(basename {in})
+    outs: [copy]
+`)
+  repo.write('.git/late', '')
+  expect((await repro()).stdout).toContain('changed while it ran')
+  expect(repo.read('copy/one.txt')).toBe('late\n')
+  repo.write('raw/x/one.txt', 'a\n')
+  expect((await repro()).stdout).toContain('1 datum of 3')
+  expect(repo.read('copy/one.txt')).toBe('a\n')
+})
+
+it('fails the datum alone whose folder holds what cannot be stored, or is no folder', async () => {
+  const { repo, repro } = await makeMap(`stages:
+  odd:
+    each: {input: raw, glob: "**/*.txt"}
+    cmd: |
+      case {in} in
+        *one.txt) test -e .git/ok || mkfifo {out}/pipe ;;
+        *two.txt) test -e .git/ok || { rm -r {out} && cp {in} {out}; } ;;
+      esac
+      test ! -d {out} || cp {in} {out}/
+    outs: [odd]
+`)
+  const failed = await repro()
+  expect(failed.stderr).toMatch(/2 of 3 datums failed: raw\/x\/\w+.txt, raw\/x\/\w+.txt/)
+  expect((await repo.mlv('datum', 'list', 'odd')).stdout).toMatch(/^failed .*one.txt.*\nfailed .*two.txt.*\ndone .*three.txt/)
+  repo.write('.git/ok', '')
+  expect((await repro('--retry-failed')).stdout).toContain('2 datums of 3')
+  expect(below(repo, 'odd')).toEqual(['/one.txt', '/three.txt', '/two.txt'])
+})
+
+it('does not run beside what a killed run left, and takes nothing that this writes', async () => {
+  const { repo, repro } = await makeMap(`stages:
+  slow:
+    each: {input: raw, glob: "**/*.txt"}
+    cmd: test -e .git/go || sleep 60; cp {in} {out}/
+    outs: [slow]
+`)
+  const { spawn } = await import('node:child_process')
+  const { hostname } = await import('node:os')
+  const children = [0, 1].map(() => spawn('sleep', ['60'], { detached: true, stdio: 'ignore' }))
+  const aside = '.git/mlv/aside/main/slow'
+  repo.write(`${aside}/command`, children.map(({ pid }) => pid).join('\n'))
+  repo.write(`${aside}/manifest.json`, JSON.stringify({ pid: 2 ** 30, host: hostname(), since: '', outs: [] }))
+  repo.write('.git/go', '')
+  try {
+    expect((await repro()).stderr).toContain(`kill -- -${children[0]!.pid} -${children[1]!.pid}`)
+    process.kill(-children[1]!.pid!)
+    await new Promise((done) => children[1]!.once('exit', done))
+    expect((await repro()).stderr).toContain(`still runs (process ${children[0]!.pid})`)
+  } finally {
+    process.kill(-children[0]!.pid!)
+  }
+  await new Promise((done) => setTimeout(done, 100))
+  expect(await repro()).toMatchObject({ exitCode: 0 })
+})

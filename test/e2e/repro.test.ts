@@ -99,6 +99,18 @@ it('adds data that changed by hand first, and stops where outs come out the same
   expect(await repo.mlv('status')).toMatchObject({ exitCode: 0, stdout: expect.not.stringContaining('raw') })
 })
 
+it('refuses to replace a folder that changed by hand and that git ignores, also once there is a commit', async () => {
+  const yaml = 'stages:\n  a:\n    cmd: mkdir -p out && cp in out/\n    deps: [in]\n    outs: [out]\n'
+  const repo = await makeRepo({ 'mlv.yaml': yaml, in: '1\n' }, { init: true })
+  await repro(repo)
+  await repo.git('add', '-A')
+  await repo.git('commit', '-qm', 'one')
+  repo.write('out/mine', 'mine\n')
+  repo.write('in', '2\n')
+  expect(await repo.mlv('repro')).toMatchObject({ exitCode: 4, stderr: expect.stringContaining('saved nowhere') })
+  expect(repo.read('out/mine')).toBe('mine\n')
+})
+
 it('names a changed command, a changed variable and a changed script', async () => {
   const stage = (cmd: string) => `stages:\n  a:\n    cmd: ${cmd}\n    deps: [run.sh]\n    env: [MODE]\n    outs: [out.txt]\n`
   const repo = await makeRepo({ 'mlv.yaml': stage('sh run.sh > out.txt'), 'run.sh': 'echo 1\n' }, { init: true })
