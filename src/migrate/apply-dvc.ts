@@ -192,6 +192,17 @@ async function replaceLinks(project: Project, taken: Taken): Promise<void> {
   }
 }
 
+/** DVC's files without those that alone name data which stays with DVC: these are still needed, a dvc.lock with its dvc.yaml. */
+function replacedFiles(plan: MigrationPlan, taken: Taken): RepoPath[] {
+  const kept = new Set<string>()
+  for (const { path, at } of dataOf(plan)) {
+    if (taken.entries.has(path)) continue
+    const file = at.replace(/(:\d+)*$/, '')
+    kept.add(file).add(file.replace(/dvc\.lock$/, 'dvc.yaml'))
+  }
+  return plan.replaced.filter((path) => !kept.has(path))
+}
+
 /** Does what the plan says. Every byte that is taken over is checked against DVC's MD5 while it is read, and stored before anything names it. DVC's own
  *  files stay as they are. Safe to repeat.
  *  @throws OBJECT_MISSING when data is nowhere, before anything is written; PATH_TRACKED, DISK_FULL, REMOTE_* */
@@ -238,7 +249,7 @@ export async function applyMigration(plan: MigrationPlan, options: MigrationOpti
     files: importer.files,
     bytes: importer.bytes,
     written: [...new Set(written)],
-    replaced: plan.replaced,
+    replaced: replacedFiles(plan, taken),
     leftovers,
   }
 }

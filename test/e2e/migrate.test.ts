@@ -176,6 +176,10 @@ describe.skipIf(!findDvc())('a repository of the real dvc', () => {
     expect(readdirSync(repo.dir)).not.toContain('data.mlv')
     const partly = await repo.mlv('migrate', 'dvc', '--allow-missing')
     expect(partly.stdout).toContain('stays with DVC')
+    // What is printed for removal holds nothing that alone names what stays.
+    const removed = /^ {2}git rm (.*)$/m.exec(partly.stdout)![1]!.split(' ')
+    expect(removed).toContain('deep/single.bin.dvc')
+    expect(removed).not.toContain('data.dvc')
     expect(readdirSync(repo.dir)).not.toContain('data.mlv')
     expect(readdirSync(repo.path('deep'))).toContain('single.bin.mlv')
 
