@@ -223,6 +223,9 @@ describe('a whole object of the cache', () => {
     await repo.mlv('remote', 'remove', 'origin', '--local')
     alter(blobs(cache, 'objects')[0]!, 12345)
     expect(await repo.mlv('fsck')).toMatchObject(sound)
+    // Without these options the repair would find nothing.
+    const told = expectFailure(await repo.mlv('fsck', '--rev', 'HEAD', '--read-data'), 6, /is damaged/)
+    expect(told).toContain('Run "mlv fsck --rev HEAD --read-data --repair"')
     const found = await repo.mlv('fsck', '--read-data')
     expectFailure(found, 6, /The cache is damaged/)
     expect(found.stdout).toMatch(/ {4}corrupt {2}big {2}/)

@@ -24,14 +24,25 @@ function parsePart(text: string): Part {
   })
 }
 
+/** The options a repair needs to see what this check saw. */
+function scopeWords({ rev = [], allBranches, allTags, allCommits, readData }: FsckFlags): string[] {
+  return [
+    ...rev.flatMap((name) => ['--rev', name]),
+    ...(allBranches ? ['--all-branches'] : []),
+    ...(allTags ? ['--all-tags'] : []),
+    ...(allCommits ? ['--all-commits'] : []),
+    ...(readData ? [readData === true ? '--read-data' : `--read-data=${readData.n}/${readData.of}`] : []),
+  ]
+}
+
 /** What is still wrong at the end is an error, after all else was told. @throws OBJECT_MISSING, OBJECT_CORRUPT, TREE_INVALID */
-function failOnFaults(report: FsckReport): void {
+function failOnFaults(report: FsckReport, flags: FsckFlags): void {
   const { repairs, remote } = report
   const left = repairs ? repairs.left : report.lost
   const faults = repairs ? [] : report.faults
   if (left.length + faults.length === 0) return
   const place = remote === undefined ? 'The cache' : `The remote ${remote}`
-  const command = `mlv fsck${remote === undefined ? '' : ` --remote ${remote}`} --repair`
+  const command = ['mlv fsck', ...(remote === undefined ? [] : ['--remote', remote]), ...scopeWords(flags), '--repair'].join(' ')
   const hint = repairs
     ? remote === undefined
       ? 'No place that could be asked has it. Push it from a clone that has it, then run "mlv pull".'
@@ -72,7 +83,7 @@ export const configure: Configure = (command, act) => {
         jobs: flags.jobs,
       })
       context.output.answer(report, () => renderFsck(report))
-      failOnFaults(report)
+      failOnFaults(report, flags)
     }),
   )
 }
