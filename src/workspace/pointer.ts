@@ -35,9 +35,10 @@ const PLAIN =
 const MAX_BYTES = 1 << 20
 const KNOWN = ['mlv', 'kind', 'oid', 'size', 'files', 'desc', 'labels', 'remote', 'source', 'meta']
 
-function invalid(path: string, what: string): MlvError {
-  return new MlvError('POINTER_INVALID', `${path}: ${what}`, {
-    hint: `Restore it with "git checkout -- ${path}", or record the data again with "mlv add".`,
+/** @param place the line and column, where they are known */
+function invalid(path: string, what: string, place = path): MlvError {
+  return new MlvError('POINTER_INVALID', `${place}: ${what}`, {
+    hint: `Restore it with "git checkout -- ${quotePath(path)}", or record the data again with "mlv add".`,
   })
 }
 
@@ -63,14 +64,14 @@ export async function parsePointer(text: string, path: string): Promise<Pointer>
     file = parseYaml(text, path)
   } catch (error) {
     throw new MlvError('POINTER_INVALID', (error as Error).message, {
-      hint: `Restore it with "git checkout -- ${path}".`,
+      hint: `Restore it with "git checkout -- ${quotePath(path)}".`,
       cause: error,
     })
   }
   const value = file.value as Record<string, unknown> | null
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalid(path, 'is not a pointer')
   if (holdsItself(value)) throw invalid(path, 'has a value that holds itself')
-  const fail = (key: string, what: string) => invalid(file.at(key), what)
+  const fail = (key: string, what: string) => invalid(path, what, file.at(key))
   if (value.mlv !== 1)
     throw fail('mlv', value.mlv === undefined ? 'lacks "mlv: 1"' : `has the format ${String(value.mlv)}, which needs a newer mlv`)
   const { kind } = value
