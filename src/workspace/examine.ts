@@ -1,4 +1,4 @@
-import { MlvError } from '../base/errors.ts'
+import { hasCode, MlvError } from '../base/errors.ts'
 import { gitVersion } from '../git/version.ts'
 import { cacheFolder, chosenLinks, workingLinks } from './link.ts'
 import type { Project } from './project.ts'
@@ -54,7 +54,9 @@ export async function examine(
     project = await open()
   } catch (error) {
     if (!(error instanceof MlvError)) throw error
-    return [...findings, { subject: 'project', state: 'error', words: error.message, hint: error.hint }]
+    // Right after the installation there is none yet, and nothing is at fault.
+    const state = hasCode(error, 'PROJECT_MISSING', 'GIT_MISSING') ? 'warning' : 'error'
+    return [...findings, { subject: 'project', state, words: error.message, hint: error.hint }]
   }
   findings.push({ subject: 'project', state: 'ok', words: project.root })
   findings.push(await check('links', () => `${workingLinks(project).join(', ')}; used: ${chosenLinks(project).join(', then ')}`))

@@ -128,6 +128,8 @@ describe('mlv doctor', () => {
     )
     const without = await repo.mlvWith({ env: { PATH: '/nowhere' } }, 'doctor')
     expect(without.stdout).toMatch(/^note +git +none on PATH/m)
+    const installed = await (await makeRepo()).mlv('doctor')
+    expect(installed).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/^note +project +There is no mlv project/m) })
   })
 
   it('gives the reason why a bucket cannot be reached', async () => {
