@@ -75,11 +75,12 @@ function describeCommand(args: string[]): string {
 }
 
 /** What commander has to say, as an error of ours; undefined when it has printed help and all is well. */
-function usageError(error: CommanderError, command: Command | undefined, name: string): MlvError | undefined {
+function usageError(error: CommanderError, command: Command | undefined, [name, ...rest]: string[]): MlvError | undefined {
   if (error.exitCode === 0) return undefined
   const [first = '', second] = error.message.split('\n')
-  const help = `See "mlv ${name} --help".`
   const subs = command?.commands.map((sub) => sub.name()) ?? []
+  const sub = rest.find((word) => !word.startsWith('-'))
+  const help = `See "mlv ${sub !== undefined && subs.includes(sub) ? `${name} ${sub}` : name} --help".`
   if (error.code === 'commander.help')
     return new MlvError('USAGE', `"mlv ${name}" needs one of: ${subs.join(', ')}`, { hint: help })
   const suggestion = /^\(Did you mean (.*)\?\)$/.exec(second ?? '')?.[1]
@@ -235,7 +236,8 @@ export async function run(args: string[]): Promise<number> {
   } catch (error) {
     clearProgress()
     await project?.close().catch(() => {})
-    const thrown = error instanceof CommanderError ? usageError(error, command, name) : systemFailure(error)
+    const thrown =
+      error instanceof CommanderError ? usageError(error, command, [name, ...splitWords(args).after]) : systemFailure(error)
     if (thrown === undefined) return streamStatus()
     const failure = interrupt.signal.aborted && !hasCode(thrown, 'STAGE_FAILED', 'INTERRUPTED') ? interrupt.signal.reason : thrown
     if (failure instanceof MlvError || output.json) output.error(failure)

@@ -51,7 +51,7 @@ describe('wrong use', () => {
     [['init', '--subdr'], "Unknown option '--subdr'", 'Did you mean "--subdir"?'],
     [['remote', 'ad', 'x'], "Unknown command 'ad'", 'Did you mean "add"?'],
     [['remote'], '"mlv remote" needs one of: add, list, modify, remove, default', 'mlv remote --help'],
-    [['remote', 'add', 'x'], "Missing required argument 'url'", 'mlv remote --help'],
+    [['remote', 'add', 'x'], "Missing required argument 'url'", 'mlv remote add --help'],
     [['init', 'too', 'many'], 'Too many arguments', 'mlv init --help'],
     [['init', '-C'], "Option '-C, --directory <dir>' argument missing", 'mlv init --help'],
     [['-C', 'nowhere', 'init'], 'No such folder: nowhere', '-C'],
