@@ -41,6 +41,8 @@ it('marks in the graph what would run', async () => {
   ])
   expect((await repo.mlv('dag', '--status', '--mermaid')).stdout).toContain('["train"]:::run')
   expect((await repo.mlv('dag', '--status', '--dot')).stdout).toContain('"train" [style=filled, fillcolor="#ffe0b2"];')
+  repo.write('mlv.yaml', TWO.replace('[mid.txt]}', '[mid.txt], colour: red}'))
+  expect((await repo.mlv('dag', '--status')).stderr.match(/unknown key "colour"/g)).toHaveLength(1)
 })
 
 it('explains every reason with its old and new value', async () => {

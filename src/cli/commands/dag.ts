@@ -1,4 +1,5 @@
 import type { Decision } from '../../pipeline/decide.ts'
+import type { StageGraph } from '../../pipeline/graph.ts'
 import type { Project } from '../../workspace/project.ts'
 import { type Configure, example } from '../command.ts'
 import type { DagState } from '../render/dag.ts'
@@ -21,8 +22,8 @@ const STATES: Record<Decision['kind'], DagState> = {
   absent: 'absent',
 }
 
-/** How each stage stands, as a dry run would say. */
-async function readStates(project: Project): Promise<Map<string, DagState>> {
+/** The stages and how each stands, as a dry run would say. */
+async function openStates(project: Project): Promise<{ graph: StageGraph; states: Map<string, DagState> }> {
   const [{ openScene }, { planRepro }] = await Promise.all([
     import('../../pipeline/open-scene.ts'),
     import('../../pipeline/plan.ts'),
@@ -30,7 +31,7 @@ async function readStates(project: Project): Promise<Map<string, DagState>> {
   const scene = await openScene(project)
   try {
     const { stages } = await planRepro(scene, { stages: [] })
-    return new Map(stages.map(({ stage, decision }) => [stage.name, STATES[decision.kind]]))
+    return { graph: scene.graph, states: new Map(stages.map(({ stage, decision }) => [stage.name, STATES[decision.kind]])) }
   } finally {
     await scene.data.close()
   }
@@ -51,9 +52,8 @@ export const configure: Configure = (command, act) => {
         import('../render/dag.ts'),
       ])
       const project = await open()
-      const graph = await openPipeline(project)
+      const { graph, states } = options.status ? await openStates(project) : { graph: await openPipeline(project) }
       const names = stages.length === 0 ? graph.order : reach(graph, stages, graph.upstream)
-      const states = options.status ? await readStates(project) : undefined
       const dag = { nodes: names.map((name) => ({ name, after: graph.upstream.get(name)!, state: states?.get(name) })) }
       const answer = dag.nodes.map(({ name, after, state }) => ({ stage: name, after, ...(state ? { state } : {}) }))
       output.answer({ stages: answer }, () => {
