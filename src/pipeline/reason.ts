@@ -24,7 +24,7 @@ function shown(value: unknown): string {
 }
 
 function variable(value: string | null | undefined): string {
-  return value === null ? '(unset)' : shown(value)
+  return value === null ? '(unset)' : value === undefined ? '(not declared)' : shown(value)
 }
 
 /** One reason in words: `params.yaml: train.lr 0.1 → 0.2`, `data/train changed: +3 −0 ~1`. */

@@ -159,7 +159,7 @@ export function unreachable(error: unknown, url: string): MlvError {
     'REMOTE_UNREACHABLE',
     `${new URL(url).origin} cannot be reached (${systemCode(cause) ?? 'no answer in time'})`,
     {
-      hint: 'Check the network and the url of the remote, then run the command again.',
+      hint: 'Check the network and the url, then run the command again.',
       cause: error,
     },
   )

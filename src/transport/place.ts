@@ -75,8 +75,10 @@ const SECRET_PARAMETER =
 function refuseSecrets(url: string, scheme: string | undefined): void {
   const authority = scheme ? url.slice(url.indexOf('://') + 3).split(/[/?#]/, 1)[0]! : ''
   if (!authority.includes('@') && !(scheme && SECRET_PARAMETER.test(url))) return
-  throw new MlvError('SECRET_REFUSED', `The url of a ${scheme}:// remote holds credentials`, {
-    hint: 'Take them out; put keys into the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or into ~/.aws/credentials.',
+  throw new MlvError('SECRET_REFUSED', `The ${scheme}:// url holds credentials`, {
+    hint: /^https?$/i.test(scheme!)
+      ? 'Take them out: over http mlv reads only what anyone may read.'
+      : 'Take them out; put keys into the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or into ~/.aws/credentials.',
   })
 }
 

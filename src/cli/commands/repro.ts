@@ -156,7 +156,7 @@ async function watchRepro(context: Context, stages: string[], options: Options):
       if (!(error instanceof MlvError) || error.code === 'INTERRUPTED') throw error
       context.output.error(error)
     }
-    context.output.say(`watching ${paths.length} paths; Ctrl-C ends it`)
+    context.output.say(`watching ${paths.length} path${paths.length === 1 ? '' : 's'}; Ctrl-C ends it`)
     try {
       if (!(await watch.next())) return 0
     } finally {
