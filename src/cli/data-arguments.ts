@@ -51,8 +51,8 @@ export async function openData(context: Context, words: readonly string[], revis
       return openOther(context, { repo: first, path: second ?? '', revision })
   }
   if (second !== undefined)
-    throw new MlvError('USAGE', `"${first}" is no git repository`, {
-      hint: 'Give a url or the folder of another repository first, then the path in it.',
+    throw new MlvError('USAGE', `"${first}" is not another git repository`, {
+      hint: 'Give a url or the folder of another repository first, then the path in it; a path of this project stands alone.',
     })
   const project = await context.project()
   const path = repoPathFrom(first ?? '.', project.surroundings.cwd, project.root)
