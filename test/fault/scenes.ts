@@ -89,6 +89,8 @@ const collected = (...flags: string[]): Pick<Scene, 'args' | 'prepare' | 'after'
   args: ['gc', '--yes', '--grace', '0', ...flags],
   prepare: withGarbage,
   async after(repo) {
+    // A deletion that a power loss undid leaves a pack that only the next collection finds to be mostly dead.
+    await ok(repo, 'gc', '--yes', '--grace', '0', ...flags)
     const { stdout } = await repo.mlv('gc', '--dry-run', '--json', '--grace', '0', ...flags)
     const nothing = { packs: 0, objects: 0, bytes: 0 }
     expect(JSON.parse(stdout)).toMatchObject({ condemn: nothing, delete: nothing, waiting: nothing, rewrite: { packs: 0 } })
