@@ -26,14 +26,25 @@ const REDRAW_MS = 100
 const LAST_LINES = 10
 const LONGEST_LINE = 2000
 
+/** One wait for all that write to a stream while it is full. */
+const waits = new WeakMap<NodeJS.WriteStream, Promise<void>>()
+
 function write(stream: NodeJS.WriteStream, bytes: Buffer | string): void | Promise<void> {
-  if (stream.write(bytes)) return
-  return new Promise((done) => {
-    stream.once('drain', done)
-    // Nobody reads any more: the command goes on, its log has it all.
-    stream.once('close', done)
-    stream.once('error', () => done())
+  // Nobody reads any more: the command goes on, its log has it all.
+  if (stream.destroyed || stream.write(bytes)) return
+  const known = waits.get(stream)
+  if (known) return known
+  const wait = new Promise<void>((done) => {
+    const events = ['drain', 'close', 'error'] as const
+    const finish = () => {
+      for (const event of events) stream.off(event, finish)
+      waits.delete(stream)
+      done()
+    }
+    for (const event of events) stream.once(event, finish)
   })
+  waits.set(stream, wait)
+  return wait
 }
 
 /** One stage at a time: what it prints goes straight through. Several: to a terminal, a line for each that runs, with the last that it said;

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { createTurn, type Turn, told } from '../base/concurrency.ts'
-import { type ErrorCode, MlvError } from '../base/errors.ts'
+import { type ErrorCode, hasCode, MlvError } from '../base/errors.ts'
 import { parentOf, quotePath, type RepoPath } from '../base/paths.ts'
 import { type Decision, decideStage } from './decide.ts'
 import type { Executor } from './executor/executor.ts'
@@ -120,8 +120,16 @@ async function reuse(stage: Stage, { inputs }: RunDecision, scene: Scene): Promi
   const outs: LockedOut[] = []
   for (const { path, entry } of record.outs) {
     const { git, persist } = stage.outs.find((out) => out.path === path)!
-    // Whether anything would be lost was looked at when it was decided to run.
-    await view.data.place(path, entry, { force: true })
+    try {
+      // Whether anything would be lost was looked at when it was decided to run.
+      await view.data.place(path, entry, { force: true })
+    } catch (error) {
+      if (!hasCode(error, 'POINTER_INVALID', 'TREE_INVALID')) throw error
+      // Sizes that are not those of its objects: anybody may have written it.
+      view.project.surroundings.warn(`a run record of stage "${stage.name}" is wrong and was passed over`)
+      view.observer.forget()
+      return undefined
+    }
     outs.push({ path, entry, git, persist })
   }
   view.observer.forget()

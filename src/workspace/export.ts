@@ -1,10 +1,11 @@
-import { createWriteStream, existsSync, lstatSync, mkdirSync, readlinkSync, renameSync, rmSync, symlinkSync } from 'node:fs'
+import { createWriteStream, existsSync, lstatSync, readlinkSync, renameSync, rmSync, type Stats, symlinkSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { temporaryName } from '../base/atomic.ts'
 import { mapBounded } from '../base/concurrency.ts'
-import { fileError, MlvError } from '../base/errors.ts'
+import { fileError, MlvError, systemCode } from '../base/errors.ts'
+import { makeFolders } from '../base/make-folders.ts'
 import { oidOfBytes, oidOfFile } from '../base/oid.ts'
 import { nameOf, type RepoPath } from '../base/paths.ts'
 import type { BlobInfo, Blobs } from '../store/blobs.ts'
@@ -80,6 +81,17 @@ function s3Destination(blobs: Blobs, there: Map<string, BlobInfo>, name: string,
   }
 }
 
+function lookAt(path: string): Stats | undefined {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false })
+  } catch (error) {
+    if (systemCode(error) !== 'ENOTDIR') throw fileError(error, 'reading', path)
+    throw new MlvError('PATH_OVERLAP', `${dirname(path)} is a file, or lies below one, where a folder belongs`, {
+      hint: 'Export to another place, or move it away.',
+    })
+  }
+}
+
 function folderDestination(folder: string): Destination {
   const absolute = (file: ExportedFile) => (file.path === '' ? folder : join(folder, file.path))
   return {
@@ -87,7 +99,7 @@ function folderDestination(folder: string): Destination {
     async look(file) {
       const path = absolute(file)
       checkParents(folder, file.path as RepoPath)
-      const stats = lstatSync(path, { throwIfNoEntry: false })
+      const stats = lookAt(path)
       if (!stats) return 'absent'
       if (stats.isDirectory())
         throw new MlvError('PATH_OVERLAP', `${path} is a folder, where a file belongs`, {
@@ -101,7 +113,7 @@ function folderDestination(folder: string): Destination {
       const path = absolute(file)
       const temporary = temporaryName(path)
       try {
-        mkdirSync(dirname(path), { recursive: true })
+        makeFolders(dirname(path))
         checkParents(folder, file.path as RepoPath)
         const mode = file.entry.kind === 'exec' ? 0o777 : 0o666
         if (file.entry.kind === 'link') symlinkSync(await collect(file.pieces()), temporary)

@@ -96,3 +96,14 @@ describe('mlv export to a bucket', async () => {
     blobs.close?.()
   })
 })
+
+it('says in a line that the destination is a file, or lies where no folder can be made', async () => {
+  const repo = await makeRepo({ 'data/a.txt': 'a\n' }, { init: true })
+  await repo.mlv('add', 'data')
+  repo.write('taken', '')
+  for (const place of process.platform === 'linux' ? ['taken', 'taken/x', '/proc/mlv'] : ['taken', 'taken/x']) {
+    const result = await repo.mlv('export', 'data', place)
+    expect(result.stderr).toMatch(/^error: .*\n( {2}.*\n)?$/)
+    expect(result.exitCode).not.toBe(70)
+  }
+})

@@ -125,6 +125,20 @@ it.each([
   expect(ran()).toBe(3)
 })
 
+it('runs where the record gives a size that its object does not have', async () => {
+  const { repo, ran } = await makePipeline()
+  await reproWith(repo, 1)
+  const [record] = records(repo.path('.git/mlv/store'))
+  await reproWith(repo, 2)
+  const text = readFileSync(record!, 'utf8').replaceAll(/"size": ?\d+/g, '"size": 99999')
+  rmSync(record!)
+  const { createHash } = await import('node:crypto')
+  writeFileSync(join(record!, '..', createHash('sha256').update(text).digest('hex')), text)
+  repo.write('params.yaml', 'lr: 1\n')
+  expect(await repo.mlv('repro')).toMatchObject({ exitCode: 0, stderr: expect.stringContaining('passed over') })
+  expect(ran()).toBe(3)
+})
+
 it('goes on without a remote that cannot be asked', async () => {
   const { repo, ran } = await makePipeline()
   await repo.mlv('remote', 'add', 'team', 'http://127.0.0.1:1/store')
