@@ -226,9 +226,10 @@ export async function runMapStage(stage: Stage, inputs: StageInputs, scene: MapS
   try {
     makeFolder(base)
     const plan = await turn(() => planDatums(stage, inputs, scene))
-    const todo = plan.datums.filter(({ state }) => (scene.retryFailed ? state === 'failed' : state !== 'done'))
+    const again = scene.force && !scene.retryFailed
+    const todo = plan.datums.filter(({ state }) => again || (scene.retryFailed ? state === 'failed' : state !== 'done'))
     const results: DatumTable = new Map(
-      plan.datums.flatMap(({ key }) => (plan.known.has(key) ? [[key, plan.known.get(key)!]] : [])),
+      plan.datums.flatMap(({ key }) => (!again && plan.known.has(key) ? [[key, plan.known.get(key)!]] : [])),
     )
     const collector = await turn(() => data.collector())
     const { done, failures } = await runAll(todo, work, { ...scene, stage, aside })

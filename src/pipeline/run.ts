@@ -85,6 +85,8 @@ interface Progress {
   /** stages that may not run, and the failed one each waits for */
   cut: Map<string, string>
   written: Set<RepoPath>
+  /** a stage failed, and no more are started */
+  stopped: boolean
 }
 
 type Tell = (event: StageEvent) => void
@@ -259,7 +261,14 @@ export async function* applyRepro(plan: ReproPlan, ports: ApplyPorts): AsyncGene
     need: needOf(planned.stage),
   }))
   const recorder = createLockRecorder(project)
-  const progress: Progress = { touched: plan.edited.length > 0, failed: [], absent: [], cut: new Map(), written: new Set() }
+  const progress: Progress = {
+    touched: plan.edited.length > 0,
+    failed: [],
+    absent: [],
+    cut: new Map(),
+    written: new Set(),
+    stopped: false,
+  }
   view.willRun.clear()
   let failure: { error: unknown } | undefined
   try {
@@ -289,7 +298,13 @@ async function tryStage(planned: PlannedStage, scene: Scene): Promise<void> {
   try {
     await applyStage(planned, scene)
   } catch (error) {
-    if (!ports.keepGoing || !(error instanceof MlvError) || STOPPING.includes(error.code)) throw error
+    if (!ports.keepGoing || !(error instanceof MlvError) || STOPPING.includes(error.code)) {
+      // The first is thrown at the end; of others that ran beside it nobody else would hear.
+      if (progress.stopped && error instanceof MlvError && !STOPPING.includes(error.code))
+        tell({ kind: 'failed', stage: planned.stage.name, error })
+      progress.stopped = true
+      throw error
+    }
     progress.failed.push({ stage: planned.stage.name, error })
     cutDownstream(planned.stage.name, plan, progress)
     tell({ kind: 'failed', stage: planned.stage.name, error })

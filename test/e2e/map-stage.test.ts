@@ -45,6 +45,14 @@ it('runs its command for each file, and again only for what is new or changed', 
   expect(repo.read('upper/x/two.up')).toBe('BB\n')
 })
 
+it('runs all again with --force', async () => {
+  const { repro, seen } = await makeMap()
+  await repro()
+  seen()
+  expect((await repro('--force')).stdout).toMatch(/3 datums of 3/)
+  expect(seen()).toHaveLength(3)
+})
+
 it('runs all again when what they share changes', async () => {
   const { repo, repro, seen } = await makeMap(UPPER.replace('cmd:', 'deps: [code.py]\n    params: [lr]\n    cmd:'), {
     'code.py': '1',

@@ -43,6 +43,13 @@ it('lets the others end when one fails, starts no more, and says where the last 
   expect((await repo.mlv('logs', 'bad')).stdout).toBe('why\n')
 })
 
+it('tells of every stage that fails', async () => {
+  const cmd = 'sleep 0.5; exit 1'
+  const repo = await makeRepo({ 'mlv.yaml': `stages:\n  a: {cmd: ${cmd}}\n  b: {cmd: ${cmd}}\n` }, { init: true })
+  const { stdout, stderr } = await repo.mlv('repro', '-j', '2')
+  for (const name of ['a', 'b']) expect(stdout + stderr).toContain(`Stage "${name}" failed: exit status 1`)
+})
+
 it('keeps apart stages that share a mutex', async () => {
   const cmd = (name: string) => `"[ -e busy ] && exit 1; touch busy; sleep 0.3; rm busy; touch ${name}"`
   const yaml = `stages:\n${['a', 'b', 'c'].map((name) => `  ${name}: {cmd: ${cmd(name)}, outs: [${name}], mutex: disk}\n`).join('')}`
