@@ -39,6 +39,8 @@ export interface ObjectStore {
   readonly loose: LooseObjects | undefined
   /** Reads the description and lists the indexes and records again. @returns whether something that counted as present may do so no longer */
   refresh(): Promise<boolean>
+  /** Whether something no longer counts as present, asked for as cheaply as may be. */
+  recheck(): Promise<boolean>
   /** Whether the object is here and no collector has condemned it. Answers from memory, without a request. */
   has(oid: Oid): boolean
   /** Whether the store knows no more of an object than where it lies in a bucket of its own. A remote counts that as having it, a cache does not. */

@@ -116,6 +116,12 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
     return listAgain()
   }
 
+  /** As refresh, by one request where no collector has ever been: then nothing that was here can have gone. */
+  async function recheck(): Promise<boolean> {
+    const { records } = await describe(blobs, 'read')
+    return records.includes('condemned') || records.includes('purged') ? refresh() : false
+  }
+
   /** Of two that announce at once, the one that wrote first finds its kind gone, and writes again. */
   async function announce(kind: string): Promise<void> {
     for (;;) {
@@ -188,6 +194,7 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
     },
     loose,
     refresh,
+    recheck,
     has,
     refersTo,
     async requireFeature(feature) {

@@ -1,3 +1,6 @@
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
+import { writeFileAtomic } from '../base/atomic.ts'
 import { MlvError } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
 import type { RepoPath } from '../base/paths.ts'
@@ -139,7 +142,7 @@ async function transfer(
         await setAsideIfCorrupt(stores, done, oid)
       }
       // What a collection has condemned meanwhile must be written again before anything refers to it.
-      if (!(await to.refresh())) break
+      if (!(await to.recheck())) break
       next = planTransfer(from, to, objects.values())
     } while (countObjects(next) > 0)
     return { ...base, ...sum, missing: await nameMissing(wants, lost, order, signal) }
@@ -183,10 +186,23 @@ export async function push(project: Project, options: SyncOptions = {}): Promise
   for (const [name, group] of byRemote(wants, options.remote)) {
     const remote = await project.remote(name, options.dryRun ? 'read' : 'write', options.limitRate)
     // Before it counts on anything there: a collection by another repository must know of this one.
-    if (!options.dryRun) await registerClone(remote.store, await project.git())
+    if (!options.dryRun) await registerOnce(project, remote.store)
     results.push(await transfer(project, group, { from, to: remote.store, remote: remote.name, task: 'pushing' }, options))
   }
   return sumUp(results)
+}
+
+/** A record is written again after a day, should somebody have deleted it. */
+const REGISTERED_MS = 24 * 3600 * 1000
+
+/** Registers this repository with a store, unless it has done so lately. */
+async function registerOnce(project: Project, store: ObjectStore): Promise<void> {
+  const mark = join(project.homeDir, 'state', 'registered', store.description.id)
+  const last = statSync(mark, { throwIfNoEntry: false })?.mtimeMs ?? 0
+  const age = Date.now() - last
+  if (age >= 0 && age < REGISTERED_MS) return
+  await registerClone(store, await project.git())
+  writeFileAtomic(mark, '', { flush: false })
 }
 
 /** Gets into the cache what it lacks. @throws as push */
