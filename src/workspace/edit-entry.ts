@@ -2,7 +2,7 @@ import { loadFingerprint } from '../base/fingerprint.ts'
 import type { TreeEntry } from '../store/tree.ts'
 import { editPaths } from '../store/tree-walk.ts'
 import type { Entry } from './entry.ts'
-import type { Saving } from './hash-files.ts'
+import { isStored, type Saving } from './hash-files.ts'
 
 /** Sets or deletes paths below a tree, storing the new pages. @param pages pages of the tree that the store may not give yet */
 export async function editEntry(
@@ -21,7 +21,7 @@ export async function editEntry(
   })
   for (const [oid, bytes] of made) {
     const id = oid as Entry['oid']
-    if (!saving.store.has(id) && !saving.writer.has(id)) await saving.writer.add(id, bytes)
+    if (!isStored(saving, id)) await saving.writer.add(id, bytes)
   }
   return { kind: 'tree', ...root }
 }

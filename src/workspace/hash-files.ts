@@ -84,7 +84,8 @@ function refusePurged(saving: Saving | undefined, oid: Oid, path: string): void 
   })
 }
 
-function isStored(saving: Saving, oid: Oid): boolean {
+/** Whether the bytes need not be stored: the cache has them, or its writer has just been given them. */
+export function isStored(saving: Saving, oid: Oid): boolean {
   return saving.writer.has(oid) || saving.store.has(oid)
 }
 

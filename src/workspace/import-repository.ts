@@ -1,4 +1,4 @@
-import { hasCode, MlvError } from '../base/errors.ts'
+import { MlvError } from '../base/errors.ts'
 import type { RepoPath } from '../base/paths.ts'
 import { parseRepository } from '../git/repository-name.ts'
 import type { ObjectStore } from '../store/object-store.ts'
@@ -9,7 +9,7 @@ import { gatherObjects } from './gather.ts'
 import { openRepository, type Repository } from './open-repository.ts'
 import { checkPlace, type Imported, placeImport } from './place-import.ts'
 import type { Project } from './project.ts'
-import { keptFolder, type RepositorySource } from './source.ts'
+import { keptFolder, ofSource, type RepositorySource } from './source.ts'
 
 /** The stores of another project, those that need no network first; a remote is asked only where it must be. */
 async function* storesOf(repository: Repository, remote: string | undefined): AsyncGenerator<ObjectStore> {
@@ -114,19 +114,14 @@ export async function updateFromRepository(
       place: true,
     })
   } catch (error) {
-    if (
-      !hasCode(
-        error,
-        'PATH_MISSING',
-        'PATH_INVALID',
-        'PROJECT_MISSING',
-        'REVISION_UNKNOWN',
-        'REMOTE_FAILED',
-        'OBJECT_MISSING',
-        'SECRET_REFUSED',
-      )
-    )
-      throw error
-    throw new MlvError(error.code, `The source of ${path}: ${error.message}`, { hint: error.hint, cause: error })
+    throw ofSource(path, error, [
+      'PATH_MISSING',
+      'PATH_INVALID',
+      'PROJECT_MISSING',
+      'REVISION_UNKNOWN',
+      'REMOTE_FAILED',
+      'OBJECT_MISSING',
+      'SECRET_REFUSED',
+    ])
   }
 }

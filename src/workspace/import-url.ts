@@ -1,5 +1,5 @@
 import { mapBounded } from '../base/concurrency.ts'
-import { hasCode, MlvError } from '../base/errors.ts'
+import { MlvError } from '../base/errors.ts'
 import { loadFingerprint } from '../base/fingerprint.ts'
 import { createOidHash, type Oid } from '../base/oid.ts'
 import { nameOf, type RepoPath } from '../base/paths.ts'
@@ -14,6 +14,7 @@ import { bucketSettings, type OpenedSource, openUrlSource, type SourceFile } fro
 import { checkPlace, type Imported, placeImport } from './place-import.ts'
 import type { Project } from './project.ts'
 import type { UrlSource } from './source.ts'
+import { ofSource } from './source.ts'
 
 /** Files read at once; each holds up to 32 MiB of ranges. */
 const FILES_AT_ONCE = 4
@@ -171,21 +172,16 @@ export async function updateFromUrl(
     if (isPinned(source, opened)) return undefined
     return await take(project, { path, source, opened }, options)
   } catch (error) {
-    if (
-      !hasCode(
-        error,
-        'PATH_MISSING',
-        'PATH_INVALID',
-        'BLOB_MISSING',
-        'REMOTE_DENIED',
-        'REMOTE_FAILED',
-        'CONFIG_INVALID',
-        'SECRET_REFUSED',
-        'USAGE',
-      )
-    )
-      throw error
-    throw new MlvError(error.code, `The source of ${path}: ${error.message}`, { hint: error.hint, cause: error })
+    throw ofSource(path, error, [
+      'PATH_MISSING',
+      'PATH_INVALID',
+      'BLOB_MISSING',
+      'REMOTE_DENIED',
+      'REMOTE_FAILED',
+      'CONFIG_INVALID',
+      'SECRET_REFUSED',
+      'USAGE',
+    ])
   } finally {
     opened?.close()
   }

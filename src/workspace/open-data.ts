@@ -9,7 +9,7 @@ import { applyCheckout } from './checkout-apply.ts'
 import { planCheckout } from './checkout-plan.ts'
 import type { Collector, DataFile, WorkspaceData } from './data.ts'
 import type { ChangeCounts, Entry } from './entry.ts'
-import { hashFiles } from './hash-files.ts'
+import { hashFiles, isStored } from './hash-files.ts'
 import { loadIgnore } from './ignore.ts'
 import { ignorePaths } from './ignored.ts'
 import { POINTER_SUFFIX } from './pointer.ts'
@@ -184,7 +184,7 @@ async function listFiles(worktree: Worktree, path: RepoPath, { all, also = [] }:
 async function openCollector(project: Project): Promise<Collector> {
   const saving = await openSaving(project)
   const keep = async (oid: Oid, bytes: Buffer) => {
-    if (!saving.store.has(oid) && !saving.writer.has(oid)) await saving.writer.add(oid, bytes)
+    if (!isStored(saving, oid)) await saving.writer.add(oid, bytes)
   }
   return {
     async collect(folder) {

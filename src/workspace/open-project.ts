@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { lstatSync, statSync } from 'node:fs'
 import { dirname, join, relative, sep } from 'node:path'
+import { createTurn } from '../base/concurrency.ts'
 import { fileError, hasCode, MlvError } from '../base/errors.ts'
 import type { RepoPath } from '../base/paths.ts'
 import { createRate, type Rate } from '../base/rate.ts'
@@ -225,7 +226,7 @@ function createProject(where: ProjectPlace, config: Config, surroundings: Surrou
       return { name, store }
     })
 
-  let queue: Promise<unknown> = Promise.resolve()
+  const turn = createTurn()
   const scope = once(async () => new (await import('node:async_hooks')).AsyncLocalStorage<true>())
 
   const project: Project = {
@@ -257,7 +258,7 @@ function createProject(where: ProjectPlace, config: Config, surroundings: Surrou
       const inside = await scope()
       // Work that already holds the lock may call work that takes it.
       if (inside.getStore()) return work()
-      const turn = queue.then(async () => {
+      return turn(async () => {
         const seconds = surroundings.lockTimeout ?? config.get('core.lock_timeout')
         const release = await takeLock(join(homeDir, 'lock'), seconds, surroundings)
         try {
@@ -266,8 +267,6 @@ function createProject(where: ProjectPlace, config: Config, surroundings: Surrou
           release()
         }
       })
-      queue = turn.catch(() => {})
-      return turn
     },
     mergeIndexes: async () => {
       try {

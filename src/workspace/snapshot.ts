@@ -6,7 +6,7 @@ import type { ObjectStore } from '../store/object-store.ts'
 import type { PageReader } from '../store/tree.ts'
 import { buildTree } from './build-tree.ts'
 import type { Entry } from './entry.ts'
-import { type HashOptions, hashFiles, type Saving } from './hash-files.ts'
+import { type HashOptions, hashFiles, isStored, type Saving } from './hash-files.ts'
 import type { Ignore } from './ignore.ts'
 import { type Scan, type ScannedFile, scannedFiles, scannedFolders, scanPath } from './scan.ts'
 import type { StatCache } from './stat-cache.ts'
@@ -74,7 +74,7 @@ export async function takeSnapshot(path: RepoPath, options: SnapshotOptions): Pr
 }
 
 function needsSaving(saving: Saving | undefined, oid: StatRow['oid']): boolean {
-  return saving !== undefined && !saving.store.has(oid) && !saving.writer.has(oid)
+  return saving !== undefined && !isStored(saving, oid)
 }
 
 async function snapshotFile(

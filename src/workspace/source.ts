@@ -1,5 +1,6 @@
 import { isAbsolute, relative, sep } from 'node:path'
-import { MlvError } from '../base/errors.ts'
+import { type ErrorCode, hasCode, MlvError } from '../base/errors.ts'
+import type { RepoPath } from '../base/paths.ts'
 
 /** Data that was taken from another repository. */
 export interface RepositorySource {
@@ -64,4 +65,10 @@ export function keptSource(source: Source): Record<string, unknown> {
 export function keptFolder(typed: string, folder: string, root: string): string {
   if (isAbsolute(typed)) return typed
   return relative(root, folder).split(sep).join('/') || '.'
+}
+
+/** The error of an update, which names whose source it is; others than those of the given codes stay as they are. */
+export function ofSource(path: RepoPath, error: unknown, codes: readonly ErrorCode[]): unknown {
+  if (!hasCode(error, ...codes)) return error
+  return new MlvError(error.code, `The source of ${path}: ${error.message}`, { hint: error.hint, cause: error })
 }

@@ -1,5 +1,6 @@
 import { Agent, createServer, type IncomingMessage, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { joined } from '../helpers/forwarded-headers.ts'
 
 /** A proxy in front of an HTTP server that counts what passes. It changes nothing that is signed. */
 export interface Meter {
@@ -52,17 +53,4 @@ export async function startMeter(target: string): Promise<Meter> {
       await new Promise((resolve) => server.close(resolve))
     },
   }
-}
-
-/** Headers as an object, which `request` takes; those that stand twice keep both values. */
-function joined(raw: string[]): Record<string, string | string[]> {
-  const headers: Record<string, string | string[]> = {}
-  for (let i = 0; i < raw.length; i += 2) {
-    const name = raw[i]!.toLowerCase()
-    const value = raw[i + 1]!
-    // Node's server has answered it already, and a body behind it would come too early. No signature covers it.
-    if (name === 'expect') continue
-    headers[name] = headers[name] === undefined ? value : [headers[name], value].flat()
-  }
-  return headers
 }

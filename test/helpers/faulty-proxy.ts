@@ -1,6 +1,7 @@
 import { Agent, createServer, type IncomingMessage, request, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { joined } from './forwarded-headers.ts'
 
 /** What happens to a request. `truncate` and `reset` let so many bytes of the answer's body pass; `flip` alters one bit of the answer, `flipSent` of
  *  what is sent; `stall` never answers; `stallBody` stops in the middle of the body; `lose` does the request and hangs up instead of answering;
@@ -144,15 +145,4 @@ export async function startFaultyProxy(target: string): Promise<FaultyProxy> {
       await new Promise((resolve) => server.close(resolve))
     },
   }
-}
-
-/** Headers as an object; those that stand twice keep both values. "Expect" has been answered by this server already. */
-function joined(raw: string[]): Record<string, string | string[]> {
-  const headers: Record<string, string | string[]> = {}
-  for (let i = 0; i < raw.length; i += 2) {
-    const name = raw[i]!.toLowerCase()
-    if (name === 'expect') continue
-    headers[name] = headers[name] === undefined ? raw[i + 1]! : [headers[name], raw[i + 1]!].flat()
-  }
-  return headers
 }
