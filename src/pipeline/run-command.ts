@@ -3,12 +3,13 @@ import { join } from 'node:path'
 import { MlvError } from '../base/errors.ts'
 import type { Project } from '../workspace/project.ts'
 import type { Aside } from './aside.ts'
-import type { CommandEnd, CommandRun, Executor } from './executor/executor.ts'
-import { placeText, type Stage } from './stage.ts'
+import type { CommandEnd, CommandRun, Shell } from './executor/shell.ts'
+import { placeText } from './stage.ts'
+import type { StageCommands } from './task.ts'
 
 const LONGEST_COMMAND = 80
 
-function describeEnd(end: Exclude<CommandEnd, { kind: 'done' }>, stage: Stage): string {
+function describeEnd(end: Exclude<CommandEnd, { kind: 'done' }>, stage: StageCommands): string {
   switch (end.kind) {
     case 'failed':
       return `exit status ${end.status}`
@@ -29,8 +30,8 @@ function endHint(end: CommandEnd): string {
   return ''
 }
 
-/** The error of a command that did not succeed. @param failed the folder, as the user types it, that holds what it had written */
-export function commandError(stage: Stage, line: string, end: Exclude<CommandEnd, { kind: 'done' }>): MlvError {
+/** The error of a command that did not succeed; its cause is `end`. */
+export function commandError(stage: StageCommands, line: string, end: Exclude<CommandEnd, { kind: 'done' }>): MlvError {
   const short = line.split('\n')[0]!
   const command = short.length > LONGEST_COMMAND ? `${short.slice(0, LONGEST_COMMAND - 1)}…` : short
   if (end.kind === 'interrupted')
@@ -39,13 +40,14 @@ export function commandError(stage: Stage, line: string, end: Exclude<CommandEnd
     'STAGE_FAILED',
     `Stage "${stage.name}" failed: ${describeEnd(end, stage)} (${placeText(stage.cmdAt)}: ${command})`,
     {
-      hint: `${endHint(end)}`,
+      hint: endHint(end),
+      cause: end,
     },
   )
 }
 
 export interface CommandPorts {
-  executor: Executor
+  shell: Shell
   aside: Pick<Aside, 'note' | 'clear'>
   /** what the commands print */
   onOutput: CommandRun['onOutput']
@@ -54,7 +56,7 @@ export interface CommandPorts {
 }
 
 /** Runs the commands of a stage one after another, all of them again up to `retry` times. @throws STAGE_FAILED, INTERRUPTED, PATH_MISSING */
-export async function runCommands(stage: Stage, project: Project, ports: CommandPorts): Promise<void> {
+export async function runCommands(stage: StageCommands, project: Project, ports: CommandPorts): Promise<void> {
   const cwd = join(project.root, stage.wdir)
   if (!lstatSync(cwd, { throwIfNoEntry: false })?.isDirectory())
     throw new MlvError(
@@ -64,13 +66,13 @@ export async function runCommands(stage: Stage, project: Project, ports: Command
         hint: `Create it with "mkdir -p ${stage.wdir}", or correct wdir.`,
       },
     )
-  const { executor, aside, onOutput } = ports
+  const { shell, aside, onOutput } = ports
   const { signal, warn } = project.surroundings
   const env = { ...project.surroundings.env, ...ports.env }
   for (let attempt = 0; ; attempt++) {
     let failure: MlvError | undefined
     for (const command of stage.cmd) {
-      const end = await executor.run({
+      const end = await shell.run({
         command,
         shell: stage.shell,
         cwd,

@@ -91,7 +91,7 @@ async function runBatch(
   folder: string,
   scene: MapScene & { stage: Stage; note: (group: number) => void; onOutput: StagePorts['onOutput'] },
 ): Promise<void> {
-  const { stage, project, executor, note } = scene
+  const { stage, project, shell, note } = scene
   const outs = batch.map((_, at) => join(folder, String(at)))
   const clear = () => {
     for (const out of outs) makeFolder(out)
@@ -102,7 +102,7 @@ async function runBatch(
   writeFileSync(list, batch.map(({ datum }, at) => listLine(datum, stage, outs[at]!)).join(''))
   const given = { datum: single, out: outs[0]!, list }
   await runCommands({ ...stage, cmd: stage.cmd.map((line) => fillCommand(line, stage, given)) }, project, {
-    executor,
+    shell,
     aside: { note, clear },
     onOutput: scene.onOutput ?? (() => {}),
     env: single

@@ -106,7 +106,7 @@ export async function runMapStage(stage: Stage, inputs: StageInputs, scene: MapS
   const { project, data, turn } = scene
   const start = performance.now()
   const aside = await turn(async () => {
-    await placeAbsent(stage, inputs, scene)
+    await placeAbsent(stage, inputs.absent, scene)
     for (const out of stage.outs) checkParents(project.root, out.path)
     return setAside(project, stage.name, [])
   })

@@ -1,25 +1,27 @@
-import { mkdirSync } from 'node:fs'
-import { dirname, join, relative } from 'node:path'
 import type { Turn } from '../base/concurrency.ts'
-import { fileError, MlvError } from '../base/errors.ts'
+import { MlvError } from '../base/errors.ts'
 import { compareUtf8, quotePath, type RepoPath } from '../base/paths.ts'
 import { type Entry, sameEntry } from '../workspace/entry.ts'
 import { checkParents } from '../workspace/tracked.ts'
-import { type Aside, setAside } from './aside.ts'
-import type { DecisionView } from './decide.ts'
-import type { CommandRun, Executor } from './executor/executor.ts'
+import type { Executor, TaskPlace } from './executor/executor.ts'
+import type { CommandRun, Shell } from './executor/shell.ts'
 import type { StageInputs } from './inputs.ts'
 import type { LockedOut, LockedStage } from './lock.ts'
-import { runCommands } from './run-command.ts'
 import { runKey } from './run-key.ts'
+import type { RunRecord } from './run-record.ts'
 import { placeText, type Stage, storedOuts } from './stage.ts'
 import { logPath, openLog } from './stage-log.ts'
+import { makeTask, type TaskInput } from './task.ts'
 
-type Scene = Pick<DecisionView, 'project' | 'data' | 'observer'>
+type Scene = Pick<TaskPlace, 'project' | 'data' | 'observer'>
 
 /** Brings data that a stage reads and the workspace does not hold from the cache. @throws OBJECT_MISSING */
-export async function placeAbsent(stage: Stage, inputs: StageInputs, { data, observer }: Scene): Promise<void> {
-  for (const { path, entry } of inputs.absent) {
+export async function placeAbsent(
+  stage: Pick<Stage, 'name'>,
+  absent: readonly TaskInput[],
+  { data, observer }: Scene,
+): Promise<void> {
+  for (const { path, entry } of absent) {
     if (!(await data.isCached(entry)))
       throw new MlvError(
         'OBJECT_MISSING',
@@ -30,11 +32,15 @@ export async function placeAbsent(stage: Stage, inputs: StageInputs, { data, obs
       )
     await data.place(path, entry)
   }
-  if (inputs.absent.length > 0) observer.forget()
+  if (absent.length > 0) observer.forget()
 }
 
 /** Reads and stores what a stage's outs hold now. @param saveAll also those that git keeps   @throws STAGE_FAILED when one is missing; PATH_UNSUPPORTED, DISK_FULL, FILE_CHANGED */
-export async function recordOuts(stage: Stage, { data, project }: Scene, saveAll = false): Promise<LockedOut[]> {
+export async function recordOuts(
+  stage: Pick<Stage, 'name' | 'outs'>,
+  { data, project }: Scene,
+  saveAll = false,
+): Promise<LockedOut[]> {
   for (const out of stage.outs) checkParents(project.root, out.path)
   const stored = saveAll ? stage.outs : storedOuts(stage)
   const saved = stored.length > 0 ? await data.save(await present(stored, data)) : new Map()
@@ -66,6 +72,14 @@ async function present(outs: Stage['outs'], data: Scene['data']): Promise<RepoPa
   return paths
 }
 
+/** Outs with what their stage says of them. */
+export function lockedOuts(stage: Stage, outs: RunRecord['outs']): LockedOut[] {
+  return outs.map(({ path, entry }) => {
+    const { git, persist } = stage.outs.find((out) => out.path === path)!
+    return { path, entry, git, persist }
+  })
+}
+
 /** The lock's entry for a stage that ran with `inputs` and made `outs`. */
 export function lockedStage(
   stage: Stage,
@@ -79,7 +93,8 @@ export function lockedStage(
   return { ...known, runKey: runKey(known), unsure: made.unsure, ...datums, extra: {} }
 }
 
-export async function changedDeps(inputs: StageInputs, { observer }: Scene): Promise<RepoPath[]> {
+/** Deps that are not what they were. */
+export async function changedDeps(inputs: Pick<StageInputs, 'deps'>, { observer }: Scene): Promise<RepoPath[]> {
   observer.forget()
   const changed: RepoPath[] = []
   for (const { path, entry } of inputs.deps) if (!sameEntry(entry, await observer.dep(path))) changed.push(path)
@@ -95,23 +110,10 @@ export interface StageRun {
   datums?: { ran: number; kept: number }
 }
 
-/** How a folder below .git is named to the user, who types it where the command was typed. */
-function shownFolder(cwd: string, folder: string): string {
-  const inside = relative(cwd, folder)
-  return quotePath(inside.startsWith('../../') ? folder : inside)
-}
-
-function withFailed(error: unknown, cwd: string, failed: string | undefined, hadOuts: boolean): unknown {
-  if (!(error instanceof MlvError)) return error
-  const sentences = [error.hint?.trim()]
-  if (hadOuts) sentences.push('Its earlier outs are in place.')
-  if (failed) sentences.push(`What it had written is in ${shownFolder(cwd, failed)}.`)
-  const hint = sentences.filter(Boolean).join(' ')
-  return new MlvError(error.code, error.message, { hint: hint || 'Its output above says why.', cause: error.cause })
-}
-
 export interface StagePorts {
   executor: Executor
+  /** runs the commands of map stages */
+  shell: Shell
   /** one stage at a time looks at the workspace and the cache; only commands run side by side */
   turn: Turn
   /** commands at once, of a map stage */
@@ -124,51 +126,14 @@ export interface StagePorts {
   onOutput?: CommandRun['onOutput']
 }
 
-/** Runs one stage: sets its earlier outs aside, runs the commands, stores what they made. When anything fails, the earlier outs are back.
- *  @throws STAGE_FAILED, INTERRUPTED, OBJECT_MISSING, LOCK_HELD, PATH_MISSING, PATH_INVALID, DISK_FULL */
+/** Runs one stage as a task. When anything fails, its earlier outs are back. @throws as Executor does */
 export async function runStage(stage: Stage, inputs: StageInputs, scene: Scene & StagePorts): Promise<StageRun> {
-  const { project, turn } = scene
-  const aside = await turn(() => prepare(stage, inputs, scene))
-  try {
-    const start = performance.now()
-    await runLogged(stage, aside, scene)
-    const seconds = (performance.now() - start) / 1000
-    return await turn(async () => {
-      const changed = await changedDeps(inputs, scene)
-      const outs = await recordOuts(stage, scene, scene.saveAll)
-      aside.drop()
-      return { locked: lockedStage(stage, inputs, { outs, unsure: changed.length > 0 }), seconds, changed }
-    })
-  } catch (error) {
-    return turn(async () => {
-      const failed = aside.putBack()
-      scene.observer.forget()
-      throw withFailed(error, project.surroundings.cwd, failed, aside.hadOuts)
-    })
-  }
-}
-
-async function prepare(stage: Stage, inputs: StageInputs, scene: Scene): Promise<Aside> {
-  const { project } = scene
-  await placeAbsent(stage, inputs, scene)
-  const removed = stage.outs.filter((out) => !out.persist).map((out) => out.path)
-  for (const out of stage.outs) checkParents(project.root, out.path)
-  const aside = setAside(project, stage.name, removed)
-  try {
-    for (const folder of new Set(stage.outs.map((out) => dirname(join(project.root, out.path))))) makeFolder(folder)
-    return aside
-  } catch (error) {
-    aside.putBack()
-    throw error
-  }
-}
-
-async function runLogged(stage: Stage, aside: Aside, { project, executor, onOutput }: Scene & StagePorts): Promise<void> {
-  const log = logOutput(project, stage.name, onOutput)
-  try {
-    await runCommands(stage, project, { executor, aside, onOutput: log.onOutput })
-  } finally {
-    log.close()
+  const task = await scene.turn(() => makeTask(stage, inputs, scene.data))
+  const { outs, changed, seconds } = await scene.executor.run(task, { ...scene, absent: inputs.absent })
+  return {
+    locked: lockedStage(stage, inputs, { outs: lockedOuts(stage, outs), unsure: changed.length > 0 }),
+    seconds,
+    changed,
   }
 }
 
@@ -185,13 +150,5 @@ export function logOutput(
       return onOutput?.(bytes, from)
     },
     close: log.close,
-  }
-}
-
-function makeFolder(folder: string): void {
-  try {
-    mkdirSync(folder, { recursive: true })
-  } catch (error) {
-    throw fileError(error, 'writing', folder)
   }
 }

@@ -5,8 +5,9 @@ import { type ErrorCode, hasCode, MlvError } from '../base/errors.ts'
 import { parentOf, quotePath, type RepoPath } from '../base/paths.ts'
 import { type Decision, decideStage } from './decide.ts'
 import type { Executor } from './executor/executor.ts'
+import type { Shell } from './executor/shell.ts'
 import { hideOuts } from './hide-outs.ts'
-import type { LockedOut, LockedStage } from './lock.ts'
+import type { LockedStage } from './lock.ts'
 import { createLockRecorder, type LockRecorder } from './lock-file.ts'
 import type { PlannedStage, ReproPlan } from './plan.ts'
 import type { Reason } from './reason.ts'
@@ -14,7 +15,7 @@ import { machineLimits, needOf } from './resources.ts'
 import { isReusable, type RunCache } from './run-cache.ts'
 import { expectedKey } from './run-key.ts'
 import { runMapStage } from './run-map-stage.ts'
-import { lockedStage, runStage } from './run-stage.ts'
+import { lockedOuts, lockedStage, runStage } from './run-stage.ts'
 import { schedule } from './schedule.ts'
 import { LOCK_FILE, type Stage } from './stage.ts'
 
@@ -45,6 +46,8 @@ export type StageEvent =
 
 export interface ApplyPorts {
   executor: Executor
+  /** runs the commands of map stages, which are no tasks */
+  shell: Shell
   /** goes on with stages that do not wait for a failed one */
   keepGoing: boolean
   /** stages at once */
@@ -119,9 +122,7 @@ async function reuse(stage: Stage, { inputs }: RunDecision, scene: Scene): Promi
   const record = await ports.runCache.find(stage, expectedKey(stage, inputs))
   if (!record) return undefined
   const { view } = plan
-  const outs: LockedOut[] = []
   for (const { path, entry } of record.outs) {
-    const { git, persist } = stage.outs.find((out) => out.path === path)!
     try {
       // Whether anything would be lost was looked at when it was decided to run.
       await view.data.place(path, entry, { force: true })
@@ -132,10 +133,9 @@ async function reuse(stage: Stage, { inputs }: RunDecision, scene: Scene): Promi
       view.observer.forget()
       return undefined
     }
-    outs.push({ path, entry, git, persist })
   }
   view.observer.forget()
-  return lockedStage(stage, inputs, { outs, unsure: false })
+  return lockedStage(stage, inputs, { outs: lockedOuts(stage, record.outs), unsure: false })
 }
 
 /** Notes what a stage was run with and what came out. */
@@ -166,6 +166,7 @@ async function run(stage: Stage, decision: RunDecision, scene: Scene): Promise<v
   const { locked, seconds, changed, datums } = await start(stage, decision.inputs, {
     ...view,
     executor: ports.executor,
+    shell: ports.shell,
     turn,
     jobs: ports.jobs,
     retryFailed: ports.retryFailed ?? false,

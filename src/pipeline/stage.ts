@@ -85,6 +85,6 @@ export function placeText(at: Place): string {
 }
 
 /** Outs that the store keeps. */
-export function storedOuts(stage: Stage): Out[] {
+export function storedOuts(stage: Pick<Stage, 'outs'>): Out[] {
   return stage.outs.filter((out) => !out.git)
 }

@@ -75,14 +75,21 @@ async function apply(
   project: Project,
   { plan, options }: { plan: ReproPlan; options: Options },
 ): Promise<boolean> {
-  const [{ applyRepro }, { createLocalExecutor }, { createUnchangedLines, eventJson }, { createStageOutput }, { openRunCache }] =
-    await Promise.all([
-      import('../../pipeline/run.ts'),
-      import('../../pipeline/executor/local.ts'),
-      import('../render/stages.ts'),
-      import('../stage-output.ts'),
-      import('../../pipeline/run-cache.ts'),
-    ])
+  const [
+    { applyRepro },
+    { createLocalExecutor },
+    { createShell },
+    { createUnchangedLines, eventJson },
+    { createStageOutput },
+    { openRunCache },
+  ] = await Promise.all([
+    import('../../pipeline/run.ts'),
+    import('../../pipeline/executor/local.ts'),
+    import('../../pipeline/executor/shell.ts'),
+    import('../render/stages.ts'),
+    import('../stage-output.ts'),
+    import('../../pipeline/run-cache.ts'),
+  ])
   const { keepGoing = false, jobs = 1 } = options
   const lines = createUnchangedLines(plan.stages.length, output.verbose)
   const stages: unknown[] = []
@@ -93,7 +100,16 @@ async function apply(
   try {
     const runCache = options.runCache === false ? undefined : await openRunCache(project, plan.view.data)
     const { retryFailed } = options
-    const ports = { executor: createLocalExecutor(), keepGoing, jobs, runCache, retryFailed, onOutput: shown.onOutput }
+    const shell = createShell()
+    const ports = {
+      executor: createLocalExecutor(shell),
+      shell,
+      keepGoing,
+      jobs,
+      runCache,
+      retryFailed,
+      onOutput: shown.onOutput,
+    }
     for await (const event of applyRepro(plan, ports)) {
       if (event.kind === 'ran' || event.kind === 'failed') shown.ended(event.stage, event.kind === 'failed')
       const line = lines.take(event)

@@ -1,155 +1,85 @@
-import { type ChildProcessByStdio, spawn } from 'node:child_process'
-import { constants } from 'node:os'
-import type { Readable } from 'node:stream'
-import { MlvError, systemCode } from '../../base/errors.ts'
-import type { CommandEnd, CommandRun, Executor } from './executor.ts'
+import { mkdirSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import { fileError, MlvError } from '../../base/errors.ts'
+import { quotePath } from '../../base/paths.ts'
+import { checkParents } from '../../workspace/tracked.ts'
+import { type Aside, setAside } from '../aside.ts'
+import { runCommands } from '../run-command.ts'
+import { changedDeps, logOutput, placeAbsent, recordOuts } from '../run-stage.ts'
+import { type Task, taskEnvironment } from '../task.ts'
+import type { Executor, TaskPlace } from './executor.ts'
+import type { Shell } from './shell.ts'
 
-/** ms between asking a command to stop and the next, firmer signal */
-const PATIENCE = 5000
-
-/** A shell reports a child that a signal ended as 128 plus its number. */
-function signalOf(status: number): string | undefined {
-  return Object.entries(constants.signals).find(([, number]) => number === status - 128)?.[0]
+/** How a folder below .git is named to the user, who types it where the command was typed. */
+function shownFolder(cwd: string, folder: string): string {
+  const inside = relative(cwd, folder)
+  return quotePath(inside.startsWith('../../') ? folder : inside)
 }
 
-function endOf(status: number | null, signal: NodeJS.Signals | null): CommandEnd {
-  if (signal) return { kind: 'killed', signal }
-  if (status === 0) return { kind: 'done' }
-  const name = status !== null && status > 128 ? signalOf(status) : undefined
-  return name ? { kind: 'killed', signal: name } : { kind: 'failed', status: status ?? -1 }
+function withFailed(error: unknown, cwd: string, failed: string | undefined, hadOuts: boolean): unknown {
+  if (!(error instanceof MlvError)) return error
+  const sentences = [error.hint?.trim()]
+  if (hadOuts) sentences.push('Its earlier outs are in place.')
+  if (failed) sentences.push(`What it had written is in ${shownFolder(cwd, failed)}.`)
+  const hint = sentences.filter(Boolean).join(' ')
+  return new MlvError(error.code, error.message, { hint: hint || 'Its output above says why.', cause: error.cause })
 }
 
-function notStarted(run: CommandRun, error: unknown): unknown {
-  if (systemCode(error) === 'E2BIG')
-    return new MlvError('STAGE_FAILED', 'The command and the environment are too long for this system', {
-      hint: 'Put the command into a script.',
-      cause: error,
-    })
-  const shell = run.shell || '/bin/sh'
-  return new MlvError('STAGE_FAILED', `${shell} could not be started in ${run.cwd}: ${(error as Error).message}`, {
-    hint: `Check that ${shell.split(' ')[0]} and the folder exist.`,
-    cause: error,
-  })
-}
-
-/** Time that output still on its way is given after the command has ended: what it left in the background may hold its end open for ever. */
-const LAST_OUTPUT_MS = 100
-
-/** Passes on what comes out of a stream. @returns when it has ended, or has been silent for a while after `ended` */
-function pass(stream: Readable, tell: (bytes: Buffer) => void | Promise<void>, ended: Promise<unknown>): Promise<void> {
-  return new Promise((done) => {
-    let timer: NodeJS.Timeout | undefined
-    let over = false
-    const finish = () => {
-      clearTimeout(timer)
-      done()
-    }
-    const wait = () => {
-      clearTimeout(timer)
-      if (over)
-        timer = setTimeout(() => {
-          stream.destroy()
-          finish()
-        }, LAST_OUTPUT_MS)
-    }
-    stream.on('data', (bytes: Buffer) => {
-      const held = tell(bytes)
-      if (held) {
-        stream.pause()
-        clearTimeout(timer)
-        void held.then(() => {
-          stream.resume()
-          wait()
+/** Runs tasks where their inputs lie: sets earlier outs aside, runs the commands, stores what they made. */
+export function createLocalExecutor(shell: Shell): Executor {
+  return {
+    async run(task, place) {
+      const { project, turn } = place
+      const aside = await turn(() => prepare(task, place))
+      try {
+        const start = performance.now()
+        await runLogged(task, aside, { ...place, shell })
+        const seconds = (performance.now() - start) / 1000
+        return await turn(async () => {
+          const changed = await changedDeps(task, place)
+          const outs = await recordOuts(task, place, place.saveAll)
+          aside.drop()
+          return { outs, changed, seconds }
         })
-      } else wait()
-    })
-    stream.once('close', finish)
-    stream.once('error', finish)
-    void ended.then(() => {
-      over = true
-      wait()
-    })
-  })
-}
-
-function isAlive(group: number): boolean {
-  try {
-    process.kill(-group, 0)
-    return true
-  } catch {
-    return false
+      } catch (error) {
+        return turn(async () => {
+          const failed = aside.putBack()
+          place.observer.forget()
+          throw withFailed(error, project.surroundings.cwd, place.isScratch ? undefined : failed, aside.hadOuts)
+        })
+      }
+    },
   }
 }
 
-/** Runs commands on this machine by a shell, each in a process group of its own, so that stopping one stops all it started. */
-export function createLocalExecutor(): Executor {
-  return {
-    run: (run) =>
-      new Promise((done, fail) => {
-        let child: ChildProcessByStdio<null, Readable, Readable>
-        try {
-          const [shell = '/bin/sh', ...words] = run.shell.split(/\s+/).filter(Boolean)
-          child = spawn(shell, [...words, '-c', run.command], {
-            cwd: run.cwd,
-            // Python would keep what it prints to itself until it ends.
-            env: { PYTHONUNBUFFERED: '1', ...run.env } as NodeJS.ProcessEnv,
-            stdio: ['ignore', 'pipe', 'pipe'],
-            detached: true,
-          })
-        } catch (error) {
-          // What is too long is not told by an event.
-          fail(notStarted(run, error))
-          return
-        }
-        const group = child.pid
-        if (group !== undefined) run.onStart?.(group)
-        let why: 'timed out' | 'interrupted' | undefined
-        const timers: NodeJS.Timeout[] = []
-        const send = (signal: NodeJS.Signals) => {
-          try {
-            if (group !== undefined) process.kill(-group, signal)
-          } catch (error) {
-            if (systemCode(error) !== 'ESRCH' && systemCode(error) !== 'EPERM') throw error
-          }
-        }
-        const stop = (reason: 'timed out' | 'interrupted') => {
-          if (why) return
-          why = reason
-          send('SIGINT')
-          timers.push(
-            setTimeout(() => send('SIGTERM'), PATIENCE),
-            setTimeout(() => send('SIGKILL'), 2 * PATIENCE),
-          )
-        }
-        const onAbort = () => stop('interrupted')
-        const onExit = () => send('SIGKILL')
-        const settle = () => {
-          for (const timer of timers) clearTimeout(timer)
-          run.signal?.removeEventListener('abort', onAbort)
-          process.removeListener('exit', onExit)
-        }
-        if (run.timeout !== undefined) timers.push(setTimeout(() => stop('timed out'), run.timeout * 1000))
-        run.signal?.addEventListener('abort', onAbort)
-        // A second Ctrl-C ends this process at once; the command must not live on behind it.
-        process.once('exit', onExit)
-        child.once('error', (error) => {
-          settle()
-          fail(notStarted(run, error))
-        })
-        const ended = new Promise<CommandEnd>((end) => {
-          child.once('exit', (status, signal) => {
-            settle()
-            // What a stopped command left running in the background.
-            if (why) send('SIGTERM')
-            end(why ? { kind: why } : endOf(status, signal))
-          })
-        })
-        const told = (['stdout', 'stderr'] as const).map((from) => pass(child[from], (bytes) => run.onOutput(bytes, from), ended))
-        void Promise.all([ended, ...told]).then(([end]) => {
-          const left = end.kind === 'done' && group !== undefined && isAlive(group) ? { left: group } : {}
-          done({ ...end, ...left })
-        })
-        if (run.signal?.aborted) onAbort()
-      }),
+async function prepare(task: Task, place: TaskPlace): Promise<Aside> {
+  const { project } = place
+  await placeAbsent(task, place.absent, place)
+  const removed = task.outs.filter((out) => !out.persist).map((out) => out.path)
+  for (const out of task.outs) checkParents(project.root, out.path)
+  const aside = setAside(project, task.name, removed)
+  try {
+    for (const folder of new Set(task.outs.map((out) => dirname(join(project.root, out.path))))) makeFolder(folder)
+    return aside
+  } catch (error) {
+    aside.putBack()
+    throw error
+  }
+}
+
+async function runLogged(task: Task, aside: Aside, { project, shell, onOutput }: TaskPlace & { shell: Shell }): Promise<void> {
+  const log = logOutput(project, task.name, onOutput)
+  try {
+    await runCommands(task, project, { shell, aside, onOutput: log.onOutput, env: taskEnvironment(task) })
+  } finally {
+    log.close()
+  }
+}
+
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true })
+  } catch (error) {
+    throw fileError(error, 'writing', folder)
   }
 }
