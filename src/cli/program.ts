@@ -111,7 +111,16 @@ export const COMMANDS: Record<string, CommandEntry> = {
     summary: 'run the stages whose inputs changed, and say why',
     load: () => import('./commands/repro.ts'),
   },
-  stage: { group: 'Pipelines', summary: 'add a stage to mlv.yaml, or list them', load: () => import('./commands/stage.ts') },
+  exec: {
+    group: 'Pipelines',
+    summary: 'run a stage anywhere that reaches its store, without git',
+    load: () => import('./commands/exec.ts'),
+  },
+  stage: {
+    group: 'Pipelines',
+    summary: 'add a stage to mlv.yaml, list them, or make a task of one',
+    load: () => import('./commands/stage.ts'),
+  },
   dag: { group: 'Pipelines', summary: 'draw which stages wait for which', load: () => import('./commands/dag.ts') },
   logs: { group: 'Pipelines', summary: 'what a stage printed when it last ran', load: () => import('./commands/logs.ts') },
   datum: {

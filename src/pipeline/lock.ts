@@ -1,8 +1,9 @@
-import { hasCode, MlvError } from '../base/errors.ts'
+import { MlvError } from '../base/errors.ts'
 import { isOid, type Oid } from '../base/oid.ts'
-import { compareUtf8, parseRepoPath, type RepoPath } from '../base/paths.ts'
+import { compareUtf8, type RepoPath } from '../base/paths.ts'
 import type { Entry } from '../workspace/entry.ts'
 import { canonicalJson } from './canonical-json.ts'
+import { asEntry, asList, asMap, asPath, Fault, paramName, type Raw, readParam, readVariable, sorted } from './lock-fields.ts'
 import { faultPlace } from './lock-syntax.ts'
 import { LOCK_FILE } from './stage.ts'
 
@@ -63,94 +64,10 @@ export function emptyLock(): Lock {
   return { stages: new Map(), extra: {} }
 }
 
-/** A fault inside valid JSON, before its line is known. */
-class Fault extends Error {
-  readonly keys: (string | number)[]
-  constructor(keys: (string | number)[], problem: string) {
-    super(problem)
-    this.keys = keys
-  }
-}
-
-type Raw = Record<string, unknown>
-
-function asMap(value: unknown, keys: (string | number)[]): Raw {
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Raw
-  throw new Fault(keys, 'is no object')
-}
-
-// Most paths are plain; the full check of names is for the rest.
-const PLAIN_PATH = /^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}(?:\/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99})*$/
-
-function asPath(value: unknown, keys: (string | number)[]): RepoPath {
-  if (typeof value !== 'string') throw new Fault(keys, 'has no path')
-  if (PLAIN_PATH.test(value)) return value as RepoPath
-  let path: RepoPath
-  try {
-    path = parseRepoPath(value, LOCK_FILE)
-  } catch (error) {
-    if (hasCode(error, 'PATH_INVALID')) throw new Fault(keys, `has ${error.message.slice(`${LOCK_FILE}: `.length)}`)
-    throw error
-  }
-  if (path !== value) throw new Fault(keys, `has the path "${value}", which should be "${path}"`)
-  return path
-}
-
-function asAmount(value: unknown, keys: (string | number)[], what: string): number {
-  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value
-  throw new Fault(keys, `has no whole number of ${what}`)
-}
-
-function asEntry(raw: Raw, keys: (string | number)[]): Entry {
-  const { kind, oid } = raw
-  if (typeof oid !== 'string' || !isOid(oid)) throw new Fault(keys, 'has no oid of 64 lower-case hex characters')
-  const size = asAmount(raw.size, keys, 'bytes')
-  if (kind === 'tree') return { kind, oid, size, files: asAmount(raw.files, keys, 'files') }
-  if (kind === 'file' || kind === 'exec' || kind === 'link') return { kind, oid, size }
-  throw new Fault(keys, 'has no kind: file, exec, link or tree')
-}
-
-function asList<T>(
-  stage: Raw,
-  section: string,
-  keys: (string | number)[],
-  read: (raw: Raw, keys: (string | number)[]) => T,
-): T[] {
-  const value = stage[section]
-  if (value === undefined) return []
-  if (!Array.isArray(value)) throw new Fault([...keys, section], 'is no list')
-  return value.map((item, index) => {
-    const place = [...keys, section, index]
-    return read(asMap(item, place), place)
-  })
-}
-
-function sorted<T>(items: T[], nameOf: (item: T) => string, keys: (string | number)[]): T[] {
-  const names = items.map(nameOf)
-  let ordered = true
-  for (let i = 1; i < names.length; i++) if (compareUtf8(names[i - 1]!, names[i]!) >= 0) ordered = false
-  if (ordered) return items
-  if (new Set(names).size < names.length) throw new Fault(keys, 'names a path twice')
-  return [...items].sort((a, b) => compareUtf8(nameOf(a), nameOf(b)))
-}
-
-const paramName = ({ file, key }: { file: string; key: string }) => `${file}\0${key}`
-
 const STAGE_KEYS = new Set(['cmd', 'wdir', 'shell', 'each', 'datums', 'deps', 'params', 'env', 'outs', 'run_key', 'unsure'])
 
 function rest(raw: Raw, known: Set<string>): Raw {
   return Object.fromEntries(Object.entries(raw).filter(([key]) => !known.has(key)))
-}
-
-function readParam(raw: Raw, keys: (string | number)[]): LockedParam {
-  if (typeof raw.key !== 'string' || raw.value === undefined) throw new Fault(keys, 'has no key and value')
-  return { file: asPath(raw.file, keys), key: raw.key, value: raw.value }
-}
-
-function readVariable(raw: Raw, keys: (string | number)[]): LockedVariable {
-  if (typeof raw.name !== 'string' || !(raw.value === null || typeof raw.value === 'string'))
-    throw new Fault(keys, 'has no name and value')
-  return { name: raw.name, value: raw.value }
 }
 
 function readStage(value: unknown, keys: (string | number)[]): LockedStage {

@@ -17,6 +17,8 @@ export interface Observer {
   dep(path: RepoPath): Promise<Entry | undefined>
   /** the files of what a stage reads there */
   files(path: RepoPath): Promise<DataFile[]>
+  /** Stores what stages read at these paths. @returns what each holds, a notebook with its outputs */
+  keep(paths: readonly RepoPath[]): Promise<Map<RepoPath, Entry>>
   /** what its pointer says, for paths that have one */
   tracked(path: RepoPath): Promise<Entry | undefined>
   /** @throws PATH_MISSING without the file, PATH_INVALID where it leads out of the project, PARAMS_INVALID without the key, YAML_INVALID */
@@ -75,6 +77,8 @@ export function createObserver(
     return false
   }
 
+  const howToRead = (path: RepoPath) => (isStored(path) ? { all: true } : { also: storedBelow(path) })
+
   // Most paths of a pipeline have no pointer, and a failing read costs ten times a stat.
   function mayBeTracked(path: RepoPath): boolean {
     for (let at = path; at !== ''; at = parentOf(at)) {
@@ -106,7 +110,8 @@ export function createObserver(
         return entry && path.endsWith('.ipynb') && !mayBeTracked(path) ? sourcesOf(join(project.root, path), entry) : entry
       })
     },
-    files: (path) => data.files(path, isStored(path) ? { all: true } : { also: storedBelow(path) }),
+    files: (path) => data.files(path, howToRead(path)),
+    keep: (paths) => data.keep(paths.map((path) => ({ path, ...howToRead(path) }))),
     tracked: (path) => once(pointers, path, async () => (mayBeTracked(path) ? data.tracked(path) : undefined)),
     async param(ref) {
       const value = await once(files, ref.file, () => readValues(ref))

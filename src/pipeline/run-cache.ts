@@ -31,7 +31,7 @@ export function isReusable(stage: Stage): boolean {
 const PATIENCE_MS = 10_000
 
 /** Scopes to look in, the own one first. undefined: records without a scope */
-function scopesOf(project: Project): (string | undefined)[] {
+export function scopesOf(project: Project): (string | undefined)[] {
   const write = project.config.get('run_cache.write')
   const read = project.config.get('run_cache.read')
   return [...new Set([write, ...(read ?? [])])]
@@ -57,7 +57,7 @@ async function* readRecords(blobs: Blobs, key: Oid, scope: string | undefined, s
 }
 
 /** A record that names other outs than the stage has was made for something else. */
-function fits(stage: Stage, record: RunRecord): boolean {
+function fits(stage: Pick<Stage, 'outs'>, record: RunRecord): boolean {
   const paths = new Set<string>(stage.outs.map((out) => out.path))
   return record.outs.length === paths.size && record.outs.every(({ path }) => paths.has(path))
 }
@@ -80,7 +80,7 @@ async function listRecords(
 }
 
 /** Sends the cache's records of some keys to a remote, with those of their outs that it lacks. @returns how many the remote lacked */
-export async function pushRuns(project: Project, remoteName: string, keys: readonly Oid[]): Promise<number> {
+export async function pushRuns(project: Project, remoteName: string | undefined, keys: readonly Oid[]): Promise<number> {
   const { signal } = project.surroundings
   const scope = project.config.get('run_cache.write')
   const cache = await project.cache('read')
@@ -106,6 +106,27 @@ export async function pushRuns(project: Project, remoteName: string, keys: reado
     sent++
   }
   return sent
+}
+
+/** The record of a key that counts: the first valid one, in the order of scopes, that names the stage's outs and is usable. */
+export async function findRecord(
+  blobs: Blobs,
+  wanted: { stage: Pick<Stage, 'outs'>; key: Oid; scopes: readonly (string | undefined)[]; signal?: AbortSignal },
+  usable: (record: RunRecord) => Promise<boolean>,
+): Promise<RunRecord | undefined> {
+  for (const scope of wanted.scopes)
+    for await (const record of readRecords(blobs, wanted.key, scope, wanted.signal))
+      if (fits(wanted.stage, record) && (await usable(record))) return record
+  return undefined
+}
+
+/** Notes a result whose outs are in the cache. Not flushed: a record that a power loss cuts no longer hashes to its name, and is a miss. */
+export async function keepRecord(project: Project, record: RunRecord): Promise<void> {
+  const folder = (await project.cache('write')).loose?.root
+  if (folder === undefined) return
+  const bytes = Buffer.from(formatRunRecord(record))
+  const path = join(folder, KEYS.runs(record.key, project.config.get('run_cache.write')) + oidOfBytes(bytes))
+  writeFilesAtomic([{ path, bytes, mode: 0o444 }], { flush: false })
 }
 
 export async function openRunCache(project: Project, data: WorkspaceData): Promise<RunCache> {
@@ -136,23 +157,17 @@ export async function openRunCache(project: Project, data: WorkspaceData): Promi
     return true
   }
 
-  async function findIn(blobs: Blobs, stage: Stage, key: Oid, usable: (record: RunRecord) => Promise<boolean>) {
-    const limit =
-      blobs === cache.blobs ? signal : AbortSignal.any([AbortSignal.timeout(PATIENCE_MS), ...(signal ? [signal] : [])])
-    for (const scope of scopes)
-      for await (const record of readRecords(blobs, key, scope, limit))
-        if (fits(stage, record) && (await usable(record))) return record
-    return undefined
-  }
-
   async function findRemote(stage: Stage, key: Oid): Promise<RunRecord | undefined> {
     remote ??= openRemote()
     const store = await remote
     if (!store) return undefined
     const entries = (record: RunRecord): Entry[] => record.outs.map(({ entry }) => entry)
     try {
-      const found = await findIn(store.blobs, stage, key, (record) => fetchEntries(project, entries(record), store))
-      if (found) await keep(found)
+      const limit = AbortSignal.any([AbortSignal.timeout(PATIENCE_MS), ...(signal ? [signal] : [])])
+      const found = await findRecord(store.blobs, { stage, key, scopes, signal: limit }, async (record) => {
+        return (await fetchEntries(project, entries(record), store)).kind === 'whole'
+      })
+      if (found) await keepRecord(project, found)
       return found
     } catch (error) {
       giveUp(error)
@@ -160,19 +175,10 @@ export async function openRunCache(project: Project, data: WorkspaceData): Promi
     }
   }
 
-  /** Not flushed: a record that a power loss cuts no longer hashes to its name, and is a miss. */
-  async function keep(record: RunRecord): Promise<void> {
-    const folder = cache.loose?.root
-    if (folder === undefined) return
-    const bytes = Buffer.from(formatRunRecord(record))
-    const path = join(folder, KEYS.runs(record.key, project.config.get('run_cache.write')) + oidOfBytes(bytes))
-    writeFilesAtomic([{ path, bytes, mode: 0o444 }], { flush: false })
-  }
-
   return {
-    keep,
+    keep: (record) => keepRecord(project, record),
     async find(stage, key) {
-      return (await findIn(cache.blobs, stage, key, isHere)) ?? findRemote(stage, key)
+      return (await findRecord(cache.blobs, { stage, key, scopes, signal }, isHere)) ?? findRemote(stage, key)
     },
   }
 }

@@ -37,6 +37,8 @@ export interface WorkspaceData {
   read(oid: Oid): Promise<Buffer>
   /** Like hash with `all`, and every object is in the cache when it returns. One call for many paths costs one flush. */
   save(paths: RepoPath[]): Promise<Map<RepoPath, Entry>>
+  /** Like hash of each path, and every object is in the cache when it returns; they count as no more recorded than before. */
+  keep(items: readonly { path: RepoPath; all?: boolean; also?: readonly RepoPath[] }[]): Promise<Map<RepoPath, Entry>>
   /** Makes `path` hold `entry` (from the cache); undefined deletes it. Refuses to lose what no cache has, unless `force`. @throws WORK_UNSAVED, OBJECT_MISSING */
   place(path: RepoPath, entry: Entry | undefined, options?: { force?: boolean }): Promise<void>
   /** Whether the cache holds every object of it. */

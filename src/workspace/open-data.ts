@@ -3,13 +3,14 @@ import { loadFingerprint } from '../base/fingerprint.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
 import { compareUtf8, isWithin, joinPath, nameOf, type RepoPath } from '../base/paths.ts'
 import type { TreeEntry } from '../store/tree.ts'
-import { diffTrees, editPaths, findPath, reachableObjects, walkTree } from '../store/tree-walk.ts'
+import { diffTrees, editPaths, findPath, walkTree } from '../store/tree-walk.ts'
 import { addPaths } from './add.ts'
 import { applyCheckout } from './checkout-apply.ts'
 import { planCheckout } from './checkout-plan.ts'
 import type { Collector, DataFile, WorkspaceData } from './data.ts'
 import type { ChangeCounts, Entry } from './entry.ts'
-import { hashFiles, isStored } from './hash-files.ts'
+import { isWhole } from './fetch-entries.ts'
+import { hashFiles, isStored, type Saving } from './hash-files.ts'
 import { loadIgnore } from './ignore.ts'
 import { ignorePaths } from './ignored.ts'
 import { POINTER_SUFFIX } from './pointer.ts'
@@ -21,21 +22,23 @@ import { emptyTable } from './stat-table.ts'
 import { findTracked } from './tracked.ts'
 import { insidePath, openWorktree, pageReader, type Worktree } from './worktree.ts'
 
+type VisibleOptions = { all?: boolean; also?: readonly RepoPath[] }
+
 /** Opens the workspace's data for a pipeline. */
 export async function openWorkspaceData(project: Project): Promise<WorkspaceData> {
   let worktree = openWorktree(project)
 
-  async function hash(path: RepoPath, options: { all?: boolean; also?: readonly RepoPath[] } = {}): Promise<Entry | undefined> {
-    const direct = await worktree.quickFile(path)
+  async function hash(path: RepoPath, options: VisibleOptions = {}, saving?: Saving): Promise<Entry | undefined> {
+    const direct = await worktree.quickFile(path, saving)
     if (direct) return direct
     // Nothing, most often: a stage's out before its first run. Rows and rules of a folder take ten times as long.
     if (!(await worktree.isFolder(path))) return undefined
-    if (options.all || (await findTracked(project.root, path))) return (await worktree.snapshot(path)).entry
-    return hashVisible(worktree, path, options.also ?? [])
+    if (options.all || (await findTracked(project.root, path))) return (await worktree.snapshot(path, { saving })).entry
+    return hashVisible(worktree, path, options.also ?? [], saving)
   }
 
   return {
-    hash,
+    hash: (path, options) => hash(path, options),
     files: (path, options = {}) => listFiles(worktree, path, options),
     collector: () => openCollector(project),
     async list(tree) {
@@ -65,21 +68,23 @@ export async function openWorkspaceData(project: Project): Promise<WorkspaceData
       for (const snapshot of snapshots) recordSnapshot(worktree.cache, snapshot, snapshot.entry!)
       return saved
     },
+    async keep(items) {
+      const kept = new Map<RepoPath, Entry>()
+      let saving: Awaited<ReturnType<typeof openSaving>>
+      do {
+        saving = await openSaving(project)
+        for (const { path, ...options } of items) {
+          const entry = await hash(path, options, saving)
+          if (entry) kept.set(path, entry)
+        }
+        await saving.finish()
+      } while (await saving.store.refresh())
+      return kept
+    },
     async place(path, entry, options = {}) {
       await applyCheckout(worktree, await planCheckout(worktree, path, entry, options))
     },
-    async isCached(entry) {
-      const store = await project.cache('write')
-      if (!store.has(entry.oid)) return false
-      if (entry.kind !== 'tree') return true
-      try {
-        for await (const { oid } of reachableObjects(entry.oid, pageReader(store), new Set())) if (!store.has(oid)) return false
-        return true
-      } catch (error) {
-        if (hasCode(error, 'OBJECT_MISSING', 'OBJECT_PURGED', 'OBJECT_CORRUPT', 'TREE_INVALID', 'BLOB_MISSING')) return false
-        throw error
-      }
-    },
+    isCached: async (entry) => isWhole(entry, await project.cache('write')),
     async compare(before, after) {
       const counts: ChangeCounts = { added: 0, deleted: 0, modified: 0 }
       if (before.oid === after.oid) return counts
@@ -117,11 +122,14 @@ export async function openWorkspaceData(project: Project): Promise<WorkspaceData
   }
 }
 
-type VisibleOptions = { all?: boolean; also?: readonly RepoPath[] }
-
 /** A folder as git would keep it, plus what mlv tracks inside it and the paths `also`: entries by their paths below it. Rows of its files are those
  *  of single files. */
-async function visibleEntries(worktree: Worktree, path: RepoPath, also: readonly RepoPath[]): Promise<Map<string, TreeEntry>> {
+async function visibleEntries(
+  worktree: Worktree,
+  path: RepoPath,
+  also: readonly RepoPath[],
+  saving?: Saving,
+): Promise<Map<string, TreeEntry>> {
   const { project } = worktree
   const git = await project.git()
   const prefix = project.prefix === '' ? '' : `${project.prefix}/`
@@ -133,27 +141,33 @@ async function visibleEntries(worktree: Worktree, path: RepoPath, also: readonly
     const below = path === '' ? full : full.slice(path.length + 1)
     if (ignore.ignores(below, false) || full.startsWith('.mlv/')) continue
     if (full.endsWith(POINTER_SUFFIX) && inside.includes(full.slice(0, -POINTER_SUFFIX.length) as RepoPath)) continue
-    const entry = await worktree.quickFile(full)
+    const entry = await worktree.quickFile(full, saving)
     if (entry) entries.set(below, { ...entry, name: nameOf(below) } as TreeEntry)
   }
   for (const tracked of inside) {
-    const entry = (await worktree.snapshot(tracked)).entry
+    const entry = (await worktree.snapshot(tracked, { saving })).entry
     if (entry)
       entries.set(path === '' ? tracked : tracked.slice(path.length + 1), { ...entry, name: nameOf(tracked) } as TreeEntry)
   }
   return entries
 }
 
-async function hashVisible(worktree: Worktree, path: RepoPath, also: readonly RepoPath[]): Promise<Entry | undefined> {
-  const entries = await visibleEntries(worktree, path, also)
+async function hashVisible(
+  worktree: Worktree,
+  path: RepoPath,
+  also: readonly RepoPath[],
+  saving?: Saving,
+): Promise<Entry | undefined> {
+  const entries = await visibleEntries(worktree, path, also, saving)
   if (entries.size === 0 && !(await worktree.isFolder(path))) return undefined
   await loadFingerprint()
-  const pages = new Map<string, Buffer>()
+  const pages = new Map<Oid, Buffer>()
   const sorted = new Map([...entries].sort((a, b) => compareUtf8(a[0], b[0])))
   const root = await editPaths(undefined, sorted, {
     read: async (oid) => pages.get(oid)!,
     sink: (oid, bytes) => void pages.set(oid, bytes),
   })
+  if (saving) for (const [oid, bytes] of pages) if (!isStored(saving, oid)) await saving.writer.add(oid, bytes)
   return { kind: 'tree', ...root }
 }
 

@@ -25,6 +25,8 @@ export interface ProjectPlace {
   prefix: string
   homeDir: string
   stateDir: string
+  /** nothing of git is there */
+  isGitless?: true
 }
 
 /** @returns the git work tree around `cwd`   @throws GIT_MISSING outside any */
@@ -149,7 +151,13 @@ export function withCredentials(env: Surroundings['env'], settings: Partial<Remo
   }
 }
 
-function createProject(where: ProjectPlace, config: Config, surroundings: Surroundings, lockOuts: Project['lockOuts']): Project {
+/** Opens a project whose place and settings are known. */
+export function createProject(
+  where: ProjectPlace,
+  config: Config,
+  surroundings: Surroundings,
+  lockOuts: Project['lockOuts'],
+): Project {
   const { root, prefix, homeDir, stateDir, place } = where
   const { env } = surroundings
   const closers: (() => void | Promise<void>)[] = []
@@ -157,6 +165,8 @@ function createProject(where: ProjectPlace, config: Config, surroundings: Surrou
   const remotes = new Map<string, () => Promise<{ name: string; store: ObjectStore }>>()
 
   const git = once(async (): Promise<Git> => {
+    if (where.isGitless)
+      throw new MlvError('GIT_MISSING', `${root} is in no git repository`, { hint: 'Run this in the project instead.' })
     const { openGit } = await import('../git/open-git.ts')
     const opened = await openGit(place, env)
     closers.push(() => opened.close())
@@ -189,7 +199,7 @@ function createProject(where: ProjectPlace, config: Config, surroundings: Surrou
       const store = await openStore(blobs, { role: 'cache', purpose, stateDir, looseFrom, foreign })
       if (purpose === 'write') written.push(store)
       closers.push(() => store.close())
-      if (purpose === 'write' && isCacheShared(project)) await register(store)
+      if (purpose === 'write' && isCacheShared(project) && !where.isGitless) await register(store)
       return store
     })
 

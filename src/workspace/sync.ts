@@ -196,7 +196,7 @@ export async function push(project: Project, options: SyncOptions = {}): Promise
 const REGISTERED_MS = 24 * 3600 * 1000
 
 /** Registers this repository with a store, unless it has done so lately. */
-async function registerOnce(project: Project, store: ObjectStore): Promise<void> {
+export async function registerOnce(project: Project, store: ObjectStore): Promise<void> {
   const mark = join(project.homeDir, 'state', 'registered', store.description.id)
   const last = statSync(mark, { throwIfNoEntry: false })?.mtimeMs ?? 0
   const age = Date.now() - last

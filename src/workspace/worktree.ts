@@ -6,6 +6,7 @@ import type { PageReader, TreeEntry } from '../store/tree.ts'
 import { walkTree } from '../store/tree-walk.ts'
 import { type Entry, sameEntry } from './entry.ts'
 import { findPointers } from './find-pointers.ts'
+import { isStored, type Saving } from './hash-files.ts'
 import { type Ignore, loadIgnore } from './ignore.ts'
 import { cacheFolder } from './link.ts'
 import { dataPathOf } from './pointer.ts'
@@ -26,8 +27,8 @@ export interface Worktree {
   snapshot(path: RepoPath, options?: Pick<SnapshotOptions, 'saving' | 'keepPages' | 'onBytes'>): Promise<Snapshot>
   /** a part of a folder alone: its entry is not known */
   partSnapshot(path: RepoPath, part: string): Promise<Snapshot>
-  /** the entry of a single file or link, or undefined where there is none */
-  quickFile(path: RepoPath): Promise<Entry | undefined>
+  /** the entry of a single file or link, or undefined where there is none. @param saving its bytes are there when it returns */
+  quickFile(path: RepoPath, saving?: Saving): Promise<Entry | undefined>
   isFolder(path: RepoPath): Promise<boolean>
   /** whether the disk takes `A` and `a` for one name */
   foldsCase(): boolean
@@ -55,12 +56,13 @@ export function openWorktree(project: Project, purpose: 'read' | 'write' = 'writ
     tracked: () => findPointers(project).map(dataPathOf).sort(compareUtf8),
     snapshot: (path, options = {}) => takeSnapshot(path, { ...lookingAt(path), ...options }),
     partSnapshot: (path, part) => takePartSnapshot(path, part, lookingAt(path)),
-    async quickFile(path) {
+    async quickFile(path, saving) {
       const table = cache.files()
       const stats = lstatSync(join(project.root, path), { throwIfNoEntry: false })
       if (!stats || stats.isDirectory()) return undefined
       const row = table.rows.get(path)
-      if (isUnchanged(row, stats)) return { kind: kindOf(stats), oid: row.oid, size: row.size }
+      if (isUnchanged(row, stats) && (!saving || isStored(saving, row.oid)))
+        return { kind: kindOf(stats), oid: row.oid, size: row.size }
       return (
         await takeSnapshot(path, {
           root: project.root,
@@ -68,6 +70,7 @@ export function openWorktree(project: Project, purpose: 'read' | 'write' = 'writ
           ignore: nothingIgnored,
           objects,
           store: () => project.cache(purpose),
+          saving,
         })
       ).entry
     },

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import { MlvError } from '../../base/errors.ts'
 import { quotePath } from '../../base/paths.ts'
 import { type Configure, example } from '../command.ts'
@@ -57,6 +58,38 @@ async function list({ output, project }: Context): Promise<void> {
   output.answer(stageListJson(graph), () => renderStageList(graph))
 }
 
+interface TaskOptions {
+  out?: string
+  push?: boolean
+  remote?: string
+}
+
+async function task(context: Context, name: string, options: TaskOptions): Promise<void> {
+  const { output, surroundings } = context
+  const [project, { openScene }, { applyTask, planTask }] = await Promise.all([
+    context.project(),
+    import('../../pipeline/open-scene.ts'),
+    import('../../pipeline/send-task.ts'),
+  ])
+  const scene = await openScene(project)
+  try {
+    const push = options.push === true || options.remote !== undefined
+    const { text, sent, task } = await applyTask(await planTask(scene, name), { push, remote: options.remote })
+    if (options.out === undefined) {
+      output.answer({ stage: task.name, key: task.key, ...sent, task: JSON.parse(text) }, () => text)
+      return
+    }
+    const { writeFileAtomic } = await import('../../base/atomic.ts')
+    writeFileAtomic(resolve(surroundings.cwd, options.out), text)
+    const where = sent ? `; ${sent.remote} has all it reads, and the task itself as ${sent.oid}` : ''
+    output.answer({ stage: task.name, key: task.key, ...sent, file: options.out }, () =>
+      output.quiet ? '' : `wrote ${quotePath(options.out!)}${where}`,
+    )
+  } finally {
+    await scene.data.close()
+  }
+}
+
 export const configure: Configure = (command, act) => {
   const adding = command
     .command('add <name> [command...]')
@@ -77,5 +110,13 @@ export const configure: Configure = (command, act) => {
   const listing = command.command('list').description('list the stages in the order they run')
   example(listing, 'mlv stage list --json')
   listing.action(act(list))
+  const asking = command
+    .command('task <stage>')
+    .description('write all that a run of a stage needs, for "mlv exec"')
+    .option('-o, --out <file>', 'write it there instead of on stdout')
+    .option('--push', 'send what it reads to the remote, so that any machine that reaches it can run it')
+    .option('-r, --remote <name>', 'push to another remote than the default one')
+  example(asking, 'mlv stage task train --push -o train.task', 'mlv stage task train --push | ssh node7 mlv exec -')
+  asking.action(act(task))
   example(command, 'mlv stage add train -d train.py -o model.bin -- python train.py', 'mlv stage list')
 }

@@ -3,6 +3,7 @@ import type { StageGraph } from '../../pipeline/graph.ts'
 import type { PlannedStage, ReproPlan } from '../../pipeline/plan.ts'
 import { describeReason, describeReasons, explainReason } from '../../pipeline/reason.ts'
 import type { StageEvent } from '../../pipeline/run.ts'
+import type { TaskReport } from '../../pipeline/task-result.ts'
 import { formatSeconds, plural } from './amount.ts'
 
 /** More unchanged stages than these are counted, not listed. */
@@ -44,6 +45,18 @@ export function eventLine(event: StageEvent): string {
       return line('skipped', event.stage, `(${event.because} failed)`)
     case 'written':
       return ''
+  }
+}
+
+/** How a task ended, where it did well. */
+export function renderReport(report: TaskReport): string {
+  switch (report.status) {
+    case 'ran':
+      return line('ran', report.stage, `${formatSeconds(report.seconds)}  (${report.outs.map(({ path }) => path).join(', ')})`)
+    case 'restored':
+      return line('known', report.stage, `has been run before (${report.outs.map(({ path }) => path).join(', ')})`)
+    case 'failed':
+      return line('failed', report.stage, report.error.message)
   }
 }
 

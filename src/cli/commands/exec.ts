@@ -1,0 +1,154 @@
+import { rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { resolve } from 'node:path'
+import { fileError, MlvError, systemCode } from '../../base/errors.ts'
+import { isOid, type Oid } from '../../base/oid.ts'
+import type { Task } from '../../pipeline/task.ts'
+import type { TaskReport } from '../../pipeline/task-result.ts'
+import type { ScratchSettings } from '../../workspace/open-scratch.ts'
+import { type Configure, example } from '../command.ts'
+import type { Context } from '../context.ts'
+
+interface ExecOptions {
+  remote?: string
+  endpoint?: string
+  region?: string
+  profile?: string
+  cache?: string
+  out?: string
+  force?: boolean
+}
+
+/** @throws TASK_INVALID when it does not end */
+async function readStandardInput(most: number): Promise<Buffer> {
+  const parts: Buffer[] = []
+  let length = 0
+  for await (const part of process.stdin) {
+    parts.push(part as Buffer)
+    length += (part as Buffer).length
+    // The reader refuses what is too long.
+    if (length > most) break
+  }
+  return Buffer.concat(parts)
+}
+
+/** @throws PATH_MISSING, FILE_UNREADABLE, PATH_INVALID for a folder */
+async function readTaskFile(path: string, typed: string): Promise<Buffer> {
+  const { readRegularFile } = await import('../../base/regular-file.ts')
+  try {
+    return readRegularFile(path)
+  } catch (error) {
+    if (systemCode(error) !== 'EISDIR') throw fileError(error, 'reading', path)
+    throw new MlvError('PATH_INVALID', `${typed} is a folder`, {
+      hint: 'Give the file that "mlv stage task" wrote, or - for stdin.',
+    })
+  }
+}
+
+/** Opens an empty project for one task, and removes all of it at the end. */
+async function inScratch<T>(
+  { surroundings, output }: Context,
+  stores: ScratchSettings,
+  work: (project: import('../../workspace/project.ts').Project) => Promise<T>,
+): Promise<T> {
+  const [{ makeScratchFolder }, { openScratch }] = await Promise.all([
+    import('../../pipeline/task-scratch.ts'),
+    import('../../workspace/open-scratch.ts'),
+  ])
+  const scratch = makeScratchFolder(tmpdir())
+  try {
+    const project = openScratch(scratch.folder, stores, surroundings)
+    try {
+      return await work(project)
+    } finally {
+      await project.close()
+    }
+  } finally {
+    const left = scratch.remove()
+    if (left) output.warn(`${scratch.folder} could not be removed: ${left.message}`)
+  }
+}
+
+/** A task that `mlv stage task --push` left in a store. @throws OBJECT_MISSING, REMOTE_MISSING */
+async function readStored(context: Context, oid: Oid, stores: ScratchSettings): Promise<Buffer> {
+  if (!stores.remote)
+    throw new MlvError('REMOTE_MISSING', `Which store has the task ${oid} is not said`, { hint: 'Give it with --remote URL.' })
+  return inScratch(context, stores, async (project) => (await project.remote()).store.read(oid))
+}
+
+async function execute(
+  context: Context,
+  { task, stores }: { task: Task; stores: ScratchSettings },
+  force: boolean,
+): Promise<TaskReport> {
+  const { output } = context
+  const [{ execTask }, { createLocalExecutor }, { createShell }, { createStageOutput }] = await Promise.all([
+    import('../../pipeline/exec-task.ts'),
+    import('../../pipeline/executor/local.ts'),
+    import('../../pipeline/executor/shell.ts'),
+    import('../stage-output.ts'),
+  ])
+  const { stdout, stderr } = process
+  const shown = createStageOutput({ jobs: 1, stdout, stderr, toStderr: output.json || output.quiet })
+  return inScratch(context, stores, (project) =>
+    execTask(task, project, {
+      executor: createLocalExecutor(createShell()),
+      force,
+      onStart: () => output.say(`${'running'.padEnd(12)}${task.name}`),
+      onOutput: (bytes, from) => shown.onOutput(task.name, bytes, from),
+    }),
+  )
+}
+
+async function exec(context: Context, typed: string, options: ExecOptions): Promise<void> {
+  const { surroundings, output } = context
+  const { cwd } = surroundings
+  const [{ parseTask, TASK_BYTES }, { findStores }, { failedReport, formatReport }, { renderReport }, { writeFileAtomic }] =
+    await Promise.all([
+      import('../../pipeline/task-text.ts'),
+      import('../../pipeline/open-task.ts'),
+      import('../../pipeline/task-result.ts'),
+      import('../render/stages.ts'),
+      import('../../base/atomic.ts'),
+    ])
+  const { endpoint, region, profile, remote, cache } = options
+  const asked = { remote, cache, bucket: { endpoint, region, profile } }
+  const bytes = isOid(typed)
+    ? await readStored(context, typed, await findStores(asked, undefined, surroundings))
+    : typed === '-'
+      ? await readStandardInput(TASK_BYTES)
+      : await readTaskFile(resolve(cwd, typed), typed)
+  const task = parseTask(bytes, typed === '-' ? 'stdin' : typed)
+  const out = options.out === undefined ? undefined : resolve(cwd, options.out)
+  // A report of an earlier run must not be taken for this one's.
+  if (out !== undefined) rmSync(out, { force: true })
+  const tell = (report: TaskReport) => {
+    if (out !== undefined) writeFileAtomic(out, formatReport(report))
+  }
+  let report: TaskReport
+  try {
+    report = await execute(context, { task, stores: await findStores(asked, task.home, surroundings) }, options.force ?? false)
+  } catch (error) {
+    if (error instanceof MlvError) tell(failedReport(task, error))
+    throw error
+  }
+  tell(report)
+  output.answer(report, () => (output.quiet ? '' : renderReport(report)))
+}
+
+export const configure: Configure = (command, act) => {
+  command
+    .argument('<task>', 'what "mlv stage task" wrote: a file, - for stdin, or its oid in the store')
+    .option(
+      '-r, --remote <url>',
+      "the store that has its inputs and gets its outs: a url, or a remote's name; by default what the task says",
+    )
+    .option('--endpoint <url>', 'where an S3-compatible server listens')
+    .option('--region <name>', 'region of the bucket')
+    .option('--profile <name>', 'profile of your AWS configuration')
+    .option('--cache <dir>', "a cache that tasks share; the project's or the settings' by default, else none is kept")
+    .option('-o, --out <file>', 'write a report there, also of a failure')
+    .option('-f, --force', 'run also what has been run before')
+  example(command, 'mlv exec train.task', 'mlv stage task train --push | ssh node7 mlv exec -')
+  command.action(act(exec))
+}
