@@ -10,6 +10,7 @@ const ENTRIES = {
   main: 'src/cli/main.ts',
   run: 'src/cli/run.ts',
   library: 'src/library/library.ts',
+  'digest-worker': 'src/base/digest-worker.ts',
   'hash-worker': 'src/workspace/hash-worker.ts',
 }
 

@@ -1,7 +1,8 @@
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
+import type { Numbered } from './serve-jobs.ts'
 
-/** Threads that run one script, each taking jobs in the order in which they come. */
+/** Threads that run one script. */
 export interface Threads<Job, Reply> {
   readonly size: number
   /** Hands a job to the thread with the fewest. @throws when that thread ends without an answer; the job may then be done elsewhere */
@@ -12,7 +13,8 @@ export interface Threads<Job, Reply> {
 
 interface Thread<Reply> {
   worker: Worker
-  waiting: { resolve(reply: Reply): void; reject(error: unknown): void }[]
+  /** by the job's number */
+  waiting: Map<number, { resolve(reply: Reply): void; reject(error: unknown): void }>
   ended: boolean
 }
 
@@ -27,14 +29,15 @@ export function spareCores(): number {
 /** Starts threads (about 20 ms each, beside the caller's work). The script calls `serveJobs`. */
 export function startThreads<Job, Reply>(script: URL, size: number): Threads<Job, Reply> {
   const threads = Array.from({ length: size }, () => startThread<Reply>(script))
+  let number = 0
   return {
     size,
     run: (job) =>
       new Promise((resolve, reject) => {
         const thread = threads.reduce((least, other) => (load(other) < load(least) ? other : least))
         if (thread.ended) return reject(new Error('all threads have ended'))
-        thread.waiting.push({ resolve, reject })
-        thread.worker.postMessage(job)
+        thread.waiting.set(++number, { resolve, reject })
+        thread.worker.postMessage({ number, value: job } satisfies Numbered<Job>)
       }),
     async close() {
       await Promise.all(threads.map((thread) => thread.worker.terminate()))
@@ -43,16 +46,20 @@ export function startThreads<Job, Reply>(script: URL, size: number): Threads<Job
 }
 
 function load(thread: Thread<unknown>): number {
-  return thread.ended ? Number.POSITIVE_INFINITY : thread.waiting.length
+  return thread.ended ? Number.POSITIVE_INFINITY : thread.waiting.size
 }
 
 function startThread<Reply>(script: URL): Thread<Reply> {
-  const thread: Thread<Reply> = { worker: new Worker(script, { stdout: false, stderr: false }), waiting: [], ended: false }
+  const thread: Thread<Reply> = { worker: new Worker(script, { stdout: false, stderr: false }), waiting: new Map(), ended: false }
   const end = (error: unknown) => {
     thread.ended = true
-    for (const { reject } of thread.waiting.splice(0)) reject(error)
+    for (const { reject } of thread.waiting.values()) reject(error)
+    thread.waiting.clear()
   }
-  thread.worker.on('message', (reply: Reply) => thread.waiting.shift()?.resolve(reply))
+  thread.worker.on('message', ({ number, value }: Numbered<Reply>) => {
+    thread.waiting.get(number)?.resolve(value)
+    thread.waiting.delete(number)
+  })
   thread.worker.on('error', end)
   thread.worker.on('exit', (status) => end(new Error(`a thread ended with status ${status}`)))
   return thread

@@ -20,6 +20,8 @@ export interface GetOptions {
   etag?: string
   /** this version instead of the newest */
   version?: string
+  /** room for the bytes, where the caller has some to spare; the answer may lie elsewhere all the same */
+  into?: Buffer
   signal?: AbortSignal
 }
 

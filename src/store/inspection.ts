@@ -173,7 +173,7 @@ export function createInspection(parts: InspectionParts): Inspection {
         builder.keep(oid, length, size, type)
       }
       const sealed = places.length > 0 ? builder.seal() : undefined
-      if (sealed?.oid === pack) {
+      if (sealed && oidOfBytes(sealed.bytes) === pack) {
         await blobs.put(KEYS.pack(pack), sealed.bytes, { oid: pack })
         await presence.damage.heal(pack)
         return

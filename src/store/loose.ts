@@ -3,13 +3,13 @@ import { chmodSync, lstatSync, mkdirSync, readdirSync, renameSync, type Stats, u
 import { type FileHandle, open } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { flushFolder } from '../base/atomic.ts'
-import { fileError, systemCode } from '../base/errors.ts'
+import { fileError, hasCode, systemCode } from '../base/errors.ts'
 import { faultPoint } from '../base/fault-point.ts'
 import { createOidHash, isOid, type Oid, oidOfFile } from '../base/oid.ts'
 import { openRootFolder } from '../base/root-folder.ts'
 import { KEYS } from './layout.ts'
+import { readInTurns } from './read-pieces.ts'
 
-const PIECE_BYTES = 4 << 20
 /** Written but unflushed bytes after which a flush begins beside the reading, so that the last one is short. */
 const FLUSH_EVERY = 256 << 20
 
@@ -33,8 +33,8 @@ export interface LooseObjects {
     options?: { signal?: AbortSignal; onBytes?: (count: number) => void },
   ): Promise<{ oid: Oid; size: number }>
   /** Writes the pieces of an object as a store's stream() gives them: it ends with an error when they do not hash to `oid`.
-   *  Durable after flush(). */
-  storeStream(oid: Oid, pieces: AsyncIterable<Buffer>): Promise<number>
+   *  Durable after flush(). @param again pieces to write instead when the first prove wrong; those lie at the path meanwhile */
+  storeStream(oid: Oid, pieces: AsyncIterable<Buffer>, again?: (path: string) => AsyncIterable<Buffer>): Promise<number>
   /** Writes the pieces of an object that nobody has named yet. Durable after flush(). @returns its oid and size */
   storePieces(pieces: AsyncIterable<Buffer>): Promise<{ oid: Oid; size: number }>
   /** When the file was last stored or linked to, by the clock of the disk, in ms since 1970: its time of change, since all bear one time of
@@ -93,8 +93,13 @@ export function createLooseObjects(root: string): LooseObjects {
     listed.get(oid.slice(0, 2))?.add(oid)
   }
 
-  /** Writes pieces to a temporary file, each while the next one is made; a piece stays untouched until two more were taken. */
-  async function write(pieces: AsyncIterable<Buffer>, finish: (size: number) => Oid): Promise<number> {
+  /** Writes pieces to a temporary file, each while the next one is made; a piece stays untouched until two more were taken.
+   *  @param again pieces to write instead when the first prove wrong, which lie at the path */
+  async function write(
+    pieces: AsyncIterable<Buffer>,
+    finish: () => Oid,
+    again?: (path: string) => AsyncIterable<Buffer>,
+  ): Promise<number> {
     const temporary = await openTemporary()
     let size = 0
     let unflushed = 0
@@ -122,7 +127,7 @@ export function createLooseObjects(root: string): LooseObjects {
       }
       await writing
       await flushing
-      const oid = finish(size)
+      const oid = finish()
       await temporary.file.utimes(OBJECT_TIME, OBJECT_TIME)
       faultPoint('object: flush')
       await temporary.file.sync()
@@ -133,12 +138,28 @@ export function createLooseObjects(root: string): LooseObjects {
       await Promise.allSettled([writing, flushing])
       await temporary.file.close().catch(() => {})
       try {
-        unlinkSync(temporary.name)
-      } catch (gone) {
-        if (systemCode(gone) !== 'ENOENT') throw fileError(gone, 'deleting', temporary.name)
+        if (again && hasCode(error, 'OBJECT_CORRUPT')) return await write(again(temporary.name), finish)
+        throw fileError(error, 'writing', temporary.name)
+      } finally {
+        removeTemporary(temporary.name)
       }
-      throw fileError(error, 'writing', temporary.name)
     }
+  }
+
+  async function storePieces(pieces: AsyncIterable<Buffer>): Promise<{ oid: Oid; size: number }> {
+    const hash = createOidHash()
+    let oid: Oid | undefined
+    async function* hashed(): AsyncGenerator<Buffer> {
+      for await (const piece of pieces) {
+        hash.update(piece)
+        yield piece
+      }
+    }
+    const size = await write(hashed(), () => {
+      oid = hash.digest()
+      return oid
+    })
+    return { oid: oid!, size }
   }
 
   return {
@@ -158,52 +179,9 @@ export function createLooseObjects(root: string): LooseObjects {
     size: (oid) => lstatSync(path(oid), { throwIfNoEntry: false })?.size,
     changedAt: (oid) => lstatSync(path(oid), { throwIfNoEntry: false })?.ctimeMs,
     relist: () => listed.clear(),
-    async storeFile(source, options = {}) {
-      const hash = createOidHash()
-      let oid: Oid | undefined
-      async function* pieces(): AsyncGenerator<Buffer> {
-        // Three buffers: one is filled, one hashed, one written.
-        const buffers = Array.from({ length: 3 }, () => Buffer.allocUnsafeSlow(PIECE_BYTES))
-        let at = 0
-        let turn = 0
-        let pending = source.read(buffers[0]!, 0, PIECE_BYTES, 0)
-        for (;;) {
-          const { bytesRead } = await pending
-          if (bytesRead === 0) return
-          options.signal?.throwIfAborted()
-          const piece = buffers[turn]!.subarray(0, bytesRead)
-          at += bytesRead
-          turn = (turn + 1) % 3
-          pending = source.read(buffers[turn]!, 0, PIECE_BYTES, at)
-          hash.update(piece)
-          options.onBytes?.(bytesRead)
-          yield piece
-        }
-      }
-      const size = await write(pieces(), () => {
-        oid = hash.digest()
-        return oid
-      })
-      return { oid: oid!, size }
-    },
-    storeStream(oid, pieces) {
-      return write(pieces, () => oid)
-    },
-    async storePieces(pieces) {
-      const hash = createOidHash()
-      let oid: Oid | undefined
-      async function* hashed(): AsyncGenerator<Buffer> {
-        for await (const piece of pieces) {
-          hash.update(piece)
-          yield piece
-        }
-      }
-      const size = await write(hashed(), () => {
-        oid = hash.digest()
-        return oid
-      })
-      return { oid: oid!, size }
-    },
+    storeFile: (source, options = {}) => storePieces(counted(readInTurns(source, options.signal), options.onBytes)),
+    storeStream: (oid, pieces, again) => write(pieces, () => oid, again),
+    storePieces,
     flush() {
       if (folders.size > 0) top.check()
       for (const folder of folders) flushFolder(folder)
@@ -256,6 +234,21 @@ export function createLooseObjects(root: string): LooseObjects {
       // In a cache that may only be read it counts as missing for this process.
       if (!['ENOENT', 'EACCES', 'EPERM', 'EROFS'].includes(systemCode(error) ?? '')) throw fileError(error, 'moving', from)
     }
+  }
+}
+
+async function* counted(pieces: AsyncIterable<Buffer>, onBytes: ((count: number) => void) | undefined): AsyncGenerator<Buffer> {
+  for await (const piece of pieces) {
+    onBytes?.(piece.length)
+    yield piece
+  }
+}
+
+function removeTemporary(name: string): void {
+  try {
+    unlinkSync(name)
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw fileError(error, 'deleting', name)
   }
 }
 

@@ -87,7 +87,10 @@ function openNearby(places: Map<Oid, Place>): OpenNearby {
       const bytes = Buffer.allocUnsafe(length)
       const file = await openFile(path)
       const result = await file?.read(bytes, 0, length, offset).catch(passGone)
-      if (result?.bytesRead !== length || oidOfBytes(bytes) !== oid) return undefined
+      if (result?.bytesRead !== length || oidOfBytes(bytes) !== oid) {
+        places.delete(oid)
+        return undefined
+      }
       read += length
       return bytes
     },

@@ -1,3 +1,4 @@
+import type { Digester } from '../base/digester.ts'
 import type { Oid } from '../base/oid.ts'
 import type { Blobs } from './blobs.ts'
 import type { ForeignPlace } from './foreign.ts'
@@ -21,6 +22,9 @@ export interface ReadOptions {
   signal?: AbortSignal
   /** chunks that need not be read from this store */
   nearby?: Nearby
+  /** Hashes large objects that are streamed, beside the caller. Their chunks are then not verified each, only the whole, and a piece stays
+   *  untouched only until two more were taken. */
+  digester?: Digester
 }
 
 /** Chunks that lie in files of this machine. */
@@ -81,7 +85,7 @@ export interface ObjectStore {
   hasChunk(oid: Oid): boolean
   /** Where a chunk lies; answers once the chunk indexes are loaded. */
   locateChunk(oid: Oid): Location | undefined
-  writer(options?: { concurrency?: number; signal?: AbortSignal }): StoreWriter
+  writer(options?: { concurrency?: number; signal?: AbortSignal; digester?: Digester }): StoreWriter
   /** Looks at an object's stored bytes and, where they are wrong, records it, so that it counts as missing and can be written again. */
   setAside(oid: Oid): Promise<void>
   /** Merges the small indexes of a store that was written to into larger ones, and deletes those that were superseded a grace period ago.

@@ -221,6 +221,7 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
       createStoreWriter(blobs, {
         concurrency: writer.concurrency ?? 2,
         signal: writer.signal,
+        digester: writer.digester,
         isTaken: presence.isCondemnedPack,
         onPack: presence.damage.heal,
         onIndex: adopt,

@@ -1,5 +1,6 @@
+import { sharedBuffer } from '../base/digester.ts'
 import { MlvError } from '../base/errors.ts'
-import { type Oid, oidOfBytes } from '../base/oid.ts'
+import type { Oid } from '../base/oid.ts'
 import { PACK_BYTES } from './layout.ts'
 
 /** What an entry's stored bytes are: the object itself, the recipe that makes it from chunks, or where it lies in a bucket of its own. */
@@ -30,8 +31,9 @@ export function packSize(stored: number, rows: number): number {
   return stored + rows * ROW_BYTES + FOOTER_BYTES
 }
 
+/** A pack that has no name yet: that is the SHA-256 of its bytes. */
 export interface SealedPack {
-  oid: Oid
+  /** shared memory, so that another thread can hash it */
   bytes: Buffer
   /** the rows, in the order of offsets; a view into `bytes` */
   table: Buffer
@@ -47,7 +49,7 @@ export interface PackBuilder {
   reserve(length: number): Buffer | undefined
   /** Keeps the first `length` reserved bytes as an object. */
   keep(oid: Oid, length: number, size: number, type: EntryType): void
-  /** Appends the table and names the pack. The builder is empty afterwards; its buffer belongs to the result until that is released. */
+  /** Appends the table. The builder is empty afterwards; its buffer belongs to the result until that is released. */
   seal(): SealedPack
 }
 
@@ -73,7 +75,7 @@ export function createPackBuilder(capacity = PACK_BYTES): PackBuilder {
       return count
     },
     reserve(length) {
-      buffer ??= free.pop() ?? Buffer.allocUnsafeSlow(capacity)
+      buffer ??= free.pop() ?? sharedBuffer(capacity)
       const room = capacity - FOOTER_BYTES - ROW_BYTES * (count + 1) - used
       return length > room ? undefined : buffer.subarray(used, used + length)
     },
@@ -99,7 +101,6 @@ export function createPackBuilder(capacity = PACK_BYTES): PackBuilder {
       const bytes = buffer.subarray(0, end + FOOTER_BYTES)
       const whole = buffer
       const sealed = {
-        oid: oidOfBytes(bytes),
         bytes,
         table: bytes.subarray(used, end),
         count,

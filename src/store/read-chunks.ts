@@ -1,9 +1,10 @@
+import { sharedBuffer } from '../base/digester.ts'
 import { MlvError } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
 import type { ReadOptions } from './object-store.ts'
 import type { Location } from './pack-index.ts'
 import type { Presence } from './presence.ts'
-import { joinRanges, type Range } from './ranges.ts'
+import { joinRanges, RANGE_BYTES, type Range } from './ranges.ts'
 import type { Chunk } from './recipe.ts'
 
 /** A place that did not give what it should. */
@@ -16,8 +17,8 @@ export interface ChunkReaderParts {
   /** of the store, for messages */
   url: string
   presence: Presence
-  /** @returns undefined when the pack is gone */
-  readPack(range: Range, signal: AbortSignal | undefined): Promise<Buffer | undefined>
+  /** @param into room for the bytes, which may be left alone   @returns undefined when the pack is gone */
+  readPack(range: Range, signal: AbortSignal | undefined, into?: Buffer): Promise<Buffer | undefined>
   /** @returns the place's bytes, verified, or undefined */
   take(range: Range, bytes: Buffer, place: Location, signal: AbortSignal | undefined): Promise<Buffer | undefined>
   leave(lost: readonly Lost[]): Promise<void>
@@ -27,7 +28,17 @@ export interface ChunkReaderParts {
 
 type ReadChunks = (oid: Oid, chunks: readonly Chunk[], options: ReadOptions) => AsyncGenerator<Buffer>
 
-/** Reads the chunks of large objects in order, each verified, the next few ranges on their way while one is used. */
+/** Where a pass stopped before its end. `lost`: a place that did not give its chunk; without it a file here no longer had one */
+interface Stop {
+  at: number
+  lost?: Lost
+}
+
+/** Ranges whose bytes may still be in use behind the one that is read: a piece stays untouched until two more were taken. */
+const RANGES_IN_USE = 3
+
+/** Reads the chunks of large objects in order, the next few ranges on their way while one is used. Each chunk is verified, unless a digester
+ *  sees to the whole: then what lies together is one piece, in memory that is used again once two more pieces were taken. */
 export function createChunkReader(parts: ChunkReaderParts): ReadChunks {
   const { presence, url } = parts
 
@@ -52,18 +63,19 @@ export function createChunkReader(parts: ChunkReaderParts): ReadChunks {
   ): Generator<{ range: Range; bytes: Promise<Buffer | undefined> }> {
     const ahead = Math.max(1, options.concurrency ?? 4)
     const flying: Promise<Buffer | undefined>[] = []
+    const room = createRoom(options)
     for (const [i, range] of ranges.entries()) {
       while (flying.length < ahead && i + flying.length < ranges.length) {
-        const flight = parts.readPack(ranges[i + flying.length]!, options.signal)
+        const flight = parts.readPack(ranges[i + flying.length]!, options.signal, room.take(ranges[i + flying.length]!))
         flight.catch(() => {})
         flying.push(flight)
       }
       yield { range, bytes: flying.shift()! }
+      room.giveBack(range)
     }
   }
 
-  return async function* readChunks(oid, chunks, options, tries = 2): AsyncGenerator<Buffer> {
-    await presence.loadChunkIndexes()
+  async function* pass(oid: Oid, chunks: readonly Chunk[], options: ReadOptions): AsyncGenerator<Buffer, Stop | undefined> {
     const { nearby } = options
     // A run of one chunk, such as a long row of zeros, is read once.
     const isRead = (i: number) => !nearby?.has(chunks[i]!.oid) && chunks[i]!.oid !== chunks[i - 1]?.oid
@@ -72,31 +84,70 @@ export function createChunkReader(parts: ChunkReaderParts): ReadChunks {
     const coming = flights(joinRanges([...read].map((i) => locate(oid, chunks[i]!))), options)
     let current: { range: Range; bytes: Buffer | undefined; next: number } | undefined
     let last: Buffer | undefined
-    for (const [i, chunk] of chunks.entries()) {
+    for (let i = 0; i < chunks.length; i++) {
       options.signal?.throwIfAborted()
       if (!read.has(i)) {
-        if (chunk.oid !== chunks[i - 1]?.oid) last = await nearby!.read(chunk.oid)
-        if (last) {
-          yield last
-          continue
-        }
-        // The file here was changed meanwhile.
-        yield* readChunks(oid, chunks.slice(i), { ...options, nearby: undefined }, tries)
-        return
+        if (chunks[i]!.oid !== chunks[i - 1]?.oid) last = await nearby!.read(chunks[i]!.oid)
+        if (!last) return { at: i }
+        yield last
+        continue
       }
       if (!current || current.next === current.range.places.length) {
         const flight = coming.next().value!
         current = { range: flight.range, bytes: await flight.bytes, next: 0 }
       }
-      const place = current.range.places[current.next++]!
-      last = current.bytes && (await parts.take(current.range, current.bytes, place, options.signal))
-      if (!last) {
-        await parts.leave([{ place, packGone: !current.bytes }])
-        if (tries === 1) throw current.bytes ? parts.corrupt(oid) : parts.missing(oid)
-        yield* readChunks(oid, chunks.slice(i), options, tries - 1)
-        return
+      const { range, bytes } = current
+      const place = range.places[current.next++]!
+      if (options.digester && bytes && bytes.length === range.end - range.start) {
+        let end = place
+        while (current.next < range.places.length && read.has(i + 1)) {
+          end = range.places[current.next++]!
+          i++
+        }
+        last = bytes.subarray(end.offset - range.start, end.offset - range.start + end.length)
+        yield bytes.subarray(place.offset - range.start, end.offset - range.start + end.length)
+        continue
       }
+      last = bytes && (await parts.take(range, bytes, place, options.signal))
+      if (!last) return { at: i, lost: { place, packGone: !bytes } }
       yield last
     }
-  } as (oid: Oid, chunks: readonly Chunk[], options: ReadOptions, tries?: number) => AsyncGenerator<Buffer>
+    return undefined
+  }
+
+  return async function* readChunks(oid, chunks, options) {
+    await presence.loadChunkIndexes()
+    let rest = chunks
+    for (let tries = 2; ; ) {
+      const stop = yield* pass(oid, rest, options)
+      if (!stop) return
+      rest = rest.slice(stop.at)
+      if (!stop.lost) continue
+      await parts.leave([stop.lost])
+      if (--tries === 0) throw stop.lost.packGone ? parts.missing(oid) : parts.corrupt(oid)
+    }
+  }
+}
+
+/** Memory for ranges, used again where a digester has the pieces. */
+function createRoom({ digester }: ReadOptions): { take(range: Range): Buffer | undefined; giveBack(range: Range): void } {
+  const taken = new Map<Range, Buffer>()
+  const free: Buffer[] = []
+  const used: Buffer[] = []
+  return {
+    take(range) {
+      const length = range.end - range.start
+      if (!digester || length > RANGE_BYTES) return undefined
+      const buffer = free.pop() ?? sharedBuffer(RANGE_BYTES)
+      taken.set(range, buffer)
+      return buffer.subarray(0, length)
+    },
+    giveBack(range) {
+      const buffer = taken.get(range)
+      if (!buffer) return
+      taken.delete(range)
+      used.push(buffer)
+      if (used.length > RANGES_IN_USE) free.push(used.shift()!)
+    },
+  }
 }

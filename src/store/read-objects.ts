@@ -1,7 +1,7 @@
-import { createReadStream } from 'node:fs'
 import { mapBounded } from '../base/concurrency.ts'
+import { DIGEST_HERE } from '../base/digester.ts'
 import { fileError, hasCode, MlvError, systemCode } from '../base/errors.ts'
-import { createOidHash, type Oid, oidOfBytes } from '../base/oid.ts'
+import { type Oid, oidOfBytes } from '../base/oid.ts'
 import type { Blobs } from './blobs.ts'
 import { type ForeignPlace, type ForeignReader, parseForeign } from './foreign.ts'
 import { KEYS, PACK_BYTES } from './layout.ts'
@@ -11,6 +11,7 @@ import type { Location } from './pack-index.ts'
 import { asBuffer, type Presence } from './presence.ts'
 import { planRanges, type Range, rangeOf } from './ranges.ts'
 import { createChunkReader, type Lost } from './read-chunks.ts'
+import { readPieces } from './read-pieces.ts'
 import { type Chunk, parseRecipe } from './recipe.ts'
 
 export interface ReaderParts {
@@ -54,9 +55,9 @@ export function createReader({ blobs, presence, loose, refresh, giveUp, setLoose
   const isLoose = (oid: Oid) => loose !== undefined && !presence.isPurged(oid) && loose.has(oid)
 
   /** @returns undefined when the pack is gone; fewer bytes when it was cut short */
-  async function readPack(range: Range, signal: AbortSignal | undefined): Promise<Buffer | undefined> {
+  async function readPack(range: Range, signal: AbortSignal | undefined, into?: Buffer): Promise<Buffer | undefined> {
     try {
-      return asBuffer(await blobs.get(KEYS.pack(range.pack), { start: range.start, end: range.end, signal }))
+      return asBuffer(await blobs.get(KEYS.pack(range.pack), { start: range.start, end: range.end, into, signal }))
     } catch (error) {
       if (hasCode(error, 'BLOB_MISSING')) return undefined
       throw error
@@ -167,7 +168,7 @@ export function createReader({ blobs, presence, loose, refresh, giveUp, setLoose
   async function* readLoose(oid: Oid, options: ReadOptions): AsyncGenerator<Buffer> {
     const path = loose!.path(oid)
     try {
-      yield* verified(oid, createReadStream(path, { highWaterMark: 4 << 20, signal: options.signal }))
+      yield* verified(oid, readPieces(path, options), options.digester)
     } catch (error) {
       if (systemCode(error) === 'ENOENT') throw missing(oid)
       if (hasCode(error, 'OBJECT_CORRUPT')) setLooseAside(oid)
@@ -175,13 +176,14 @@ export function createReader({ blobs, presence, loose, refresh, giveUp, setLoose
     }
   }
 
-  async function* verified(oid: Oid, pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-    const hash = createOidHash()
+  async function* verified(oid: Oid, pieces: AsyncIterable<Buffer>, digester = DIGEST_HERE): AsyncGenerator<Buffer> {
+    const hash = digester.stream()
     for await (const piece of pieces) {
-      hash.update(piece)
+      const hashed = hash.update(piece)
       yield piece
+      await hashed
     }
-    if (hash.digest() !== oid) throw corrupt(oid)
+    if ((await hash.digest()) !== oid) throw corrupt(oid)
   }
 
   /** A recipe does not hash to a name: one that makes no sense may have been altered on its way, and is read once more.
@@ -210,7 +212,7 @@ export function createReader({ blobs, presence, loose, refresh, giveUp, setLoose
       }
       const chunks = await readRecipeOf(found, options.signal)
       if (chunks) {
-        yield* verified(oid, readChunks(oid, chunks, options))
+        yield* verified(oid, readChunks(oid, chunks, options), options.digester)
         return
       }
       await leave([{ place: found, packGone: true }])

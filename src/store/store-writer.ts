@@ -1,3 +1,4 @@
+import { DIGEST_HERE, type Digester } from '../base/digester.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
 import type { Blobs } from './blobs.ts'
 import { type ForeignPlace, formatForeign } from './foreign.ts'
@@ -45,6 +46,8 @@ export interface WriterOptions {
   /** packs being written at once; each holds up to 32 MiB of memory */
   concurrency: number
   signal?: AbortSignal
+  /** names the packs; here when not given */
+  digester?: Digester
   /** whether a pack of this name is about to be deleted, so that what it would hold must get another name */
   isTaken?(oid: Oid): boolean
   /** told of each pack once it is durable */
@@ -54,6 +57,7 @@ export interface WriterOptions {
 }
 
 export function createStoreWriter(blobs: Blobs, options: WriterOptions): StoreWriter {
+  const { digester = DIGEST_HERE } = options
   const written: Written = { packs: 0, bytes: 0, objects: 0 }
   const kept = new Set<Oid>()
   const keptChunks = new Set<Oid>()
@@ -73,17 +77,21 @@ export function createStoreWriter(blobs: Blobs, options: WriterOptions): StoreWr
     side.durable.push({ oid, table: Buffer.from(table), count })
   }
 
-  async function putPack(side: Side, pack: SealedPack): Promise<void> {
-    await sendPack(side, pack, pack.bytes)
+  async function putPack(side: Side, sealed: SealedPack): Promise<void> {
+    let pack = sealed
+    let oid = await digester.oidOf(pack.bytes)
+    if (options.isTaken?.(oid)) {
+      pack = renamePack(pack)
+      oid = await digester.oidOf(pack.bytes)
+    }
+    await sendPack(side, { oid, table: pack.table, count: pack.count }, pack.bytes)
     pack.release()
   }
 
   const durablePacks = () => objects.durable.length + chunks.durable.length
 
   function flyPack(side: Side): void {
-    let pack = side.builder.seal()
-    if (options.isTaken?.(pack.oid)) pack = renamePack(pack)
-    const flight: Promise<void> = putPack(side, pack)
+    const flight: Promise<void> = putPack(side, side.builder.seal())
       .catch((error) => {
         failure ??= { error }
       })

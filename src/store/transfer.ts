@@ -1,4 +1,5 @@
 import { mapBounded } from '../base/concurrency.ts'
+import { type Digester, startDigester } from '../base/digester.ts'
 import { hasCode } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
 import { cutObject } from './cut-object.ts'
@@ -113,6 +114,9 @@ const PACKS_IN_FLIGHT = 2
 /** Ranges being read at once unless told otherwise; each holds up to 8 MiB of memory. */
 const RANGES_IN_FLIGHT = 8
 
+/** Bytes from which a second thread is worth its start. */
+const DIGESTER_FROM = 64 << 20
+
 /** Objects that come from buckets of their own at once unless told otherwise; each holds up to 32 MiB of memory. */
 const FOREIGN_IN_FLIGHT = 4
 
@@ -124,8 +128,23 @@ export async function applyTransfer(
   to: ObjectStore,
   options: TransferOptions = {},
 ): Promise<Transferred> {
+  const digester = plan.bytes >= DIGESTER_FROM ? startDigester() : undefined
+  try {
+    return await carryOut(plan, from, to, { ...options, digester })
+  } finally {
+    await digester?.close()
+  }
+}
+
+async function carryOut(
+  plan: TransferPlan,
+  from: ObjectStore,
+  to: ObjectStore,
+  options: TransferOptions & { digester: Digester | undefined },
+): Promise<Transferred> {
   const concurrency = options.concurrency ?? RANGES_IN_FLIGHT
-  const writer = to.writer({ concurrency: options.concurrency ?? PACKS_IN_FLIGHT, signal: options.signal })
+  const { digester, signal } = options
+  const writer = to.writer({ concurrency: options.concurrency ?? PACKS_IN_FLIGHT, signal, digester })
   const result: Transferred = { objects: 0, bytes: 0, written: 0, saved: 0, failed: [] }
   const done = (bytes: number) => {
     result.objects++
@@ -136,7 +155,7 @@ export async function applyTransfer(
     if (!hasCode(error, ...SOURCE_FAULTS)) throw error
     result.failed.push({ oid, error })
   }
-  const read = { concurrency, signal: options.signal }
+  const read = { concurrency, signal }
   const add = async (oid: Oid, bytes: Buffer) => {
     await writer.add(oid, bytes)
     done(bytes.length)
@@ -172,19 +191,31 @@ export async function applyTransfer(
       ...loose!.list().map((known) => ({ oid: known, path: loose!.path(known) })),
       ...(options.versions?.() ?? []),
     ]
-    const nearby = chunks && (await findNearby(from, chunks, versions ?? [], read))
-    try {
-      await loose!.storeStream(oid, counted(from.stream(oid, { ...read, nearby }), options.onBytes))
-      return nearby?.bytesRead() ?? 0
-    } finally {
-      await nearby?.close()
+    let saved = 0
+    /** @param wrong a file with pieces that proved wrong as a whole: now each chunk is looked at, and those that are right need not come again */
+    async function* pieces(wrong?: string): AsyncGenerator<Buffer> {
+      const known = wrong === undefined ? versions : [{ oid, path: wrong }, ...(versions ?? [])]
+      const nearby = chunks && (await findNearby(from, chunks, known ?? [], read))
+      try {
+        const atOnce = { ...read, concurrency: Math.ceil(concurrency / largeAtOnce) }
+        yield* from.stream(oid, { ...atOnce, nearby, digester: wrong === undefined ? digester : undefined })
+        saved = wrong === undefined ? (nearby?.bytesRead() ?? 0) : 0
+      } finally {
+        await nearby?.close()
+      }
     }
+    await loose!.storeStream(oid, counted(pieces(), options.onBytes), digester && pieces)
+    return saved
   }
 
-  await mapBounded(plan.large, loose ? 2 : 1, async (item) => {
+  const largeAtOnce = Math.min(plan.large.length, loose ? 2 : 1)
+  await mapBounded(plan.large, largeAtOnce, async (item) => {
     try {
       if (loose) result.saved += await assemble(item.oid)
-      else result.saved += await sendChunked(item, counted(from.stream(item.oid, read), options.onBytes), to, writer)
+      else {
+        const pieces = counted(from.stream(item.oid, { ...read, digester }), options.onBytes)
+        result.saved += await sendChunked(item, pieces, to, writer)
+      }
       result.objects++
       result.bytes += item.size
     } catch (error) {

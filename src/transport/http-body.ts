@@ -27,17 +27,16 @@ export function rangeHeader({ start = 0, end }: GetOptions): string | undefined 
   return `bytes=${start}-${end - 1}`
 }
 
-/** Reads a body into one buffer of the announced length. A server that ignored the range sends all: the part is cut out.
- *  @throws ShortBody; the signal's reason */
-export async function collectBody(
-  body: HttpBody,
-  { start = 0, end, signal }: GetOptions,
-  rate: Rate | undefined,
-): Promise<Uint8Array> {
-  const bytes = await collect(body, signal, rate)
-  if (body.contentRange === undefined) return start === 0 && end === undefined ? bytes : bytes.subarray(start, end)
-  const first = Number(/^bytes (\d+)-/.exec(body.contentRange)?.[1])
-  if (first !== start) throw new ShortBody(`asked for bytes from ${start}, got ${body.contentRange}`)
+/** Reads a body into one buffer of the announced length. @throws ShortBody; the signal's reason */
+export async function collectBody(body: HttpBody, range: GetOptions, rate: Rate | undefined): Promise<Uint8Array> {
+  return partOf(await collect(body, range.signal, rate), body.contentRange, range)
+}
+
+/** The part that was asked for. A server that ignored the range sent all: the part is cut out. @throws ShortBody when it is another part */
+export function partOf(bytes: Uint8Array, contentRange: string | undefined, { start = 0, end }: GetOptions): Uint8Array {
+  if (contentRange === undefined) return start === 0 && end === undefined ? bytes : bytes.subarray(start, end)
+  const first = Number(/^bytes (\d+)-/.exec(contentRange)?.[1])
+  if (first !== start) throw new ShortBody(`asked for bytes from ${start}, got ${contentRange}`)
   return bytes
 }
 

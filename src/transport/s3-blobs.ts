@@ -1,6 +1,7 @@
 import {
   DeleteObjectCommand,
   GetObjectCommand,
+  type GetObjectCommandOutput,
   HeadObjectCommand,
   type HeadObjectCommandOutput,
   ListObjectsV2Command,
@@ -10,10 +11,12 @@ import { MlvError } from '../base/errors.ts'
 import { faultPoint } from '../base/fault-point.ts'
 import { oidOfBytes } from '../base/oid.ts'
 import type { BlobInfo, Blobs, GetOptions } from '../store/blobs.ts'
-import { collectBody, rangeHeader, ShortBody } from './http-body.ts'
+import { createDirectGetter } from './direct-get.ts'
+import { collectBody, partOf, rangeHeader, ShortBody } from './http-body.ts'
 import { createRequester } from './requester.ts'
-import { MAX_SOCKETS, openClient, type S3Options } from './s3-client.ts'
+import { IDLE_TIMEOUT_MS, MAX_SOCKETS, openClient, type S3Options } from './s3-client.ts'
 import { createRenewal } from './s3-credentials.ts'
+import { readDirectly } from './s3-direct.ts'
 import { askedPause, judgeS3, notS3, type S3Place, s3Error, statusOf } from './s3-error.ts'
 import { uploadInParts } from './s3-multipart.ts'
 import { createUploader } from './s3-upload.ts'
@@ -36,6 +39,8 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
   const requester = createRequester({ judge: judgeS3, askedPause, tries: triesOf(options.env), most: MAX_SOCKETS })
   const renewal = createRenewal(client, place)
   const send: Send = (request, signal) => requester.send(() => renewal.use(request), signal)
+  // Bytes that must wait for a rate are read in pieces.
+  const direct = options.rate ? undefined : createDirectGetter(options.idleTimeout ?? IDLE_TIMEOUT_MS)
   let bucketSeen: Promise<unknown> | undefined
 
   /** Puts what went wrong into words, once it is final. */
@@ -68,14 +73,15 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
 
   async function read(key: string, range: GetOptions): Promise<Uint8Array> {
     const command = new GetObjectCommand({ ...common(key), Range: rangeHeader(range), VersionId: range.version })
+    if (direct) readDirectly(command, direct, range)
     try {
-      const answer = await client.send(command, { abortSignal: range.signal })
+      const answer: GetObjectCommandOutput & { bytes?: Buffer } = await client.send(command, { abortSignal: range.signal })
       if (answer.ETag === undefined) throw notS3(place, `reading ${key}`)
       // Looked at here, because not every server heeds If-Match.
       if (range.etag !== undefined && answer.ETag !== range.etag) throw changed(place, key)
-      const stream = answer.Body as AsyncIterable<Uint8Array>
-      const body = { stream, length: answer.ContentLength, contentRange: answer.ContentRange }
-      return await collectBody(body, range, options.rate)
+      const { bytes, ContentLength: length, ContentRange: contentRange } = answer
+      if (bytes) return partOf(bytes, contentRange, range)
+      return await collectBody({ stream: answer.Body as AsyncIterable<Uint8Array>, length, contentRange }, range, options.rate)
     } catch (error) {
       if (statusOf(error) === 416) return new Uint8Array(0)
       throw error
@@ -94,7 +100,10 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
 
   return {
     url: place.url,
-    close: () => client.destroy(),
+    close() {
+      direct?.close()
+      client.destroy()
+    },
     get,
 
     put: (key, bytes, { oid = oidOfBytes(bytes), ifAbsent = false, signal } = {}) =>

@@ -33,7 +33,7 @@ export interface S3Options {
 /** Sockets kept open at most, and so requests at once. */
 export const MAX_SOCKETS = 64
 const CONNECT_TIMEOUT_MS = 10_000
-const IDLE_TIMEOUT_MS = 30_000
+export const IDLE_TIMEOUT_MS = 30_000
 
 const SILENT = { trace() {}, debug() {}, info() {}, warn() {}, error() {} }
 

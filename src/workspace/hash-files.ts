@@ -241,7 +241,8 @@ export async function hashFiles(
         signal?.throwIfAborted()
       }
     }
-    const crews = [here(), ...Array.from({ length: threads?.size ?? 0 }, there)]
+    // Two files for each core: while one is flushed, the other is hashed.
+    const crews = [here(), here(), ...Array.from({ length: 2 * (threads?.size ?? 0) }, there)]
     try {
       await Promise.all(crews)
     } catch (error) {

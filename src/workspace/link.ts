@@ -19,6 +19,7 @@ import { faultPoint } from '../base/fault-point.ts'
 import { makeFolders } from '../base/make-folders.ts'
 import { type Oid, oidOfFile } from '../base/oid.ts'
 import type { LinkType } from './config.ts'
+import { copyToNew } from './copy-file.ts'
 import { parseFolderUrl } from './folder-url.ts'
 import type { Project } from './project.ts'
 
@@ -143,7 +144,8 @@ async function tryLink(type: LinkType, from: string, to: string): Promise<boolea
     faultPoint(`file: ${type}`)
     if (type === 'hardlink') await link(from, to)
     else if (type === 'symlink') await symlink(resolve(from), to)
-    else await copyFile(from, to, constants.COPYFILE_EXCL | (type === 'reflink' ? constants.COPYFILE_FICLONE_FORCE : 0))
+    else if (type === 'reflink') await copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE_FORCE)
+    else await copyToNew(from, to)
     return true
   } catch (error) {
     if (type === 'copy' || !NOT_HERE.includes(systemCode(error) ?? '')) throw error

@@ -110,8 +110,8 @@ describe('a merged index', () => {
       builder.reserve(2)!.write('xy')
       builder.keep(oid, 2, 2, 'bytes')
     }
-    const { oid, table, count } = builder.seal()
-    return { oid, table, count }
+    const { bytes, table, count } = builder.seal()
+    return { oid: oidOfBytes(bytes), table, count }
   }
   const pack = fc
     .array(

@@ -11,8 +11,8 @@ function packOf(oids: readonly Oid[], type: EntryType = 'bytes'): IndexedPack {
     builder.reserve(2)!.write('xy')
     builder.keep(oid, 2, type === 'bytes' ? 2 : 99, type)
   }
-  const { oid, table, count } = builder.seal()
-  return { oid, table, count }
+  const { bytes, table, count } = builder.seal()
+  return { oid: oidOfBytes(bytes), table, count }
 }
 
 const oidWith = (start: string, end = '') => (start.padEnd(64 - end.length, '0') + end) as Oid

@@ -1,0 +1,51 @@
+import { constants, statfsSync, statSync } from 'node:fs'
+import { copyFile, type FileHandle, open } from 'node:fs/promises'
+
+/** From this size on two cores copy faster than the system call that copies, which keeps one busy. */
+const LANES_FROM = 64 << 20
+const LANES = 2
+const PIECE_BYTES = 1 << 20
+
+/** f_type of file systems that copy byte by byte on this machine: ext4 (and 2, 3), tmpfs, overlayfs, XFS. Others may copy on their server, or share blocks. */
+const LOCAL_TYPES = [0xef53, 0x01021994, 0x794c7630, 0x58465342]
+
+/** Copies a file to a new name. @throws system errors, EEXIST among them; what was written by then stays */
+export async function copyToNew(from: string, to: string): Promise<void> {
+  if (statSync(from).size < LANES_FROM || !LOCAL_TYPES.includes(statfsSync(from).type))
+    return copyFile(from, to, constants.COPYFILE_EXCL)
+  const source = await open(from)
+  try {
+    const target = await open(to, 'wx')
+    try {
+      await copyInLanes(source, target)
+    } finally {
+      await target.close()
+    }
+  } finally {
+    await source.close()
+  }
+}
+
+async function copyInLanes(source: FileHandle, target: FileHandle): Promise<void> {
+  let next = 0
+  let failed = false
+  async function copyNext(): Promise<void> {
+    const piece = Buffer.allocUnsafeSlow(PIECE_BYTES)
+    while (!failed) {
+      const at = next
+      next += PIECE_BYTES
+      const { bytesRead } = await source.read(piece, 0, PIECE_BYTES, at)
+      if (bytesRead === 0) return
+      for (let done = 0; done < bytesRead; ) done += (await target.write(piece, done, bytesRead - done, at + done)).bytesWritten
+    }
+  }
+  const lanes = Array.from({ length: LANES }, () =>
+    copyNext().catch((error) => {
+      failed = true
+      throw error
+    }),
+  )
+  // No file is closed while the other lane writes to it.
+  const ends = await Promise.allSettled(lanes)
+  for (const end of ends) if (end.status === 'rejected') throw end.reason
+}
