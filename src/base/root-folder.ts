@@ -10,6 +10,9 @@ export interface RootFolder {
   /** Gives a folder just made below it the root's permissions, setgid bit included, where the root's group may write: the umask of whoever
    *  made it must not keep the others out. */
   shareFolder(folder: string): void
+  /** Whether it is meant for others to put files below: a group's, by its setgid bit, or everybody's. Where umask is 002 a folder of one's own is
+   *  open to one's own group, too. */
+  isShared(): boolean
   /** Lets those read a new file who may read the root; it stays read-only. */
   shareFile(fd: number): void
 }
@@ -37,6 +40,10 @@ export function openRootFolder(root: string): RootFolder {
       throw new MlvError('FILE_UNWRITABLE', `The folder ${root} ${now ? 'was replaced' : 'vanished'} while it was written to`, {
         hint: 'Check that its disk is mounted, then run the command again.',
       })
+    },
+    isShared() {
+      const mode = look()?.mode ?? 0
+      return (mode & 0o2020) === 0o2020 || (mode & 0o002) !== 0
     },
     shareFolder(folder) {
       const mode = sharedMode()

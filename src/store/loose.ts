@@ -49,8 +49,9 @@ export interface LooseObjects {
   /** Reads an object again if its file was written to since it was stored, and sets it aside when it is no longer what its name says.
    *  @returns whether it is whole   @throws FILE_UNREADABLE */
   check(oid: Oid): boolean
-  /** Whether another user wrote it, who may have given any bytes its name, mode and time: it must be hashed when it is used. */
-  isForeign(oid: Oid): boolean
+  /** Whether another user may have written it, or put another file in its place, with any bytes and its name, mode and time: it must be hashed
+   *  whenever it is used. */
+  isShared(oid: Oid): boolean
   /** Moves a corrupt object out of the way. */
   setAside(oid: Oid): void
   /** Deletes an object. @returns its bytes; 0 where there is none */
@@ -206,9 +207,9 @@ export function createLooseObjects(root: string): LooseObjects {
       }
       return true
     },
-    isForeign(oid) {
+    isShared(oid) {
       const stats = lstatSync(path(oid), { throwIfNoEntry: false })
-      return stats !== undefined && isOthers(stats)
+      return stats !== undefined && (isOthers(stats) || top.isShared())
     },
     setAside,
     remove(oid) {

@@ -6,6 +6,7 @@ import { type Oid, oidOfFile } from '../base/oid.ts'
 import { quotePath } from '../base/paths.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { createChangeCheck } from './change-check.ts'
+import { type CheckedObjects, openCheckedObjects } from './checked-objects.ts'
 import type { CheckoutPlan, PlacedFile } from './checkout-plan.ts'
 import type { LinkType } from './config.ts'
 import { chosenLinks, placeFile } from './link.ts'
@@ -142,11 +143,17 @@ async function placeFiles(worktree: Worktree, plan: CheckoutPlan, placing: Placi
     }
   }
   await readPacked(store, packed, write, project.surroundings.signal)
-  const types = whole.length > 0 ? chosenLinks(project) : []
-  for (const file of whole) {
-    project.surroundings.signal?.throwIfAborted()
-    placing.checkUnchanged(file.path, file.replaces)
-    done(file, await placeWhole(store, plan, file, { to: absolute(file.path), types }))
+  if (whole.length === 0) return
+  const types = chosenLinks(project)
+  const checked = openCheckedObjects(project)
+  try {
+    for (const file of whole) {
+      project.surroundings.signal?.throwIfAborted()
+      placing.checkUnchanged(file.path, file.replaces)
+      done(file, await placeWhole(store, plan, file, { to: absolute(file.path), types, checked }))
+    }
+  } finally {
+    checked.flush((oid) => store.loose!.has(oid))
   }
 }
 
@@ -192,15 +199,15 @@ async function placeWhole(
   store: ObjectStore,
   plan: CheckoutPlan,
   file: PlacedFile,
-  placing: { to: string; types: LinkType[] },
+  placing: { to: string; types: LinkType[]; checked: CheckedObjects },
 ): Promise<Stats> {
   const { to, types } = placing
   const { oid } = file.entry
   const loose = store.loose!
   const from = loose.path(oid)
   const size = loose.size(oid)
-  const foreign = loose.isForeign(oid)
-  const isWhole = size === file.entry.size ? foreign || loose.check(oid) : size !== undefined && oidOfFile(from) === oid
+  const isShared = loose.isShared(oid)
+  const isWhole = size === file.entry.size ? isShared || loose.check(oid) : size !== undefined && oidOfFile(from) === oid
   if (isWhole && size !== file.entry.size) throw wrongSize(plan, file, size!)
   if (!isWhole) {
     if (size !== undefined) loose.setAside(oid)
@@ -210,7 +217,7 @@ async function placeWhole(
   const umask = process.umask()
   const mode = (file.entry.kind === 'exec' ? 0o777 : 0o666) & ~umask
   try {
-    await placeFile(from, to, { types, mode, verify: foreign ? oid : undefined })
+    await placeFile(from, to, { types, mode, verify: isShared ? { oid, checked: placing.checked } : undefined })
   } catch (error) {
     if (hasCode(error, 'OBJECT_CORRUPT')) loose.setAside(oid)
     throw error

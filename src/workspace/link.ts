@@ -7,6 +7,7 @@ import {
   linkSync,
   readFileSync,
   rmSync,
+  type Stats,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -18,8 +19,10 @@ import { fileError, MlvError, systemCode } from '../base/errors.ts'
 import { faultPoint } from '../base/fault-point.ts'
 import { makeFolders } from '../base/make-folders.ts'
 import { type Oid, oidOfFile } from '../base/oid.ts'
+import type { CheckedObjects } from './checked-objects.ts'
 import type { LinkType } from './config.ts'
 import { copyToNew } from './copy-file.ts'
+import { copyHashed } from './copy-hashed.ts'
 import { parseFolderUrl } from './folder-url.ts'
 import type { Project } from './project.ts'
 
@@ -134,15 +137,17 @@ export interface PlaceOptions {
   types: LinkType[]
   /** permission bits of a copy; links are read-only (0444), because they share the cache's bytes. An executable is always copied */
   mode: number
-  /** what was placed must hash to this before it gets its name: for objects that others may have written */
-  verify?: Oid
+  /** for objects that others may have written: what was placed must hash to this before it gets its name. A copy is hashed as it is written; a
+   *  link only if the file was not found whole before */
+  verify?: { oid: Oid; checked: CheckedObjects }
 }
 
 /** @returns false when this file system cannot */
-async function tryLink(type: LinkType, from: string, to: string): Promise<boolean> {
+async function tryLink(type: LinkType, from: string, to: string, verify: PlaceOptions['verify']): Promise<boolean> {
   try {
     faultPoint(`file: ${type}`)
-    if (type === 'hardlink') await link(from, to)
+    if (type === 'copy' && verify) refuseAltered(verify.oid, await copyHashed(from, to))
+    else if (type === 'hardlink') await link(from, to)
     else if (type === 'symlink') await symlink(resolve(from), to)
     else if (type === 'reflink') await copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE_FORCE)
     else await copyToNew(from, to)
@@ -167,6 +172,21 @@ async function isProtected(path: string): Promise<boolean> {
   }
 }
 
+/** @throws OBJECT_CORRUPT */
+function refuseAltered(oid: Oid, found: Oid): void {
+  if (found === oid) return
+  throw new MlvError('OBJECT_CORRUPT', `The object ${oid} in the cache does not hash to its name`, {
+    hint: 'Run "mlv pull" to fetch it again.',
+  })
+}
+
+/** @param before the object's file, as it was before it was linked to   @throws OBJECT_CORRUPT */
+function verifyLinked(linked: string, before: Stats, { oid, checked }: NonNullable<PlaceOptions['verify']>): void {
+  if (checked.has(oid, before)) return
+  refuseAltered(oid, oidOfFile(linked))
+  checked.note(oid, before)
+}
+
 /** Makes `to` hold the bytes of the cache file `from`: under a temporary name first, then renamed over whatever was there.
  *  The folder of `to` must exist.
  *  @returns the link type that worked   @throws OBJECT_MISSING when `from` is gone, OBJECT_CORRUPT when it is not what `verify` says, DISK_FULL, FILE_UNWRITABLE */
@@ -179,14 +199,12 @@ export async function placeFile(from: string, to: string, options: PlaceOptions)
     for (const type of types) {
       // A symbolic link to nothing could be made as well.
       if (type === 'symlink') statSync(from)
-      if (!(await tryLink(type, from, temporary))) continue
+      const before = options.verify && statSync(from)
+      if (!(await tryLink(type, from, temporary, options.verify))) continue
       if (type === 'hardlink') {
         if (!(await isProtected(temporary))) continue
       } else if (type !== 'symlink') await chmod(temporary, options.mode)
-      if (options.verify && oidOfFile(temporary) !== options.verify)
-        throw new MlvError('OBJECT_CORRUPT', `The object ${options.verify} in the cache does not hash to its name`, {
-          hint: 'Run "mlv pull" to fetch it again.',
-        })
+      if (before && type !== 'copy') verifyLinked(temporary, before, options.verify!)
       faultPoint('file: name')
       await rename(temporary, to)
       return type

@@ -134,6 +134,21 @@ describe.skipIf(!NODE)('a cache that users share', () => {
     expect(await mlvAs(USERS[1], bob, 'checkout')).toMatchObject({ exitCode: 0 })
   })
 
+  it('also hashes what one stored oneself, where others may put a file in its place', async () => {
+    const cache = sharedFolder()
+    const ada = await repoOf(USERS[0], cache, { large: LARGE })
+    expect(await mlvAs(USERS[0], ada, 'add', 'large')).toMatchObject({ exitCode: 0 })
+    const object = filesBelow(join(cache, 'objects'))[0]!
+    const { mtime } = statSync(object)
+    chmodSync(object, 0o600)
+    writeFileSync(object, 'y'.repeat(2 << 20))
+    chmodSync(object, 0o444)
+    utimesSync(object, mtime, mtime)
+    rmSync(ada.path('large'))
+    expectFailure(await mlvAs(USERS[0], ada, 'checkout'), 6, 'does not hash to its name')
+    expect([ada.exists('large'), existsSync(object)]).toEqual([false, false])
+  })
+
   it('that one may only read can be read, and says what it needs when it is written to', async () => {
     const cache = sharedFolder()
     const ada = await repoOf(USERS[0], cache, { large: LARGE, small: 's' })

@@ -125,9 +125,18 @@ describe('whole objects', () => {
     rmSync(path)
     writeFileSync(path, 'forged', { mode: 0o444 })
     utimesSync(path, stats.atime, stats.mtime)
-    expect([objects.isForeign(oid), objects.check(oid)]).toEqual([false, true])
+    expect([objects.isShared(oid), objects.check(oid)]).toEqual([false, true])
     chownSync(path, 12345, 12345)
-    expect([objects.isForeign(oid), objects.check(oid)]).toEqual([true, false])
+    expect([objects.isShared(oid), objects.check(oid)]).toEqual([true, false])
+  })
+
+  test('count as shared where a group or everybody may put files', async () => {
+    const { oid } = await storeFile(noise('shared', 100))
+    const isShared = (mode: number) => {
+      chmodSync(root, mode)
+      return createLooseObjects(root).isShared(oid)
+    }
+    expect([0o700, 0o755, 0o775, 0o2775, 0o777].map(isShared)).toEqual([false, false, false, true, true])
   })
 
   test('are not said to be stored when the folder vanishes before their flush', async () => {

@@ -8,12 +8,14 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { oidOfBytes } from '../../src/base/oid.ts'
+import { openCheckedObjects } from '../../src/workspace/checked-objects.ts'
 import type { LinkType } from '../../src/workspace/config.ts'
 import { placeFile, probeLinks } from '../../src/workspace/link.ts'
 
@@ -100,13 +102,45 @@ describe('placing', () => {
   it.each<LinkType>(['symlink', 'hardlink', 'copy'])('by %s gives no name to what is not what it should be', async (type) => {
     const { from, to, workspace } = world()
     const mode = 0o644
-    await placeFile(from, to, { types: [type], mode, verify: oidOfBytes('bytes') })
+    const checked = openCheckedObjects({ homeDir: folder() })
+    await placeFile(from, to, { types: [type], mode, verify: { oid: oidOfBytes('bytes'), checked } })
     expect(readFileSync(to, 'utf8')).toBe('bytes')
     rmSync(to)
-    await expect(placeFile(from, to, { types: [type], mode, verify: oidOfBytes('others') })).rejects.toMatchObject({
+    await expect(
+      placeFile(from, to, { types: [type], mode, verify: { oid: oidOfBytes('others'), checked } }),
+    ).rejects.toMatchObject({
       code: 'OBJECT_CORRUPT',
     })
     expect(readdirSync(workspace)).toEqual([])
+  })
+
+  it.each([
+    ['symlink', 'resolves'],
+    ['hardlink', 'resolves'],
+    ['copy', 'rejects'],
+  ] as const)('by %s a file that was found whole is read once more: %s, and any other in its place', async (type, outcome) => {
+    const { from, to } = world()
+    const homeDir = folder()
+    const place = async () => {
+      const checked = openCheckedObjects({ homeDir })
+      await placeFile(from, to, { types: [type], mode: 0o644, verify: { oid: oidOfBytes('bytes'), checked } })
+      checked.flush(() => true)
+      rmSync(to)
+    }
+    utimesSync(from, 1, 1)
+    await place()
+    // What nobody but the file's owner could do, and on purpose only.
+    chmodSync(from, 0o644)
+    writeFileSync(from, 'BYTES')
+    utimesSync(from, 1, 1)
+    await (outcome === 'resolves' ? place() : expect(place()).rejects.toMatchObject({ code: 'OBJECT_CORRUPT' }))
+    rmSync(from)
+    writeFileSync(from, 'other')
+    utimesSync(from, 1, 1)
+    await expect(place()).rejects.toMatchObject({ code: 'OBJECT_CORRUPT' })
+    chmodSync(from, 0o644)
+    writeFileSync(from, 'bytes')
+    await place()
   })
 
   it.each<LinkType>(['symlink', 'hardlink', 'copy'])('says by %s what is missing, and leaves nothing half done', async (type) => {
