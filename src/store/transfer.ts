@@ -226,7 +226,10 @@ async function carryOut(
   await mapBounded(plan.foreign, options.concurrency ?? FOREIGN_IN_FLIGHT, async ({ oid }) => {
     try {
       if (!loose) await writer.addForeign(oid, await from.readForeign(oid, read))
-      else result.bytes += (await takeIn(counted(from.stream(oid, read), options.onBytes), to, writer)).size
+      else
+        result.bytes += (
+          await takeIn(counted(from.stream(oid, read), options.onBytes), { store: to, writer, what: from.blobs.url })
+        ).size
       result.objects++
     } catch (error) {
       fail(oid, error)

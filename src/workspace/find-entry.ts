@@ -10,13 +10,14 @@ import type { Revision } from './revision.ts'
 import { readTargets, type Target } from './target.ts'
 import { notTracked } from './tracked.ts'
 
-/** Gives the store to read an object from: the cache, else the remote that its pointer names, or the default one. */
+/** Gives the store to read an object from: the cache, also where it only knows in which bucket the object stays, else the remote that its pointer
+ *  names, or the default one. */
 export type StoreFinder = (oid: Oid) => Promise<ObjectStore>
 
 /** Nothing is fetched into the cache by reading this way. */
 export async function createStoreFinder(project: Project, remote: string | undefined): Promise<StoreFinder> {
   const cache = await project.cache('read')
-  return async (oid) => (cache.has(oid) ? cache : (await project.remote(remote)).store)
+  return async (oid) => (cache.has(oid) || cache.refersTo(oid) ? cache : (await project.remote(remote)).store)
 }
 
 /** Reads a tree's pages from wherever they are. */

@@ -2,7 +2,8 @@ import { lstatSync, readlinkSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { fileError, MlvError } from '../base/errors.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
-import { KEYS, MAX_OBJECT_BYTES, tooLarge } from '../store/layout.ts'
+import { refusePurged as refuseStoring } from '../store/intake.ts'
+import { MAX_OBJECT_BYTES, tooLarge } from '../store/layout.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { StoreWriter } from '../store/store-writer.ts'
 import { type HashThreads, startHashThreads } from './hash-threads.ts'
@@ -75,13 +76,9 @@ async function hashLink(path: string, options: HashOptions): Promise<StatRow> {
   return rowOf('link', { ...times, size: target.length, oid })
 }
 
-/** What was deleted on purpose is not stored again. @throws OBJECT_PURGED */
+/** @throws OBJECT_PURGED */
 function refusePurged(saving: Saving | undefined, oid: Oid, path: string): void {
-  if (!saving?.store.isPurged(oid)) return
-  saving.store.loose?.remove(oid)
-  throw new MlvError('OBJECT_PURGED', `${path} holds data that was purged (record ${KEYS.purged}${oid})`, {
-    hint: 'Delete the file, or list it in .mlvignore.',
-  })
+  if (saving) refuseStoring(saving.store, oid, path)
 }
 
 /** Whether the bytes need not be stored: the cache has them, or its writer has just been given them. */

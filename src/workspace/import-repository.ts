@@ -1,6 +1,8 @@
 import { MlvError } from '../base/errors.ts'
+import type { Oid } from '../base/oid.ts'
 import type { RepoPath } from '../base/paths.ts'
 import { parseRepository } from '../git/repository-name.ts'
+import { KEYS } from '../store/layout.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { applyTransfer, planTransfer } from '../store/transfer.ts'
 import type { Entry } from './entry.ts'
@@ -18,7 +20,7 @@ async function* storesOf(repository: Repository, remote: string | undefined): As
 }
 
 /** Copies all objects of an entry into this project's cache, each hashed on its way.
- *  @throws OBJECT_MISSING where the other project cannot give all of it */
+ *  @throws OBJECT_MISSING where the other project cannot give all of it, OBJECT_PURGED where some of it was purged there or here */
 async function copyEntry(
   project: Project,
   repository: Repository,
@@ -34,6 +36,7 @@ async function copyEntry(
       order.push(store)
       const { objects, unreadable } = await gatherObjects(roots, order, { signal })
       const plan = planTransfer(store, cache, objects.values())
+      if (plan.purged.length > 0) throw purged(repository, cache, plan.purged[0]!.oid)
       task.grow(plan.bytes)
       const concurrency = project.config.get('core.jobs')
       const done = await applyTransfer(plan, store, cache, { concurrency, signal, onBytes: (count) => task.advance(count) })
@@ -44,6 +47,13 @@ async function copyEntry(
   }
   throw new MlvError('OBJECT_MISSING', `The data is not whole in ${repository.name}`, {
     hint: 'Run "mlv push" in a clone of it that has the data.',
+  })
+}
+
+function purged({ name }: Repository, cache: ObjectStore, oid: Oid): MlvError {
+  const where = cache.isPurged(oid) ? 'this cache' : name
+  return new MlvError('OBJECT_PURGED', `The data holds what was purged from ${where} (record ${KEYS.purged}${oid})`, {
+    hint: 'Import a path or a revision without it.',
   })
 }
 
@@ -74,8 +84,22 @@ export async function importRepository(project: Project, request: ImportRequest)
   const place = parseRepository(repo, cwd)
   const kept = place.kind === 'folder' ? keptFolder(repo, place.folder, project.root) : repo
   const source = { repo: kept, path: request.path, rev: revision }
-  const taken = await take(project, source, project.root)
-  return placeImport(project, { path: out, ...taken, force, place: true })
+  return takeAndPlace(project, source, { path: out, force, pin: (taken) => taken.source })
+}
+
+/** @param how `pin`: the source as the pointer is to name it */
+async function takeAndPlace(
+  project: Project,
+  source: Omit<RepositorySource, 'commit'>,
+  how: { path: RepoPath; force: boolean; pin(taken: { entry: Entry; source: RepositorySource }): RepositorySource },
+): Promise<Imported> {
+  const { path, force } = how
+  const store = await project.cache('write')
+  for (;;) {
+    const taken = await take(project, source, project.root)
+    const placed = await placeImport(project, { path, entry: taken.entry, source: how.pin(taken), force, place: true, store })
+    if (placed) return placed
+  }
 }
 
 async function take(
@@ -103,15 +127,11 @@ export async function updateFromRepository(
   const { path, source } = now
   const followed = { repo: source.repo, path: source.path, rev: options.revision ?? source.rev }
   try {
-    const taken = await take(project, followed, project.root)
-    // The same data in a newer commit is no reason to write the pointer.
-    const isSame = taken.entry.oid === now.entry.oid && options.revision === undefined
-    return await placeImport(project, {
+    return await takeAndPlace(project, followed, {
       path,
-      entry: taken.entry,
-      source: isSame ? source : taken.source,
       force: options.force,
-      place: true,
+      // The same data in a newer commit is no reason to write the pointer.
+      pin: (taken) => (taken.entry.oid === now.entry.oid && options.revision === undefined ? source : taken.source),
     })
   } catch (error) {
     throw ofSource(path, error, [
@@ -121,6 +141,7 @@ export async function updateFromRepository(
       'REVISION_UNKNOWN',
       'REMOTE_FAILED',
       'OBJECT_MISSING',
+      'OBJECT_PURGED',
       'SECRET_REFUSED',
     ])
   }

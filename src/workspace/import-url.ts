@@ -4,7 +4,7 @@ import { loadFingerprint } from '../base/fingerprint.ts'
 import { createOidHash, type Oid } from '../base/oid.ts'
 import { nameOf, type RepoPath } from '../base/paths.ts'
 import { FOREIGN } from '../store/foreign.ts'
-import { takeIn } from '../store/intake.ts'
+import { refusePurged, takeIn } from '../store/intake.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { StoreWriter } from '../store/store-writer.ts'
 import type { TreeEntry } from '../store/tree.ts'
@@ -61,12 +61,18 @@ function keepInPlace(project: Project, source: UrlSource, store: ObjectStore): K
       size += piece.length
     }
     const oid = hash.digest()
+    refusePurged(store, oid, nameIn(source, file))
     if (store.has(oid) || writer.has(oid)) return { oid, size }
     const full = prefixOf(blobs.url) + key
     const { version, etag } = { version: head?.version, etag: file.blob!.info.etag }
     await writer.addForeign(oid, { bucket: bucketOf(source.url), key: full, size, version, etag, endpoint, region, path_style })
     return { oid, size }
   }
+}
+
+/** A file of a source, for messages. */
+function nameIn({ url }: UrlSource, { path }: SourceFile): string {
+  return path === '' ? url : `${url.replace(/\/+$/, '')}/${path}`
 }
 
 function bucketOf(url: string): string {
@@ -84,7 +90,9 @@ async function storeSource(project: Project, opened: OpenedSource, store: Object
   const { signal, progress } = project.surroundings
   const writer = store.writer({ signal })
   if (source.in_place) await store.requireFeature(FOREIGN)
-  const keep: Keeper = source.in_place ? keepInPlace(project, source, store) : (_file, pieces) => takeIn(pieces, store, writer)
+  const keep: Keeper = source.in_place
+    ? keepInPlace(project, source, store)
+    : (file, pieces) => takeIn(pieces, { store, writer, what: nameIn(source, file) })
   const entries = new Map<string, TreeEntry>()
   const task = progress.start(
     'importing',
@@ -130,11 +138,15 @@ async function take(
   const { path, source, opened } = request
   const { force, toRemote, remote } = options
   const store = toRemote ? (await project.remote(remote, 'write')).store : await project.cache('write')
-  const entry = await storeSource(project, opened, store, source)
   const { etag: _etag, modified: _modified, version: _version, listing: _listing, ...place } = source
   const pinned: UrlSource = { ...place, ...opened.pin }
   const isPlaced = !toRemote && !source.in_place
-  return placeImport(project, { path, entry, source: pinned, force, place: isPlaced, remote: toRemote ? remote : undefined })
+  const kept = { path, source: pinned, force, place: isPlaced, remote: toRemote ? remote : undefined }
+  for (;;) {
+    const entry = await storeSource(project, opened, store, source)
+    const placed = await placeImport(project, { ...kept, entry, store })
+    if (placed) return placed
+  }
 }
 
 /** Takes what a url names into this project, pinned by what the server calls this version.

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { writeFilesAtomic } from '../base/atomic.ts'
 import { MlvError } from '../base/errors.ts'
 import { isWithin, nameOf, quotePath, type RepoPath } from '../base/paths.ts'
+import type { ObjectStore } from '../store/object-store.ts'
 import { pointerEntry } from './add-checks.ts'
 import { applyCheckout } from './checkout-apply.ts'
 import { planCheckout } from './checkout-plan.ts'
@@ -61,15 +62,17 @@ export async function checkPlace(project: Project, path: RepoPath, force: boolea
     })
 }
 
-/** Records data that the cache holds (or, with `place: false`, a remote) and puts it into the workspace.
+/** Records data that `store` holds, the cache or a remote, and, with `place`, puts it into the workspace.
+ *  @returns undefined, with nothing done, where a collection has condemned something meanwhile: then it must be stored again
  *  @throws WORK_UNSAVED before anything is changed, unless `force`; LOCK_HELD, DISK_FULL */
 export async function placeImport(
   project: Project,
-  request: { path: RepoPath; entry: Entry; source: Source; force: boolean; place: boolean; remote?: string },
-): Promise<Imported> {
+  request: { path: RepoPath; entry: Entry; source: Source; force: boolean; place: boolean; remote?: string; store: ObjectStore },
+): Promise<Imported | undefined> {
   const { path, source, force } = request
   const entry = pointerEntry(path, request.entry)
   return project.locked(async () => {
+    if (await request.store.recheck()) return undefined
     const worktree = openWorktree(project)
     const now = await readPointer(project.root, path)
     const plan = request.place ? await planCheckout(worktree, path, entry, { force }) : undefined

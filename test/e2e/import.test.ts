@@ -105,6 +105,19 @@ describe('mlv import', () => {
     }
   })
 
+  it('refuses what was purged at its source or here, also when it is asked for again', async () => {
+    const source = await sourceRepo()
+    const here = await makeRepo({}, { init: true })
+    await here.mlv('import', source.dir, 'data')
+    await source.mlv('purge', 'data/sub/b', '--all-commits', '--yes')
+    expectFailure(await here.mlv('import', source.dir, 'data', '-o', 'again'), 5, 'what was purged from')
+    expectFailure(await here.mlv('update'), 5, 'The source of data: The data holds what was purged')
+    expect([here.exists('again.mlv'), here.exists('again'), here.read('data/sub/b')]).toEqual([false, false, 'bee'])
+    const fresh = await sourceRepo()
+    await here.mlv('purge', 'data/sub/b', '--all-commits', '--yes')
+    expectFailure(await here.mlv('import', fresh.dir, 'data', '-o', 'again'), 5, 'what was purged from this cache')
+  })
+
   it('loses no work', async () => {
     const source = await sourceRepo()
     const here = await makeRepo({ mine: 'mine', 'kept/x': 'x' }, { init: true })
@@ -317,6 +330,7 @@ describe('mlv import-url from a bucket', async () => {
     expect(JSON.parse(here.read('.git/mlv/store/mlv.json')).read_requires).toEqual(['foreign'])
     expect((await here.mlv('ls', '-R')).stdout).toBe('lake/a b.csv\nlake/large\nlake/sub/c\n')
     expect((await here.mlv('status')).stdout).toMatch(/^absent +lake/)
+    expect((await here.mlv('cat', 'lake/sub/c')).stdout).toBe('see')
     expect((await here.mlv('update')).stdout).toBe('unchanged  lake\n')
     expectFailure(await here.mlv('checkout', 'lake'), 5, 'not in the cache')
 

@@ -77,3 +77,23 @@ describe.runIf(process.platform === 'linux')('a status that is slow to write dow
     expect((await repo.mlv('status')).stdout).toMatch(/deleted|−1/)
   })
 })
+
+describe.runIf(process.platform === 'linux')('a collection between what an import has stored and its pointer', () => {
+  it('is seen: what the cache had, and has no longer, is stored again', async () => {
+    const source = await makeRepo({ 'data/known': 'known here', 'data/new': 'new' }, { init: true })
+    await source.mlv('add', 'data')
+    await source.commit()
+    const here = await makeRepo({ known: 'known here' }, { init: true })
+    await here.mlv('add', 'known')
+    rmSync(here.path('known.mlv'))
+    // Before the index of what was missing: then it knows what the cache has.
+    const goOn = await startStopped(here, 'blob: name', 'import', source.dir, 'data')
+    expect(await here.mlv('gc', '--yes', '--grace', '0')).toMatchObject({
+      exitCode: 0,
+      stdout: expect.stringContaining('deleted'),
+    })
+    expect(await goOn()).toMatchObject({ exitCode: 0, stderr: '' })
+    expect(await here.mlv('fsck', '--read-data')).toMatchObject({ exitCode: 0 })
+    expect(here.read('data/known')).toBe('known here')
+  })
+})

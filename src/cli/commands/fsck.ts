@@ -54,7 +54,10 @@ function failOnFaults(report: FsckReport, flags: FsckFlags): void {
     })
   const isCorrupt = faults.length > 0 || left.some(({ loss }) => loss === 'corrupt')
   if (isCorrupt) throw new MlvError('OBJECT_CORRUPT', `${place} is damaged`, { hint })
-  throw new MlvError('OBJECT_MISSING', `${place} lacks ${left.length} needed object${left.length === 1 ? '' : 's'}`, { hint })
+  const isUnpushed = remote !== undefined && !repairs
+  throw new MlvError('OBJECT_MISSING', `${place} lacks ${left.length} needed object${left.length === 1 ? '' : 's'}`, {
+    hint: isUnpushed ? `Run "mlv push" where the data was added, or "${command}" to send what this clone has of it.` : hint,
+  })
 }
 
 export const configure: Configure = (command, act) => {
