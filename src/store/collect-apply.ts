@@ -57,7 +57,7 @@ async function putRecord(store: ObjectStore, { packs, objects, deleted }: StoreR
   return name
 }
 
-async function removeDue(store: ObjectStore, { remove }: CollectPlan): Promise<void> {
+async function removeDue(store: ObjectStore, { remove, now }: CollectPlan): Promise<void> {
   if (remove.packs.length + remove.objects.length === 0) return
   // Written first, and anew by each attempt: it tells of the deletion for a grace period after it.
   await putRecord(store, { ...remove, deleted: true })
@@ -65,6 +65,8 @@ async function removeDue(store: ObjectStore, { remove }: CollectPlan): Promise<v
   if (gone.size > 0) await deletePacks(store.blobs, await readContent(store.blobs), gone)
   for (const oid of remove.objects) {
     const path = store.loose!.path(oid)
+    // Stored again since the plan was made: whoever did so may count on it by now.
+    if ((store.loose!.changedAt(oid) ?? 0) > now) continue
     try {
       faultPoint('object: delete')
       unlinkSync(path)

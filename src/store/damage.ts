@@ -20,6 +20,8 @@ export interface Damage {
   knownIn(pack: Oid): ReadonlySet<Oid> | 'gone' | undefined
   /** whether all of this stands in the pack's record */
   isRecorded(pack: Oid, objects: readonly Oid[] | 'gone'): boolean
+  /** all that is known to be wrong, as one text */
+  describe(): string
   /** reads the records corrupt/<pack> */
   load(): Promise<void>
   /** Notes objects of a pack, for this process. @param objects undefined: the pack is gone */
@@ -62,6 +64,11 @@ export function createDamage(blobs: Blobs): Damage {
       if (record === undefined || record === 'gone' || objects === 'gone') return record === objects
       return objects.every((oid) => record.has(oid))
     },
+    describe: () =>
+      [...bad]
+        .map(([pack, objects]) => `${pack} ${[...objects].sort().join()}`)
+        .sort()
+        .join('\n'),
     note,
     async load() {
       for await (const { name: pack, packs, objects } of readRecords(blobs, 'corrupt/')) {

@@ -53,8 +53,12 @@ export interface ObjectStore {
   readForeign(oid: Oid, options?: ReadOptions): Promise<ForeignPlace>
   /** Makes programs that do not know a feature refuse this store, before anything is written that needs it. */
   requireFeature(feature: string): Promise<void>
-  /** Whether no wrong bytes are known of and nothing was ever collected or purged: only then does a tree's page vouch for what it names. */
-  isSound(): boolean
+  /** Whether no wrong bytes are known of and nothing was ever collected or purged: then a tree's page vouches for what it names.
+   *  @param epoch also whether nothing that was present in that epoch can have gone since */
+  isSound(epoch?: string): boolean
+  /** Names all that was collected, purged or found wrong so far, and the last time somebody set out to collect. It never comes back once it
+   *  has changed, but for what was condemned and taken back. undefined in a remote */
+  epoch(): string | undefined
   isPurged(oid: Oid): boolean
   /** Whether wrong bytes, or none, are known to lie at a place. */
   isBad(place: Location): boolean

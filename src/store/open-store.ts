@@ -97,7 +97,10 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
       return indexes
     },
   })
+  let collectedAt = 0
   const listAgain = async () => {
+    // Before the records: a collection that begins in between then shows the next time.
+    if (isCache) collectedAt = (await blobs.head(KEYS.clock))?.modified ?? 0
     const lost = await presence.refresh(description)
     // What was made in memory is in no listing.
     for (const [oid, bytes] of made) presence.adopt(oid, bytes, false)
@@ -177,6 +180,7 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
     presence.adopt(oid, bytes, chunks)
     wrote[chunks ? 'chunks' : 'objects'] = true
   }
+  const epoch = () => (isCache ? `${collectedAt} ${presence.digest()}` : undefined)
   // Only stores that say so have entries of this type.
   const hasForeign = () => description.read_requires.includes(FOREIGN)
   const refersTo = (oid: Oid) =>
@@ -206,7 +210,10 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
         await blobs.put(KEYS.description, Buffer.from(formatDescription({ ...now, read_requires: requires })))
       }
     },
-    isSound: () => presence.damage.isNone && !description.records.some((kind) => kind === 'condemned' || kind === 'purged'),
+    isSound: (since) =>
+      (presence.damage.isNone && !description.records.some((kind) => kind === 'condemned' || kind === 'purged')) ||
+      (since !== undefined && since === epoch()),
+    epoch,
     isPurged: presence.isPurged,
     isBad: presence.damage.isBad,
     announce,

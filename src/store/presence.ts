@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { mapBounded } from '../base/concurrency.ts'
 import { fileError, hasCode, systemCode } from '../base/errors.ts'
 import { faultPoint } from '../base/fault-point.ts'
-import type { Oid } from '../base/oid.ts'
+import { type Oid, oidOfBytes } from '../base/oid.ts'
 import type { BlobInfo, Blobs } from './blobs.ts'
 import { createDamage, type Damage } from './damage.ts'
 import { KEYS, type StoreDescription } from './layout.ts'
@@ -28,6 +28,8 @@ export interface Presence {
   /** when a whole object was condemned, by the clock of the place, in ms since 1970; undefined when it is not */
   condemnedAt(oid: Oid): number | undefined
   isPurged(oid: Oid): boolean
+  /** Names what the records and the known damage take out of the store. */
+  digest(): Oid
   /** the packs that hold an object, bad ones too */
   packsOf(oid: Oid): Oid[]
   /** whether wrong bytes lie where the object or chunk should be */
@@ -256,10 +258,12 @@ export function createPresence(blobs: Blobs, { copies, mend, thorough = false }:
 
   async function refresh(description: StoreDescription): Promise<boolean> {
     const before = countedPacks()
-    const spurned = new Set(condemnedObjects.keys())
+    const spurned = new Map(condemnedObjects)
     await readAll(description)
     const now = countedPacks()
-    return [...before].some((pack) => !now.has(pack)) || [...condemnedObjects.keys()].some((oid) => !spurned.has(oid))
+    return (
+      [...before].some((pack) => !now.has(pack)) || [...condemnedObjects].some(([oid, since]) => since > (spurned.get(oid) ?? 0))
+    )
   }
 
   async function readAll(description: StoreDescription): Promise<void> {
@@ -314,6 +318,7 @@ export function createPresence(blobs: Blobs, { copies, mend, thorough = false }:
     hasChunk: (oid) => places(oid, chunkIndexes).some((place) => !condemnedPacks.has(place.pack) && isBytes(place)),
     condemnedAt: (oid) => condemnedObjects.get(oid),
     isPurged: (oid) => purged.has(oid),
+    digest: () => oidOfBytes(Buffer.from([...condemned.keys(), '', ...[...purged].sort(), '', damage.describe()].join('\n'))),
     packsOf: (oid) => [...new Set([...indexes.values()].flatMap((index) => index.find(oid).map(({ pack }) => pack)))],
     isCorrupt: (oid) =>
       [...indexes.values(), ...chunkIndexes.values()].some((index) => index.find(oid).some((place) => damage.isCorrupt(place))),

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { writeFilesAtomic } from '../base/atomic.ts'
 import { MlvError } from '../base/errors.ts'
 import { isWithin, nameOf, quotePath, type RepoPath } from '../base/paths.ts'
+import type { ObjectStore } from '../store/object-store.ts'
 import type { TreeEntry } from '../store/tree.ts'
 import { findPath } from '../store/tree-walk.ts'
 import { checkPath, pointerEntry, pointerMoved, refuseInnerPointers, refuseOutdated } from './add-checks.ts'
@@ -183,7 +184,7 @@ async function record(worktree: Worktree, works: Work[], options: AddOptions): P
   if (pending.length > 0) writeFilesAtomic(pending)
   for (const work of works) {
     const { entry } = result.added.find((item) => item.path === work.tracked)!
-    noteRecorded(worktree, work, entry)
+    noteRecorded(worktree, work, entry, saving.store)
   }
   for (const work of works) {
     // Also where an add was killed behind its pointer: the line in .gitignore comes last.
@@ -203,9 +204,11 @@ async function record(worktree: Worktree, works: Work[], options: AddOptions): P
 }
 
 /** What is recorded now is what mlv knows to lie here. */
-function noteRecorded(worktree: Worktree, work: Work, entry: Entry): void {
-  if (work.snapshot) recordSnapshot(worktree.cache, work.snapshot, entry)
-  else noteEntry(worktree.cache, work.tracked, entry)
+function noteRecorded(worktree: Worktree, work: Work, entry: Entry, store: ObjectStore): void {
+  const { held } = worktree.cache.folder(work.tracked)
+  if (work.snapshot) recordSnapshot(worktree.cache, work.snapshot, entry, store.epoch())
+  // Of a part, what lies beside it is held if it was so before.
+  else noteEntry(worktree.cache, work.tracked, entry, store.isSound(held) ? store.epoch() : undefined)
 }
 
 /** Takes a path out of git's index, where git tracked it as its own. @returns the files */

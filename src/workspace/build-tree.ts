@@ -14,6 +14,10 @@ interface BuildOptions {
   previous: Oid | undefined
   /** rows whose entry differs from what `previous` holds, or that are gone: paths below the tracked folder */
   changed: ReadonlySet<string>
+  /** every page is made again, because those that rows name may be gone */
+  anew: boolean
+  /** the sink stores what is not stored yet; otherwise the pages may be in no store */
+  saved: boolean
   read: PageReader
   sink: PageSink
 }
@@ -34,14 +38,17 @@ export async function buildTree(top: ScannedFolder, options: BuildOptions): Prom
 
   async function build(folder: ScannedFolder): Promise<TreeRoot> {
     const row = folder.path === '' ? undefined : table.rows.get(folder.path)
-    const previous = folder.path === '' ? options.previous : row?.kind === 'tree' ? row.oid : undefined
+    const known = row?.kind === 'tree' && !options.anew && !(options.saved && row.unsaved) ? row : undefined
+    const previous = folder.path === '' ? options.previous : known?.oid
     const names = changedFolders.get(folder.path)
-    if (row?.kind === 'tree' && names === undefined) return { oid: row.oid, size: row.size, files: row.files }
+    if (known && names === undefined) return { oid: known.oid, size: known.size, files: known.files }
     const root = (previous !== undefined && names && (await edit(previous, folder, names))) || (await write(folder))
-    if (folder.path !== '' && row?.oid !== root.oid) {
-      const recorded = row?.recorded ?? false
-      table.rows.set(folder.path, { kind: 'tree', ...root, mtime: 0, inode: 0, recorded, racy: false, unsettled: false })
-    }
+    if (folder.path !== '' && (row?.oid !== root.oid || (options.saved && row.unsaved)))
+      table.rows.set(folder.path, {
+        ...{ kind: 'tree', ...root, mtime: 0, inode: 0, racy: false, unsettled: false },
+        recorded: row?.recorded ?? false,
+        unsaved: !options.saved,
+      })
     return root
   }
 

@@ -44,6 +44,8 @@ export interface GarbagePlan {
   /** what is needed and is there */
   live: { objects: number; bytes: number }
   collect: CollectPlan
+  /** all that references need, here or not */
+  needed: ReadonlySet<Oid>
   /** objects that are needed and leave the cache because a remote holds them */
   left: Oid[]
   /** versions that commits refer to and that would be gone, newest first */
@@ -85,13 +87,13 @@ export async function planGarbage(project: Project, options: GarbageOptions): Pr
     })
     if (!options.force) refuseUnknown(live)
     const workspace = all.flatMap((roots) => roots.workspace)
-    const left = options.notInRemote ? await leaveToRemote(project, options.notInRemote.name, { live, workspace }) : []
     const needed = new Set(live.objects.keys())
-    const collect = await planCollect(store, needed, { grace, signal: project.surroundings.signal })
+    const left = options.notInRemote ? await leaveToRemote(project, options.notInRemote.name, { live, workspace }) : []
+    const collect = await planCollect(store, new Set(live.objects.keys()), { grace, signal: project.surroundings.signal })
     const present = [...live.objects.values()].filter(({ oid }) => store.has(oid))
     const lost = all
       .flatMap(({ dropped }) => dropped)
-      .filter(({ entry }) => !needed.has(entry.oid) && isLeaving(store, collect, entry.oid))
+      .filter(({ entry }) => !live.objects.has(entry.oid) && isLeaving(store, collect, entry.oid))
     return {
       name,
       store,
@@ -100,6 +102,7 @@ export async function planGarbage(project: Project, options: GarbageOptions): Pr
         objects: present.length,
         bytes: present.reduce((sum, { size }) => sum + (size ?? 0), 0),
       },
+      needed,
       left,
       collect,
       lost,

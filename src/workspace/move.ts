@@ -78,7 +78,8 @@ export async function movePath(project: Project, from: RepoPath, to: RepoPath): 
 
 function moveRows(worktree: Worktree, from: RepoPath, to: RepoPath): void {
   const [old, next, files] = [worktree.cache.folder(from), worktree.cache.folder(to), worktree.cache.files()]
-  Object.assign(next, { rows: new Map(old.rows), recorded: new Map(old.recorded), computed: old.computed, dirty: true })
+  const { computed, held } = old
+  Object.assign(next, { rows: new Map(old.rows), recorded: new Map(old.recorded), computed, held, dirty: true })
   const row = files.rows.get(from)
   const recorded = files.recorded.get(from)
   if (row) files.rows.set(to, row)
@@ -86,7 +87,7 @@ function moveRows(worktree: Worktree, from: RepoPath, to: RepoPath): void {
   files.dirty = true
   worktree.flush()
   // Now that the new path's are written: they are what says that a move was begun.
-  Object.assign(old, { rows: new Map(), recorded: new Map(), computed: undefined, dirty: true })
+  Object.assign(old, { rows: new Map(), recorded: new Map(), computed: undefined, held: undefined, dirty: true })
   files.rows.delete(from)
   files.recorded.delete(from)
   files.dirty = true

@@ -65,7 +65,7 @@ export async function openWorkspaceData(project: Project): Promise<WorkspaceData
         await saving.finish()
         // What a collection has condemned meanwhile must be stored again before the lock refers to it.
       } while (await saving.store.refresh())
-      for (const snapshot of snapshots) recordSnapshot(worktree.cache, snapshot, snapshot.entry!)
+      for (const snapshot of snapshots) recordSnapshot(worktree.cache, snapshot, snapshot.entry!, saving.store.epoch())
       return saved
     },
     async keep(items) {

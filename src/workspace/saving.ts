@@ -45,10 +45,11 @@ function checkSpace(project: Project, store: ObjectStore, bytes: number): void {
     )
 }
 
-/** Notes that `entry` is what mlv recorded at a path: what is gone later was deleted by the user. Rows of what is gone now are forgotten. */
-export function recordSnapshot(cache: StatCache, snapshot: Snapshot, entry: Entry): void {
+/** Notes that `entry` is what mlv recorded at a path: what is gone later was deleted by the user. Rows of what is gone now are forgotten.
+ *  @param held the cache's epoch, in which it has all of it */
+export function recordSnapshot(cache: StatCache, snapshot: Snapshot, entry: Entry, held: string | undefined): void {
   const { table, path, scan } = snapshot
-  noteEntry(cache, path, entry)
+  noteEntry(cache, path, entry, held)
   if (entry.kind !== 'tree') {
     const row = table.rows.get(path)
     if (row) markRecorded(table, path, row)

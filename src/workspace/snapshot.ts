@@ -117,8 +117,7 @@ async function snapshotFolder(
   const { saving } = options
   const complete = scan.unknown.length === 0 && scan.count === table.rows.size
   const { computed } = table
-  // Where bytes of the cache are known to be wrong, the root says nothing about what lies below it.
-  const whole = saving === undefined || (saving.store.isSound() && computed !== undefined && !needsSaving(saving, computed.oid))
+  const whole = saving === undefined || isHeld(table, computed, saving)
   if (complete && computed && whole) return { path, entry: computed, scan, table, unchanged: true }
 
   await loadFingerprint()
@@ -144,6 +143,10 @@ async function snapshotFolder(
   if (known > 0 && (scan.count !== table.rows.size || fresh)) forgetGone(scan, table, changed)
   if (saving) for (const folder of scannedFolders(scan.folder)) markUnsavedFolder(folder.path, table, saving, changed)
 
+  const recorded = table.recorded.get('')
+  // Where the cache was collected since, a page that it has may name others that it lacks.
+  const anew = saving !== undefined && !saving.store.isSound(recorded && table.held)
+  const isTrusted = saving === undefined || saving.store.isSound() || computed?.oid === recorded?.oid
   let store: ObjectStore | undefined
   const read: PageReader = async (oid) => {
     store ??= await options.store()
@@ -153,8 +156,8 @@ async function snapshotFolder(
   const pages = new Map<Oid, Buffer>()
   const root = await buildTree(scan.folder, {
     table,
-    previous: computed?.oid,
-    changed,
+    previous: isTrusted && !anew ? computed?.oid : undefined,
+    ...{ changed, anew, saved: saving !== undefined },
     read,
     sink: (oid, bytes) => {
       if (!saving || options.keepPages) pages.set(oid, bytes)
@@ -172,12 +175,19 @@ async function snapshotFolder(
   return { path, entry, scan, table, unchanged: false, pages: saving && !options.keepPages ? undefined : pages }
 }
 
+/** Whether the cache has a folder with all that lies below it: its root vouches for that where nothing was ever taken out of the cache, and that of
+ *  what was recorded where nothing was since. */
+function isHeld(table: StatTable, entry: Entry | undefined, { store }: Saving): boolean {
+  if (entry === undefined || !store.has(entry.oid)) return false
+  return store.isSound() || (store.isSound(table.held) && entry.oid === table.recorded.get('')?.oid)
+}
+
 /** Files whose oid a row knows, but which were never stored, e.g. because only `status` has read them. */
 function findUnsaved(scan: Scan & { kind: 'folder' }, table: StatTable, saving: Saving): ScannedFile[] {
   const unsaved: ScannedFile[] = []
   if (scan.unknown.length === scan.count) return unsaved
   const recorded = table.recorded.get('')
-  const trusted = recorded !== undefined && saving.store.isSound() && saving.store.has(recorded.oid)
+  const trusted = isHeld(table, recorded, saving)
   for (const file of scannedFiles(scan.folder)) {
     if (file.oid === undefined) continue
     const row = table.rows.get(file.path)

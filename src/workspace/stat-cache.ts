@@ -91,6 +91,7 @@ function merge(opened: Opened, current: StatTable): boolean {
   // Neither side's folders hold what both sides' files make together.
   for (const [path, row] of table.rows) if (row.kind === 'tree') table.rows.delete(path)
   table.computed = undefined
+  if (current.held !== table.held) table.held = undefined
   // What is on disk is not what was read: all of it is written.
   table.base = undefined
   return true

@@ -38,6 +38,8 @@ export interface StatTable {
   recorded: Map<string, Entry>
   /** the directory as its rows say, when they say it all */
   computed: Entry | undefined
+  /** the cache's epoch in which it had all that `recorded` names, and what recorded rows say of it; of a directory only */
+  held?: string
   dirty: boolean
   /** which writing of the table's file `rows` began with, to write only what differs. Rows are replaced, never edited in place */
   base?: { id: string; size: number; rows: TrackedRows }
@@ -60,6 +62,7 @@ interface Header {
   count: number
   recorded: [string, Entry][]
   computed?: Entry
+  held?: string
 }
 
 /** Elsewhere the time of the start, to the minute, tells boots apart. */
@@ -109,6 +112,7 @@ interface Changes {
   gone: string[]
   recorded: [string, Entry][]
   computed?: Entry
+  held?: string
 }
 
 /** Beyond this many changed rows, or an eighth of all, the whole table is written. */
@@ -121,6 +125,7 @@ function applyChanges(table: StatTable, changes: Changes): void {
   for (const path of changes.gone) table.rows.delete(path)
   table.recorded = new Map(changes.recorded)
   table.computed = changes.computed
+  table.held = changes.held
 }
 
 function ageOf(header: { boot: string; written: number }): { sameBoot: boolean; settles: boolean } {
@@ -164,7 +169,13 @@ function parseTable(bytes: Buffer, path: RepoPath): StatTable | undefined {
   if (names.length !== count + (count === 0 ? 1 : 0)) return undefined
   const age = ageOf(header)
   const rows = new TrackedRows()
-  const table: StatTable = { rows, recorded: new Map(header.recorded), computed: header.computed, dirty: false }
+  const table: StatTable = {
+    rows,
+    recorded: new Map(header.recorded),
+    computed: header.computed,
+    held: header.held,
+    dirty: false,
+  }
   const hex = oids.toString('hex')
   const unsettled: string[] = []
   for (let i = 0; i < count; i++) {
@@ -230,6 +241,7 @@ function changesOf(table: StatTable): Changes | undefined {
     gone,
     recorded: [...table.recorded],
     computed: table.computed,
+    held: table.held,
   }
 }
 
@@ -243,6 +255,7 @@ function formatTable(path: RepoPath, table: StatTable, id: string): Buffer {
     count,
     recorded: [...table.recorded],
     computed: table.computed,
+    held: table.held,
   }
   const head = Buffer.from(JSON.stringify(header))
   const start = 16 + head.length + ((8 - ((16 + head.length) % 8)) % 8)

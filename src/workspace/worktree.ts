@@ -92,11 +92,12 @@ export function wasPlaced(cache: StatCache, path: RepoPath): boolean {
   return files.rows.get(path)?.recorded ?? files.recorded.has(path)
 }
 
-/** A path is recorded once: as a folder in its own table, or as a file in that of all single files. undefined: no longer at all. */
-export function noteEntry(cache: StatCache, path: RepoPath, entry: Entry | undefined): void {
+/** A path is recorded once: as a folder in its own table, or as a file in that of all single files. undefined: no longer at all.
+ *  @param held of a folder: the cache's epoch in which it has all of it; undefined where nobody has looked */
+export function noteEntry(cache: StatCache, path: RepoPath, entry: Entry | undefined, held?: string): void {
   const [folder, files] = [cache.folder(path), cache.files()]
   if (entry?.kind !== 'tree' && (folder.rows.size > 0 || folder.recorded.size > 0))
-    Object.assign(folder, { rows: new Map(), recorded: new Map(), computed: undefined, dirty: true })
+    Object.assign(folder, { rows: new Map(), recorded: new Map(), computed: undefined, held: undefined, dirty: true })
   if (entry?.kind !== 'file' && entry?.kind !== 'exec' && (files.rows.has(path) || files.recorded.has(path))) {
     files.rows.delete(path)
     files.recorded.delete(path)
@@ -104,7 +105,10 @@ export function noteEntry(cache: StatCache, path: RepoPath, entry: Entry | undef
   }
   if (!entry) return
   const [table, key] = entry.kind === 'tree' ? [folder, ''] : [files, path]
-  if (sameEntry(table.recorded.get(key), entry)) return
+  const isSame = sameEntry(table.recorded.get(key), entry)
+  // What the cache was found to have of this very entry it still has, if the epoch is the same.
+  if (table === folder && folder.held !== held && !(isSame && held === undefined)) Object.assign(folder, { held, dirty: true })
+  if (isSame) return
   table.recorded.set(key, entry)
   table.dirty = true
 }

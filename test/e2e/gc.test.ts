@@ -1,6 +1,10 @@
-import { readdirSync, rmSync, statSync, utimesSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, statSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import type { RepoPath } from '../../src/base/paths.ts'
+import { openStore } from '../../src/store/open-store.ts'
+import { createDirBlobs } from '../../src/transport/dir-blobs.ts'
+import { tablePath } from '../../src/workspace/stat-table.ts'
 import { makeFolder, makeRepo, type Repo } from '../helpers/repo.ts'
 
 /** A repository whose remote is a folder. */
@@ -251,4 +255,95 @@ test('a cache that clones share is collected only when all of them are counted',
   rmSync(two.path('data.txt'))
   await ok(two, 'checkout')
   expect(two.read('data.txt')).toBe('of repository 1')
+})
+
+/** Whether an add will take the rows' word for what the cache has of data/. */
+async function trustsRows(repo: Repo): Promise<boolean> {
+  const bytes = readFileSync(tablePath(repo.path('.git/mlv/state/main'), 'data' as RepoPath))
+  const changes = `${tablePath(repo.path('.git/mlv/state/main'), 'data' as RepoPath)}.changes`
+  const text = repo.exists(changes) ? readFileSync(changes, 'utf8') : bytes.toString('utf8', 16, 16 + bytes.readUInt32LE(8))
+  const store = await openStore(createDirBlobs({ root: repo.path('.git/mlv/store') }), { role: 'cache', purpose: 'read' })
+  return !store.isSound() && store.isSound(JSON.parse(text).held)
+}
+
+test('the first add after a collection looks at all that the cache has, later ones take its word', async () => {
+  const { repo } = await makeWorld({ 'data/a': 'a', 'data/b': 'b', 'data/c': 'c' })
+  await ok(repo, 'add', 'data')
+  const first = await repo.commit('First')
+  repo.write('data/a', 'changed')
+  await ok(repo, 'add', 'data')
+  await repo.git('add', '-A')
+  expect((await collect(repo, '--keep', 'workspace')).done.deleted).toBeGreaterThan(0)
+  expect(await trustsRows(repo)).toBe(false)
+  repo.write('data/b', 'changed too')
+  await ok(repo, 'add', 'data')
+  expect(await trustsRows(repo)).toBe(true)
+  repo.write('data/c', 'and this')
+  await ok(repo, 'add', 'data/c')
+  expect(await trustsRows(repo)).toBe(true)
+  await repo.commit('Second')
+  await ok(repo, 'checkout')
+  expect(await trustsRows(repo)).toBe(true)
+  await collect(repo, '--keep', 'workspace')
+  expect(await trustsRows(repo)).toBe(false)
+  // What a collection took comes back with the data.
+  for (const path of ['a', 'b', 'c']) repo.write(`data/${path}`, path)
+  await ok(repo, 'add', 'data')
+  expect(repo.read('data.mlv')).toBe(await repo.git('show', `${first}:data.mlv`).then((text) => `${text}\n`))
+  await ok(repo, 'fsck', '--read-data')
+  expect(await trustsRows(repo)).toBe(true)
+})
+
+test('a list of files that the cache still has is not believed where a collection took pages that it names', async () => {
+  const { repo } = await makeWorld()
+  const name = (number: number) => `data/sub/${String(number).padStart(6, '0')}.bin`
+  for (let number = 0; number < 500; number++) repo.write(name(number), `${number}\n`)
+  repo.write('data/junk', 'x'.repeat(50_000))
+  await ok(repo, 'add', 'data')
+  rmSync(repo.path('data/junk'))
+  repo.write(name(0), 'another')
+  await ok(repo, 'add', 'data')
+  repo.write(name(499), 'another one')
+  await ok(repo, 'add', 'data')
+  await repo.git('add', '-A')
+  // Takes the last page of the second version, and leaves the page above it, which lies beside much that is needed.
+  await collect(repo, '--keep', 'workspace')
+  repo.write(name(499), '499\n')
+  await ok(repo, 'status')
+  await ok(repo, 'add', 'data')
+  await ok(repo, 'fsck')
+})
+
+test('run records go with their results, here and on a remote; those that somebody needs or that are young stay', async () => {
+  const pipeline = 'stages:\n  make:\n    cmd: cp in out\n    deps: [in]\n    outs: [out]\n'
+  const { repo, remote } = await makeWorld({ 'mlv.yaml': pipeline, in: 'first' })
+  const runs = (store: string) =>
+    readdirSync(store, { recursive: true }).filter((name) => /^runs\/..\/[0-9a-f]{64}\/[0-9a-f]{64}$/.test(String(name)))
+  const stores = [repo.path('.git/mlv/store'), remote]
+  const makeVersion = async (content: string) => {
+    repo.write('in', content)
+    await ok(repo, 'repro')
+    const id = await repo.commit(content)
+    await ok(repo, 'push')
+    return id
+  }
+  await makeVersion('first')
+  await makeVersion('second')
+  expect(stores.map((store) => runs(store).length)).toEqual([2, 2])
+  // All history is needed; and what is young stays, whoever needs it.
+  expect((await collect(repo)).done.runs).toBe(0)
+  expect(JSON.parse(await ok(repo, 'gc', '--yes', '--json', '--keep', 'workspace', '-r')).done.runs).toBe(0)
+  expect((await collect(repo, '--keep', 'workspace')).done.runs).toBe(1)
+  // Who has the data may be about to push it: this record of the remote is needed, though its result is gone there.
+  for (const folder of ['packs', 'index']) rmSync(join(remote, folder), { recursive: true })
+  expect((await collect(repo, '--keep', 'workspace', '-r', '--force')).done.runs).toBe(1)
+  expect(stores.map((store) => runs(store).length)).toEqual([1, 1])
+  repo.write('mlv.lock', '{}')
+  rmSync(repo.path('out'))
+  expect(await ok(repo, 'repro')).toContain('restored')
+  await repo.git('rm', '-q', '--cached', 'mlv.lock')
+  rmSync(repo.path('mlv.lock'))
+  expect(await ok(repo, 'gc', '--dry-run', '--grace', '0', '--keep', 'workspace', '-r', '--force')).toContain(
+    'forget    1 run record whose results are gone',
+  )
 })

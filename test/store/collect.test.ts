@@ -1,4 +1,5 @@
-import { mkdtempSync, readdirSync, rmSync, statSync, utimesSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { open as openFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -334,5 +335,59 @@ describe('whole objects of a cache', () => {
     expect(plan.remove.objects).toEqual([])
     await applyCollect(second, plan)
     expect((await store()).has(oid(bytes))).toBe(true)
+  })
+})
+
+describe('an epoch of a cache', () => {
+  test('ends when somebody sets out to collect, when something is purged or proves wrong, and not before', async () => {
+    await addAll(await open('cache'), ['kept', 'dead'])
+    const epoch = (await open('cache')).epoch()
+    const later = async () => (await open('cache')).isSound(epoch) && (await open('cache')).epoch() === epoch
+    await addAll(await open('cache'), ['new'])
+    expect(await later()).toBe(true)
+    const store = await open('cache')
+    await applyCollect(store, await planCollect(store, new Set([oid('kept')]), { grace: 0 }))
+    expect([await later(), store.isSound(), store.isSound(epoch), store.isSound(store.epoch())]).toEqual([
+      false,
+      false,
+      false,
+      true,
+    ])
+    // Also where no record is left of what was done.
+    pass(3)
+    const before = (await open('cache')).epoch()
+    const again = await open('cache')
+    await applyCollect(again, await planCollect(again, new Set([oid('kept')]), { grace: 0 }))
+    expect((await open('cache')).isSound(before)).toBe(false)
+    const now = await open('cache')
+    const whole = now.epoch()
+    await blobs.put(KEYS.purged + oid('kept'), Buffer.from('{}\n'))
+    await now.announce('purged')
+    expect((await open('cache')).isSound(whole)).toBe(false)
+    expect((await open()).epoch()).toBeUndefined()
+  })
+
+  test('what was stored again while a collection was planned is not deleted, and whoever stored it before its record is told', async () => {
+    const path = join(root, 'object')
+    writeFileSync(path, noise('large', 2 << 20))
+    const name = oidOfBytes(noise('large', 2 << 20))
+    const storeIt = async (store: Awaited<ReturnType<typeof open>>) => {
+      const file = await openFile(path)
+      await store.loose!.storeFile(file)
+      await file.close()
+    }
+    await storeIt(await open('cache'))
+    const first = await open('cache')
+    await applyCollect(first, await planCollect(first, new Set(), { grace: -1 }))
+    const collector = await open('cache')
+    const plan = await planCollect(collector, new Set(), { grace: 0 })
+    expect(plan.remove.objects).toEqual([name])
+    await new Promise((done) => setTimeout(done, 20))
+    const writer = await open('cache')
+    await storeIt(writer)
+    expect(writer.has(name)).toBe(true)
+    await applyCollect(collector, plan)
+    expect(await writer.refresh()).toBe(true)
+    expect((await open('cache')).loose!.has(name)).toBe(true)
   })
 })

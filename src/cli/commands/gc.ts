@@ -88,8 +88,13 @@ export const configure: Configure = (command, act) => {
       const { output } = context
       const project = await context.project()
       const options = optionsOf(project, flags)
-      const [{ planGarbage, applyGarbage }, { answerOfGarbage, isEmpty, renderPlan, renderResult }] = await Promise.all([
+      const [
+        { planGarbage, applyGarbage },
+        { findStaleRuns, deleteStaleRuns },
+        { answerOfGarbage, isEmpty, renderPlan, renderResult },
+      ] = await Promise.all([
         import('../../workspace/garbage.ts'),
+        import('../../pipeline/stale-runs.ts'),
         import('../render/garbage.ts'),
       ])
       if (flags.undo) {
@@ -99,7 +104,11 @@ export const configure: Configure = (command, act) => {
         output.answer({ undone }, () => (undone > 0 ? 'what was condemned counts as present again' : 'nothing was condemned'))
         return
       }
-      const plan = await planGarbage(project, options)
+      const planAll = async () => {
+        const plan = await planGarbage(project, options)
+        return { ...plan, runs: (await findStaleRuns(plan, context.surroundings.signal)).length }
+      }
+      const plan = await planAll()
       if (flags.dryRun) {
         output.answer(answerOfGarbage(plan), () => renderPlan(plan))
         return
@@ -112,8 +121,9 @@ export const configure: Configure = (command, act) => {
       }
       const collectNow = async () => {
         // What was asked about may be needed by now.
-        const now = await planGarbage(project, options)
-        return { plan: now, done: await applyGarbage(project, now, options) }
+        const now = await planAll()
+        const done = await applyGarbage(project, now, options)
+        return { plan: now, done: { ...done, runs: await deleteStaleRuns(now, context.surroundings.signal) } }
       }
       // The lock keeps pointers of this clone from moving; a remote's safety is in its grace period.
       const result = options.remote ? await collectNow() : await project.locked(collectNow)

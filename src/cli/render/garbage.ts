@@ -6,8 +6,13 @@ import { shown } from './changes.ts'
 /** Commits named before the rest is only counted. */
 const LOST_LINES = 20
 
+/** What would be done, or was, with the run records that nobody can use any more. */
+export type PlanWithRuns = GarbagePlan & { runs: number }
+export type ResultWithRuns = GarbageResult & { runs: number }
+
 /** Whether a plan deletes and condemns nothing. */
-export function isEmpty({ collect: { condemn, remove, rewrite } }: GarbagePlan): boolean {
+export function isEmpty({ runs, collect: { condemn, remove, rewrite } }: PlanWithRuns): boolean {
+  if (runs > 0) return false
   return [condemn, remove].every(({ packs, objects }) => packs.length + objects.length === 0) && rewrite.packs.length === 0
 }
 
@@ -23,7 +28,7 @@ function lostLines({ lost }: GarbagePlan): string[] {
 }
 
 /** What would be done, with counts and bytes. */
-export function renderPlan(plan: GarbagePlan): string {
+export function renderPlan(plan: PlanWithRuns): string {
   const { collect, live, name } = plan
   const { condemn, remove, rewrite, waiting, now } = collect
   const lines = [`${name}: ${plural(live.objects, 'object')} (${formatBytes(live.bytes)}) in use`]
@@ -41,14 +46,16 @@ export function renderPlan(plan: GarbagePlan): string {
     lines.push(
       `rewrite   ${plural(rewrite.packs.length, 'pack')} that ${rewrite.packs.length === 1 ? 'is' : 'are'} mostly needless`,
     )
+  if (plan.runs > 0) lines.push(`forget    ${plural(plan.runs, 'run record')} whose results are gone`)
   if (waiting.from !== undefined) lines.push(`waiting   ${formatBytes(waiting.bytes)}, the first due at ${day(waiting.from)} UTC`)
   return lines.join('\n')
 }
 
-export function renderResult(plan: GarbagePlan, done: GarbageResult): string {
+export function renderResult(plan: GarbagePlan, done: ResultWithRuns): string {
   const parts = [
     done.deleted > 0 && `deleted ${formatBytes(done.deleted)}`,
     done.condemned > 0 && `condemned ${formatBytes(done.condemned)} ("mlv gc --undo" takes it back)`,
+    done.runs > 0 && `forgot ${plural(done.runs, 'run record')}`,
     done.swept > 0 && `swept ${formatBytes(done.swept)} of leftovers`,
     plan.collect.spare.packs.length + plan.collect.spare.objects.length > 0 && 'kept what is needed again',
   ].filter((part) => part !== false)
@@ -59,7 +66,7 @@ export function renderResult(plan: GarbagePlan, done: GarbageResult): string {
 const amountOf = ({ packs, objects, bytes }: Doomed) => ({ packs: packs.length, objects: objects.length, bytes })
 
 /** The plan as --json prints it. */
-export function answerOfGarbage({ name, grace, live, collect, lost, leftovers }: GarbagePlan): Record<string, unknown> {
+export function answerOfGarbage({ name, grace, live, collect, lost, leftovers, runs }: PlanWithRuns): Record<string, unknown> {
   const { condemn, remove, rewrite, waiting, spare, dead, now } = collect
   return {
     store: name,
@@ -79,5 +86,6 @@ export function answerOfGarbage({ name, grace, live, collect, lost, leftovers }:
       size: entry.size,
     })),
     leftovers: leftovers.length,
+    runs,
   }
 }

@@ -1,0 +1,80 @@
+import { mapBounded } from '../base/concurrency.ts'
+import { hasCode } from '../base/errors.ts'
+import { isOid, type Oid, oidOfBytes } from '../base/oid.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import type { GarbagePlan } from '../workspace/garbage.ts'
+import { gatherObjects } from '../workspace/gather.ts'
+import { parseRunRecord, type RunRecord } from './run-record.ts'
+
+/** Records read, or trees looked through, at once. */
+const READS = 16
+
+/** Finds run records that nobody can use any more, of all scopes: those with an out that is neither here, or is about to be deleted, nor needed by
+ *  any reference, and those that do not hash to their names. Younger ones than the grace period stay. Only reads. @returns their keys */
+export async function findStaleRuns(plan: GarbagePlan, signal?: AbortSignal): Promise<string[]> {
+  const { store, needed, collect, grace } = plan
+  const keys: string[] = []
+  for await (const { key, modified } of store.blobs.list('runs/', signal))
+    if (collect.now - modified >= grace && keyOf(key) !== undefined) keys.push(key)
+  if (keys.length === 0) return []
+  // After the listing: a pusher sends the outs before their record.
+  await store.refresh()
+  const removed = new Set([...collect.remove.packs, ...collect.remove.objects])
+  const isHere = (oid: Oid) =>
+    store.inspection.placesOf(oid).some((place) => !removed.has(place.pack) && !store.isBad(place)) ||
+    ((store.loose?.has(oid) ?? false) && !removed.has(oid))
+
+  async function isWhole({ entry }: RunRecord['outs'][number]): Promise<boolean> {
+    if (needed.has(entry.oid)) return true
+    if (!isHere(entry.oid)) return false
+    if (entry.kind !== 'tree') return true
+    const { objects, unreadable } = await gatherObjects([{ entry, part: '' }], [store], { signal, onInvalid: () => {} })
+    return unreadable.length === 0 && [...objects.keys()].every((oid) => needed.has(oid) || isHere(oid))
+  }
+
+  const stale: string[] = []
+  await mapBounded(keys, READS, async (key) => {
+    signal?.throwIfAborted()
+    const record = await readRecord(store, key, signal)
+    if (record === 'gone' || record === 'unknown') return
+    if (record === 'broken') return void stale.push(key)
+    for (const out of record.outs) if (!(await isWhole(out))) return void stale.push(key)
+  })
+  return stale.sort()
+}
+
+/** Deletes what findStaleRuns finds once a plan was carried out. Records of a scope that one may not write to stay. @returns how many were deleted */
+export async function deleteStaleRuns(plan: GarbagePlan, signal?: AbortSignal): Promise<number> {
+  let deleted = 0
+  await mapBounded(await findStaleRuns(plan, signal), READS, async (key) => {
+    try {
+      await plan.store.blobs.delete(key, signal)
+      deleted++
+    } catch (error) {
+      if (!hasCode(error, 'REMOTE_DENIED', 'FILE_UNWRITABLE')) throw error
+    }
+  })
+  return deleted
+}
+
+/** The run key in a blob's key; undefined for what is no record. */
+function keyOf(key: string): Oid | undefined {
+  const [, fan, run, name] = /^runs\/(?:[A-Za-z0-9_-]+\/)?([0-9a-f]{2})\/([^/]+)\/([^/]+)$/.exec(key) ?? []
+  return run !== undefined && isOid(run) && isOid(name!) && run.startsWith(fan!) ? run : undefined
+}
+
+/** A record of a newer format is unknown, and not ours to delete. */
+async function readRecord(
+  store: ObjectStore,
+  key: string,
+  signal: AbortSignal | undefined,
+): Promise<RunRecord | 'gone' | 'broken' | 'unknown'> {
+  try {
+    const bytes = await store.blobs.get(key, { signal })
+    if (!key.endsWith(oidOfBytes(bytes))) return 'broken'
+    return parseRunRecord(bytes, keyOf(key)!) ?? 'unknown'
+  } catch (error) {
+    if (hasCode(error, 'BLOB_MISSING')) return 'gone'
+    throw error
+  }
+}
