@@ -73,6 +73,8 @@ export interface TransferResult {
   bytes: number
   /** versions that neither side has whole. Nothing is thrown for them: the rest has been transferred. */
   missing: { path: string; revision: string; oid: string; size: number }[]
+  /** versions of which something was deleted on purpose: it comes back from nowhere */
+  purged: { path: string; revision: string; oid: string; size: number }[]
 }
 
 /** A value of a params or metrics file. */

@@ -12,8 +12,8 @@ import type { OpenProject, Project, TransferOptions, TransferResult, Value, Valu
 export type * from './api.ts'
 export { MlvError }
 
-function transferred({ remote, objects, bytes, missing }: SyncResult): TransferResult {
-  return { remote, objects, bytes, missing }
+function transferred({ remote, objects, bytes, missing, purged }: SyncResult): TransferResult {
+  return { remote, objects, bytes, missing, purged }
 }
 
 export const openProject: OpenProject = async (folder = '.', options = {}) => {

@@ -91,6 +91,22 @@ describe('the npm package', () => {
     })
   })
 
+  it('tells what was purged apart from what is missing', async () => {
+    const repo = await project()
+    await repo.mlv('remote', 'add', 'disk', repo.path('../disk'), '--local')
+    await repo.mlv('push')
+    await repo.mlv('purge', 'data/points.csv', '--all-commits', '--remote', 'disk', '--yes')
+    repo.write(
+      'use.mjs',
+      `import { openProject } from 'mlv'
+      const project = await openProject()
+      for (const { missing, purged } of [await project.fetch(), await project.push({ revisions: ['HEAD'] })])
+        console.log(missing.length, purged.map(({ path }) => path))
+      await project.close()`,
+    )
+    expect(await node(repo, 'use.mjs')).toEqual({ exitCode: 0, stderr: '', stdout: "0 [ 'data' ]\n0 [ 'data' ]\n" })
+  })
+
   it('sees what other programs have done since it was opened, and reads old revisions from a remote', async () => {
     const repo = await project()
     await repo.mlv('remote', 'add', 'disk', repo.path('../disk'), '--local')
