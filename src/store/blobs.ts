@@ -56,3 +56,8 @@ export interface Blobs {
   filePath?(key: string): string
   close?(): void
 }
+
+/** A blob's bytes as a Buffer, without a copy. */
+export function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}

@@ -1,12 +1,11 @@
 import { mapBounded } from '../base/concurrency.ts'
 import { hasCode } from '../base/errors.ts'
 import { isOid, type Oid } from '../base/oid.ts'
-import type { Blobs } from './blobs.ts'
+import { asBuffer, type Blobs } from './blobs.ts'
 import { KEYS } from './layout.ts'
-import { readTable } from './mend-indexes.ts'
+import { readTables } from './mend-indexes.ts'
 import { ROW_BYTES, readRow } from './pack.ts'
 import { type IndexedPack, type Location, openIndex, type PackIndex, parseIndexKey } from './pack-index.ts'
-import { asBuffer } from './presence.ts'
 
 /** A pack as it lies in the store. */
 export interface StoredPack {
@@ -79,18 +78,10 @@ export async function readContent(blobs: Blobs, signal?: AbortSignal): Promise<S
 /** Adds to what indexes say the packs that none names, such as an interrupted push leaves them, from the packs' own tables.
  *  @returns packs whose own table cannot be read */
 export async function readUnnamed(blobs: Blobs, content: StoreContent): Promise<{ tables: IndexedPack[]; broken: Oid[] }> {
-  const broken: Oid[] = []
-  const unnamed = [...content.packs.values()].filter(({ oid }) => !content.table(oid))
-  const tables = await mapBounded(unnamed, 8, async ({ oid, size }): Promise<IndexedPack | undefined> => {
-    try {
-      return { oid, ...(await readTable(blobs, oid, size)) }
-    } catch (error) {
-      if (hasCode(error, 'PACK_CORRUPT')) broken.push(oid)
-      else if (!hasCode(error, 'BLOB_MISSING')) throw error
-      return undefined
-    }
-  })
-  return { tables: tables.filter((table) => table !== undefined), broken }
+  return readTables(
+    blobs,
+    [...content.packs.values()].filter(({ oid }) => !content.table(oid)),
+  )
 }
 
 /** The rows of a pack's table as places. */

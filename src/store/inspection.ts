@@ -1,12 +1,12 @@
 import { hasCode } from '../base/errors.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
-import type { Blobs } from './blobs.ts'
+import { asBuffer, type Blobs } from './blobs.ts'
 import { wrongIn } from './damage.ts'
 import { KEYS } from './layout.ts'
 import { makeIndexes, replaceIndexes } from './mend-indexes.ts'
 import { createPackBuilder, parsePackTable, ROW_BYTES, readRow } from './pack.ts'
 import type { Location, PackSummary } from './pack-index.ts'
-import { asBuffer, type Presence } from './presence.ts'
+import type { Presence } from './presence.ts'
 import type { Chunk } from './recipe.ts'
 
 /** How a pack proved when it was read whole. */

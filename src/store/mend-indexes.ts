@@ -1,11 +1,10 @@
 import { mapBounded } from '../base/concurrency.ts'
 import { hasCode } from '../base/errors.ts'
 import { isOid, type Oid, oidOfBytes } from '../base/oid.ts'
-import type { Blobs } from './blobs.ts'
+import { asBuffer, type Blobs } from './blobs.ts'
 import { KEYS } from './layout.ts'
 import { parsePackTable, TABLE_GUESS_BYTES } from './pack.ts'
 import { formatIndex, groupPacks, type IndexedPack } from './pack-index.ts'
-import { asBuffer } from './presence.ts'
 
 export interface MadeIndexes {
   indexes: Buffer[]
@@ -23,17 +22,7 @@ export async function makeIndexes(blobs: Blobs, named: ReadonlySet<Oid>): Promis
     const oid = key.slice(key.lastIndexOf('/') + 1)
     if (isOid(oid) && key === KEYS.pack(oid) && !named.has(oid)) unnamed.push({ oid, size })
   }
-  const broken: Oid[] = []
-  const tables = await mapBounded(unnamed, 8, async ({ oid, size }) => {
-    try {
-      return { oid, ...(await readTable(blobs, oid, size)) }
-    } catch (error) {
-      if (!hasCode(error, 'PACK_CORRUPT', 'BLOB_MISSING')) throw error
-      if (hasCode(error, 'PACK_CORRUPT')) broken.push(oid)
-      return undefined
-    }
-  })
-  const packs = tables.filter((pack): pack is IndexedPack => pack !== undefined)
+  const { tables: packs, broken } = await readTables(blobs, unnamed)
   return { indexes: groupPacks(packs).map((group) => formatIndex(group)), packs: packs.map(({ oid }) => oid), broken }
 }
 
@@ -49,8 +38,27 @@ export async function replaceIndexes(blobs: Blobs, brokenKeys: readonly string[]
   for (const key of brokenKeys) if (!written.has(key)) await blobs.delete(key)
 }
 
+/** Reads the tables of packs from the packs themselves; those that are gone are left out.
+ *  @returns packs whose table is broken, apart */
+export async function readTables(
+  blobs: Blobs,
+  packs: readonly { oid: Oid; size: number }[],
+): Promise<{ tables: IndexedPack[]; broken: Oid[] }> {
+  const broken: Oid[] = []
+  const tables = await mapBounded(packs, 8, async ({ oid, size }): Promise<IndexedPack | undefined> => {
+    try {
+      return { oid, ...(await readTable(blobs, oid, size)) }
+    } catch (error) {
+      if (!hasCode(error, 'PACK_CORRUPT', 'BLOB_MISSING')) throw error
+      if (hasCode(error, 'PACK_CORRUPT')) broken.push(oid)
+      return undefined
+    }
+  })
+  return { tables: tables.filter((table) => table !== undefined), broken }
+}
+
 /** Reads a pack's table from its end. @throws PACK_CORRUPT, BLOB_MISSING */
-export async function readTable(blobs: Blobs, oid: Oid, size: number): Promise<{ table: Buffer; count: number }> {
+async function readTable(blobs: Blobs, oid: Oid, size: number): Promise<{ table: Buffer; count: number }> {
   for (let length = Math.min(size, TABLE_GUESS_BYTES); ; length = size) {
     const tail = asBuffer(await blobs.get(KEYS.pack(oid), { start: size - length, end: size }))
     const parsed = parsePackTable(tail, oid, size)

@@ -1,9 +1,10 @@
 import { mapBounded } from '../base/concurrency.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
 import type { Blobs } from './blobs.ts'
+import type { IndexFile } from './index-set.ts'
 import { KEYS } from './layout.ts'
 import { formatMergedIndex, MAX_ENTRIES, type PackIndex } from './pack-index.ts'
-import type { IndexFile, Presence } from './presence.ts'
+import type { Presence } from './presence.ts'
 
 /** Indexes with fewer entries than this are of the lowest tier; each next tier holds eight times as many. 4,096 entries are 208 KiB. */
 const LOWEST_TIER = 4096

@@ -1,5 +1,4 @@
-import type { Blobs } from './blobs.ts'
-import { asBuffer } from './presence.ts'
+import { asBuffer, type Blobs } from './blobs.ts'
 
 const RANGE_BYTES = 8 << 20
 /** Ranges on their way while one is used. */

@@ -53,16 +53,20 @@ const SETTLE_MS = 60_000
 const MAGIC = 'mlvstat1'
 const KINDS = ['file', 'exec', 'link', 'tree'] as const
 
-interface Header {
+/** What a table says besides its rows. */
+interface Summary {
+  recorded: [string, Entry][]
+  computed?: Entry
+  held?: string
+}
+
+interface Header extends Summary {
   path: string
   /** names this writing of the table, so that changes are applied to no other */
   id: string
   boot: string
   written: number
   count: number
-  recorded: [string, Entry][]
-  computed?: Entry
-  held?: string
 }
 
 /** Elsewhere the time of the start, to the minute, tells boots apart. */
@@ -104,15 +108,12 @@ function readIfThere(path: string): Buffer | undefined {
 }
 
 /** What a later command changed in a table: written beside it, because the whole table of a large folder takes longer than the command. */
-interface Changes {
+interface Changes extends Summary {
   base: string
   boot: string
   written: number
   rows: [string, StatRow][]
   gone: string[]
-  recorded: [string, Entry][]
-  computed?: Entry
-  held?: string
 }
 
 /** Beyond this many changed rows, or an eighth of all, the whole table is written. */
@@ -220,6 +221,8 @@ export function writeTable(stateDir: string, path: RepoPath, table: StatTable): 
   table.dirty = false
 }
 
+const summaryOf = ({ recorded, computed, held }: StatTable): Summary => ({ recorded: [...recorded], computed, held })
+
 /** What differs from the table's file; undefined where that is too much, or there is no file. */
 function changesOf(table: StatTable): Changes | undefined {
   const { base, rows } = table
@@ -239,24 +242,13 @@ function changesOf(table: StatTable): Changes | undefined {
     written: Date.now(),
     rows: changed,
     gone,
-    recorded: [...table.recorded],
-    computed: table.computed,
-    held: table.held,
+    ...summaryOf(table),
   }
 }
 
 function formatTable(path: RepoPath, table: StatTable, id: string): Buffer {
   const count = table.rows.size
-  const header: Header = {
-    path,
-    id,
-    boot: bootName(),
-    written: Date.now(),
-    count,
-    recorded: [...table.recorded],
-    computed: table.computed,
-    held: table.held,
-  }
+  const header: Header = { path, id, boot: bootName(), written: Date.now(), count, ...summaryOf(table) }
   const head = Buffer.from(JSON.stringify(header))
   const start = 16 + head.length + ((8 - ((16 + head.length) % 8)) % 8)
   const names = Buffer.from([...table.rows.keys()].join('\0'))

@@ -1,0 +1,226 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { mapBounded } from '../base/concurrency.ts'
+import { fileError, hasCode, systemCode } from '../base/errors.ts'
+import { faultPoint } from '../base/fault-point.ts'
+import type { Oid } from '../base/oid.ts'
+import { asBuffer, type BlobInfo, type Blobs } from './blobs.ts'
+import { openIndex, type PackIndex, parseIndexKey } from './pack-index.ts'
+
+/** An index as its place lists it. */
+export interface IndexFile extends BlobInfo {
+  oid: Oid
+}
+
+/** Indexes of one kind, those of objects or those of chunks. */
+export interface Side {
+  /** in use: none that a larger one repeats */
+  open: Map<Oid, PackIndex>
+  /** index/ as it was listed last */
+  listed: IndexFile[]
+  /** those that a larger open one repeats: not read, or no longer used */
+  superseded: Set<Oid>
+}
+
+/** Indexes read at once. */
+const READS = 8
+/** How often index/ is listed again when indexes vanish between the listing and the reading. */
+const LISTINGS = 3
+
+/** Answers when indexes prove broken: writes new ones in their place, or throws. */
+export type MendIndexes = (broken: readonly { key: string; error: Error }[], named: ReadonlySet<Oid>) => Promise<Buffer[]>
+
+export interface IndexSetOptions {
+  /** a folder for copies of a remote's indexes; undefined where the blobs are as near */
+  copies: string | undefined
+  mend: MendIndexes
+  /** look at every entry of an index before it is believed */
+  thorough?: boolean
+}
+
+/** The indexes of a store: listed, read, mended where they are broken, and left aside where larger ones repeat them. */
+export interface IndexSet {
+  readonly objects: Side
+  readonly chunks: Side
+  /** Lists index/ and reads what is new; of chunks only once they were asked for. */
+  read(): Promise<void>
+  loadChunks(): Promise<void>
+  /** takes in an index that was just written */
+  adopt(oid: Oid, bytes: Buffer, chunks: boolean): void
+  /** does without an index that says what is not so */
+  discard(index: Oid): void
+  /** all in use, of both kinds */
+  all(): PackIndex[]
+}
+
+export function createIndexSet(blobs: Blobs, { copies, mend, thorough = false }: IndexSetOptions): IndexSet {
+  const newSide = (): Side => ({ open: new Map(), listed: [], superseded: new Set() })
+  const objectSide = newSide()
+  const chunkSide = newSide()
+  const indexes = objectSide.open
+  const chunkIndexes = chunkSide.open
+  const discarded = new Set<Oid>()
+
+  function keepCopy(name: string, bytes: Buffer): void {
+    if (!copies) return
+    try {
+      mkdirSync(copies, { recursive: true })
+      faultPoint('index copy: write')
+      writeFileSync(join(copies, name), bytes)
+    } catch (error) {
+      throw fileError(error, 'writing', copies)
+    }
+  }
+
+  async function readIndex(key: string, oid: Oid): Promise<PackIndex | undefined> {
+    const name = nameOf(key)
+    if (copies) {
+      try {
+        return openIndex(readFileSync(join(copies, name)), oid)
+      } catch (error) {
+        if (systemCode(error) !== 'ENOENT' && !hasCode(error, 'INDEX_CORRUPT')) throw fileError(error, 'reading', copies)
+      }
+    }
+    for (let tries = 2; ; tries--) {
+      try {
+        const bytes = asBuffer(await blobs.get(key))
+        const index = openIndex(bytes, oid)
+        if (thorough) index.summarize()
+        keepCopy(name, bytes)
+        return index
+      } catch (error) {
+        // Merged into a larger one since it was listed; the next listing shows that one.
+        if (hasCode(error, 'BLOB_MISSING')) return undefined
+        // Broken on its way, perhaps: it is mended only if it is so again.
+        if (!hasCode(error, 'INDEX_CORRUPT') || tries === 1) throw error
+      }
+    }
+  }
+
+  /** Reads what is listed and not yet open; broken ones are mended or thrown. The largest come first and alone, then more at a time: an
+   *  index is larger than those it supersedes, so that these are hardly ever read.
+   *  @returns false where one is gone since it was listed */
+  async function readIndexes(side: Side): Promise<boolean> {
+    const waiting = side.listed.filter(({ oid }) => !side.open.has(oid) && !discarded.has(oid)).sort((a, b) => b.size - a.size)
+    const broken: { key: string; error: Error }[] = []
+    let whole = true
+    for (let next = 0, wave = 1; next < waiting.length; wave = Math.min(wave * 2, READS)) {
+      const batch: IndexFile[] = []
+      for (; next < waiting.length && batch.length < wave; next++)
+        if (!side.superseded.has(waiting[next]!.oid)) batch.push(waiting[next]!)
+      const fresh: PackIndex[] = []
+      await mapBounded(batch, READS, async ({ key, oid }) => {
+        try {
+          const index = await readIndex(key, oid)
+          if (index) fresh.push(index)
+          else whole = false
+        } catch (error) {
+          if (!hasCode(error, 'INDEX_CORRUPT')) throw error
+          broken.push({ key, error })
+        }
+      })
+      for (const index of fresh) side.open.set(index.oid, index)
+      // All of them: what was read now may be repeated by one that was open before.
+      leaveSuperseded(side, [...side.open.values()])
+    }
+    if (broken.length > 0) await replaceBroken(side, broken)
+    return whole
+  }
+
+  async function replaceBroken(side: Side, broken: readonly { key: string; error: Error }[]): Promise<void> {
+    if (side === objectSide) await readIndexes(chunkSide)
+    const named = new Set([...indexes.values(), ...chunkIndexes.values()].flatMap((index) => index.packs))
+    for (const bytes of await mend(broken, named)) {
+      const index = openIndex(bytes)
+      indexes.set(index.oid, index)
+    }
+  }
+
+  /** Notes what open indexes name as superseded. Where both are open it must be true: an index that only says so would hide what it lacks.
+   *  One that was not read must at least be smaller than what the larger one says of its own packs. */
+  function leaveSuperseded(side: Side, larger: readonly PackIndex[]): void {
+    const merged = larger.filter((index) => index.supersedes.length > 0)
+    if (merged.length === 0) return
+    const sizes = new Map(side.listed.map(({ oid, size }) => [oid, size]))
+    for (const index of merged) {
+      const packs = new Set(index.packs)
+      const own = (sizes.get(index.oid) ?? 0) - 32 * index.supersedes.length
+      for (const oid of index.supersedes) {
+        const other = side.open.get(oid)
+        const isRepeated = other
+          ? other.count <= index.count && other.packs.every((pack) => packs.has(pack))
+          : (sizes.get(oid) ?? 0) < own
+        if (!isRepeated) continue
+        side.open.delete(oid)
+        side.superseded.add(oid)
+      }
+    }
+  }
+
+  /** Forgets what is no longer listed, with what it superseded, and deletes copies that nobody will read. */
+  function forget(): void {
+    for (const side of [objectSide, chunkSide]) {
+      const present = new Set(side.listed.map(({ oid }) => oid))
+      for (const oid of side.open.keys()) if (!present.has(oid)) side.open.delete(oid)
+      side.superseded.clear()
+      leaveSuperseded(side, [...side.open.values()])
+    }
+    if (!copies || !existsSync(copies)) return
+    const names = new Set([objectSide, chunkSide].flatMap(({ listed }) => listed.map(({ key }) => nameOf(key))))
+    for (const name of readdirSync(copies)) {
+      if (names.has(name)) continue
+      try {
+        faultPoint('index copy: delete')
+        unlinkSync(join(copies, name))
+      } catch (error) {
+        if (systemCode(error) !== 'ENOENT') throw fileError(error, 'deleting', join(copies, name))
+      }
+    }
+  }
+
+  let wantsChunks = false
+
+  async function loadChunks(): Promise<void> {
+    wantsChunks = true
+    if (!(await readIndexes(chunkSide))) await readListed()
+  }
+
+  /** Lists index/ and reads what is new. What vanishes in between was merged into what the next listing shows. */
+  async function readListed(): Promise<void> {
+    for (let tries = LISTINGS; tries > 0; tries--) {
+      objectSide.listed = []
+      chunkSide.listed = []
+      for await (const info of blobs.list('index/')) {
+        const name = parseIndexKey(info.key)
+        if (name) (name.chunks ? chunkSide : objectSide).listed.push({ ...info, oid: name.oid })
+      }
+      forget()
+      const isWhole = await readIndexes(objectSide)
+      if ((!wantsChunks || (await readIndexes(chunkSide))) && isWhole) return
+    }
+  }
+
+  return {
+    objects: objectSide,
+    chunks: chunkSide,
+    read: readListed,
+    loadChunks,
+    adopt(oid, bytes, chunks) {
+      const side = chunks ? chunkSide : objectSide
+      const index = openIndex(bytes, oid)
+      side.open.set(oid, index)
+      keepCopy(chunks ? `${oid}-chunks` : oid, bytes)
+      leaveSuperseded(side, [index])
+    },
+    discard(oid) {
+      discarded.add(oid)
+      for (const side of [objectSide, chunkSide]) side.open.delete(oid)
+    },
+    all: () => [...indexes.values(), ...chunkIndexes.values()],
+  }
+}
+
+/** An index's name in its folder. */
+function nameOf(key: string): string {
+  return key.slice(key.lastIndexOf('/') + 1)
+}
