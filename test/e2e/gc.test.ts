@@ -338,7 +338,7 @@ test('run records go with their results, here and on a remote; those that somebo
   for (const folder of ['packs', 'index']) rmSync(join(remote, folder), { recursive: true })
   expect((await collect(repo, '--keep', 'workspace', '-r', '--force')).done.runs).toBe(1)
   expect(stores.map((store) => runs(store).length)).toEqual([1, 1])
-  repo.write('mlv.lock', '{}')
+  rmSync(repo.path('mlv.lock'))
   rmSync(repo.path('out'))
   expect(await ok(repo, 'repro')).toContain('restored')
   await repo.git('rm', '-q', '--cached', 'mlv.lock')
