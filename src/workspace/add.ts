@@ -21,7 +21,7 @@ import type { Tracked } from './tracked.ts'
 import { absentFiles, insidePath, noteEntry, openWorktree, pageReader, type Worktree } from './worktree.ts'
 
 export interface AddOptions {
-  /** record what is here even where the pointer has moved on */
+  /** record what is here even where the pointer has moved on, and store all that the cache lacks of it */
   force?: boolean
   desc?: string
   labels?: string[]
@@ -105,7 +105,7 @@ export async function addPaths(
     if (above)
       throw new MlvError('PATH_OVERLAP', `${path} lies in ${above.path}, which is added as well`, { hint: 'Name one of them.' })
   }
-  const saving = await openSaving(project)
+  const saving = await openSaving(project, { all: options.force })
   const task = project.surroundings.progress.start('adding')
   const works = new Map<RepoPath, Work>()
   try {

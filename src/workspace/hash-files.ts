@@ -15,6 +15,10 @@ import { kindOf, type StatRow, TICK_MS } from './stat-table.ts'
 export interface Saving {
   store: ObjectStore
   writer: StoreWriter
+  /** what was taken out of the cache because a remote holds it: where it is recorded already it need not come back */
+  dropped?(): ReadonlySet<Oid>
+  /** what the cache lacks is stored, whatever the rows say of it */
+  all?: boolean
   /** Told how many bytes are about to be copied. @throws DISK_FULL when they will not fit */
   checkSpace?(bytes: number): void
 }

@@ -1,6 +1,8 @@
 import { statfsSync } from 'node:fs'
 import { MlvError } from '../base/errors.ts'
+import type { Oid } from '../base/oid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import { readDropped } from './dropped.ts'
 import type { Entry } from './entry.ts'
 import type { Saving } from './hash-files.ts'
 import type { Project } from './project.ts'
@@ -10,13 +12,19 @@ import type { StatCache } from './stat-cache.ts'
 import type { StatRow, StatTable } from './stat-table.ts'
 import { noteEntry } from './worktree.ts'
 
-/** Opens a writer that many paths share: one pack, one index, one flush. */
-export async function openSaving(project: Project): Promise<Saving & { finish(): Promise<void> }> {
+/** Opens a writer that many paths share: one pack, one index, one flush. @param options `all`: the rows' word for what the cache has is not taken */
+export async function openSaving(project: Project, { all = false } = {}): Promise<Saving & { finish(): Promise<void> }> {
   const store = await project.cache('write')
   const writer = store.writer({ signal: project.surroundings.signal })
+  let dropped: ReadonlySet<Oid> | undefined
   return {
     store,
     writer,
+    all,
+    dropped: () => {
+      dropped ??= readDropped(project)
+      return dropped
+    },
     checkSpace: (bytes) => checkSpace(project, store, bytes),
     finish: async () => {
       store.loose?.flush()

@@ -73,6 +73,12 @@ export async function takeSnapshot(path: RepoPath, options: SnapshotOptions): Pr
   return snapshotFile(path, scan, table, options)
 }
 
+/** Whether what is recorded of a file was taken out of the cache because a remote holds it: an add of something else does not bring it back. */
+function isDropped(saving: Saving, row: StatRow | undefined, oid: Oid): boolean {
+  if (saving.all) return false
+  return row?.recorded === true && !row.unsaved && row.oid === oid && (saving.dropped?.().has(oid) ?? false)
+}
+
 function needsSaving(saving: Saving | undefined, oid: StatRow['oid']): boolean {
   return saving !== undefined && !isStored(saving, oid)
 }
@@ -84,7 +90,9 @@ async function snapshotFile(
   options: SnapshotOptions,
 ): Promise<Snapshot> {
   const { file } = scan
-  const known = file.oid !== undefined && !needsSaving(options.saving, file.oid)
+  const { saving } = options
+  const known =
+    file.oid !== undefined && (!saving || !needsSaving(saving, file.oid) || isDropped(saving, table.rows.get(path), file.oid))
   if (!known)
     await hashFiles(
       join(options.root, path),
@@ -145,7 +153,7 @@ async function snapshotFolder(
 
   const recorded = table.recorded.get('')
   // Where the cache was collected since, a page that it has may name others that it lacks.
-  const anew = saving !== undefined && !saving.store.isSound(recorded && table.held)
+  const anew = saving !== undefined && (saving.all || !saving.store.isSound(recorded && table.held))
   const isTrusted = saving === undefined || saving.store.isSound() || computed?.oid === recorded?.oid
   let store: ObjectStore | undefined
   const read: PageReader = async (oid) => {
@@ -177,8 +185,8 @@ async function snapshotFolder(
 
 /** Whether the cache has a folder with all that lies below it: its root vouches for that where nothing was ever taken out of the cache, and that of
  *  what was recorded where nothing was since. */
-function isHeld(table: StatTable, entry: Entry | undefined, { store }: Saving): boolean {
-  if (entry === undefined || !store.has(entry.oid)) return false
+function isHeld(table: StatTable, entry: Entry | undefined, { store, all }: Saving): boolean {
+  if (all || entry === undefined || !store.has(entry.oid)) return false
   return store.isSound() || (store.isSound(table.held) && entry.oid === table.recorded.get('')?.oid)
 }
 
@@ -192,7 +200,7 @@ function findUnsaved(scan: Scan & { kind: 'folder' }, table: StatTable, saving: 
     if (file.oid === undefined) continue
     const row = table.rows.get(file.path)
     if (trusted && row?.recorded && !row.unsaved) continue
-    if (needsSaving(saving, file.oid)) unsaved.push(file)
+    if (needsSaving(saving, file.oid) && !isDropped(saving, row, file.oid)) unsaved.push(file)
   }
   return unsaved
 }

@@ -347,3 +347,34 @@ test('run records go with their results, here and on a remote; those that somebo
     'forget    1 run record whose results are gone',
   )
 })
+
+test('an add after --not-in-remote or a drop does not bring back what a remote holds', async () => {
+  const { repo } = await makeWorld({ 'data/a': 'a'.repeat(300_000), 'data/b': 'b' })
+  await ok(repo, 'add', 'data')
+  await repo.commit('Data')
+  await ok(repo, 'push')
+  await collect(repo, '--not-in-remote')
+  const size = async () => {
+    let bytes = 0
+    for (const folder of ['packs', 'objects'])
+      for (const name of readdirSync(repo.path(`.git/mlv/store/${folder}`), { recursive: true, withFileTypes: true }))
+        if (name.isFile()) bytes += statSync(join(name.parentPath, name.name)).size
+    return bytes
+  }
+  repo.write('data/b', 'changed')
+  await ok(repo, 'add', 'data')
+  expect(await size()).toBeLessThan(10_000)
+  await ok(repo, 'fsck')
+  await repo.commit('Changed')
+  expect(await repo.mlv('push')).toMatchObject({ exitCode: 0, stderr: '' })
+  await ok(repo, 'fsck', '-r', 'origin')
+  // Unless it is asked to.
+  await ok(repo, 'add', '--force', 'data')
+  expect(await size()).toBeGreaterThan(300_000)
+  await collect(repo, '--not-in-remote')
+  expect(await size()).toBeLessThan(10_000)
+  // What is new to the pointer is stored, whatever was dropped before.
+  repo.write('data/c', 'a'.repeat(300_000))
+  await ok(repo, 'add', 'data')
+  expect(await size()).toBeGreaterThan(300_000)
+})

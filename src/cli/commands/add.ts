@@ -38,7 +38,7 @@ export const configure: Configure = (command, act) => {
     .option('--desc <text>', 'a description, kept in the pointer')
     .option('--label <label>', 'a label, kept in the pointer; may be given more than once', collect)
     .option('--glob', 'take the paths as patterns, such as "data/*.csv"')
-    .option('-f, --force', 'record what is here, also where the pointer has moved on')
+    .option('-f, --force', 'record what is here, also where the pointer has moved on, and store all that the cache lacks')
   example(command, 'mlv add data models/base.bin', 'mlv add data/new.jpg', 'mlv add -u')
   command.action(
     act(async (context, typed: string[], options: AddOptions) => {

@@ -20,7 +20,7 @@ export const configure: Configure = (command, act) => {
       failOnMissing(
         result,
         `in the cache, so it could not be sent`,
-        'If the workspace has it, store it again with "mlv add PATH"; else push from a clone that has it.',
+        'If the workspace has it, store it again with "mlv add --force PATH"; else push from a clone that has it.',
       )
     }),
   )
