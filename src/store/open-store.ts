@@ -180,7 +180,7 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
     presence.adopt(oid, bytes, chunks)
     wrote[chunks ? 'chunks' : 'objects'] = true
   }
-  const epoch = () => (isCache ? `${collectedAt} ${presence.digest()}` : undefined)
+  const epoch = () => (isCache ? `${description.id} ${collectedAt} ${presence.digest()}` : undefined)
   // Only stores that say so have entries of this type.
   const hasForeign = () => description.read_requires.includes(FOREIGN)
   const refersTo = (oid: Oid) =>
