@@ -5,7 +5,7 @@ const PIECE_BYTES = 4 << 20
 
 /** Copies a file to a new one and hashes what it writes, each piece while the one before is written: what was placed is what was hashed.
  *  @throws EEXIST where something lies at `to`, and what reading and writing throw */
-export async function copyHashed(from: string, to: string, signal?: AbortSignal): Promise<Oid> {
+export async function copyHashed(from: string, to: string): Promise<Oid> {
   const source = await open(from, 'r')
   try {
     const target = await open(to, 'wx')
@@ -14,7 +14,6 @@ export async function copyHashed(from: string, to: string, signal?: AbortSignal)
       const buffers = [Buffer.allocUnsafeSlow(PIECE_BYTES), Buffer.allocUnsafeSlow(PIECE_BYTES)]
       let writing: Promise<unknown> = Promise.resolve()
       for (let turn = 0, at = 0; ; turn = 1 - turn) {
-        signal?.throwIfAborted()
         const { bytesRead } = await source.read(buffers[turn]!, 0, PIECE_BYTES, at)
         await writing
         if (bytesRead === 0) return hash.digest()
