@@ -35,6 +35,8 @@ export interface CollectPlan {
   expired: StoredRecord[]
   /** bytes of packs and whole objects that stay, before anything is rewritten */
   staying: number
+  /** those of them that nothing needs and that are younger than the grace period */
+  young: number
 }
 
 export interface CollectOptions {
@@ -79,6 +81,7 @@ export async function planCollect(store: ObjectStore, live: ReadonlySet<Oid>, op
     records,
     expired: records.filter(({ deleted, modified }) => deleted && now - modified >= Math.max(options.grace, DELETED_STAYS_MS)),
     staying: 0,
+    young: 0,
   }
 
   function wait(where: Doomed, kind: 'packs' | 'objects', item: { oid: Oid; size: number; since: number }): void {
@@ -99,7 +102,10 @@ export async function planCollect(store: ObjectStore, live: ReadonlySet<Oid>, op
     else if (fate === 'mostly dead') {
       plan.rewrite.packs.push({ ...state.table!, chunks: content.holdsChunks(oid) })
       plan.rewrite.bytes += size - census.kept.get(oid)!.bytes
-    } else plan.staying += size
+    } else {
+      plan.staying += size
+      if (state.isYoung && !census.kept.has(oid)) plan.young += size
+    }
   }
 
   for (const { oid, size, changed } of await listWhole(store)) {
@@ -111,8 +117,10 @@ export async function planCollect(store: ObjectStore, live: ReadonlySet<Oid>, op
       // Stored again since: whoever did so counts on it.
       if (changed > latest.get(oid)!) plan.spare.objects.push(oid)
       else wait(isDue(condemned) ? plan.remove : plan.waiting, 'objects', { oid, size, since: condemned })
-    } else if (changed > young) plan.staying += size
-    else {
+    } else if (changed > young) {
+      plan.staying += size
+      plan.young += size
+    } else {
       wait(plan.condemn, 'objects', { oid, size, since: now })
       plan.dead.objects++
       plan.dead.bytes += size

@@ -32,7 +32,8 @@ export function renderPlan(plan: PlanWithRuns): string {
   const { collect, live, name } = plan
   const { condemn, remove, rewrite, waiting, now } = collect
   const lines = [`${name}: ${plural(live.objects, 'object')} (${formatBytes(live.bytes)}) in use`]
-  if (isEmpty(plan) && waiting.from === undefined) return [...lines, 'nothing to collect'].join('\n')
+  const young = collect.young > 0 ? [`young     ${formatBytes(collect.young)} that nothing needs, kept for the grace period`] : []
+  if (isEmpty(plan) && waiting.from === undefined) return [...lines, ...young, 'nothing to collect'].join('\n')
   lines.push(...lostLines(plan))
   if (remove.bytes > 0) lines.push(`delete    ${formatBytes(remove.bytes)}, condemned a grace period ago`)
   const freed = condemn.bytes + rewrite.bytes
@@ -48,7 +49,7 @@ export function renderPlan(plan: PlanWithRuns): string {
     )
   if (plan.runs > 0) lines.push(`forget    ${plural(plan.runs, 'run record')} whose results are gone`)
   if (waiting.from !== undefined) lines.push(`waiting   ${formatBytes(waiting.bytes)}, the first due at ${day(waiting.from)} UTC`)
-  return lines.join('\n')
+  return [...lines, ...young].join('\n')
 }
 
 export function renderResult(plan: GarbagePlan, done: ResultWithRuns): string {
@@ -75,6 +76,7 @@ export function answerOfGarbage({ name, grace, live, collect, lost, leftovers, r
     delete: amountOf(remove),
     condemn: amountOf(condemn),
     rewrite: { packs: rewrite.packs.length, bytes: rewrite.bytes },
+    young: { bytes: collect.young },
     waiting: { ...amountOf(waiting), from: waiting.from === undefined ? null : new Date(waiting.from).toISOString() },
     spare: { packs: spare.packs.length, objects: spare.objects.length },
     due: new Date(now + grace).toISOString(),
