@@ -6,12 +6,17 @@ import type { GarbagePlan } from '../workspace/garbage.ts'
 import { gatherObjects } from '../workspace/gather.ts'
 import { parseRunRecord, type RunRecord } from './run-record.ts'
 
+/** What was read at a key; a record never changes. */
+type ReadRun = RunRecord | 'gone' | 'broken' | 'unknown'
+export type KnownRuns = Map<string, ReadRun>
+
 /** Records read, or trees looked through, at once. */
 const READS = 16
 
 /** Finds run records that nobody can use any more, of all scopes: those with an out that is neither here, or is about to be deleted, nor needed by
- *  any reference, and those that do not hash to their names. Younger ones than the grace period stay. Only reads. @returns their keys */
-export async function findStaleRuns(plan: GarbagePlan, signal?: AbortSignal): Promise<string[]> {
+ *  any reference, and those that do not hash to their names. Younger ones than the grace period stay. Only reads.
+ *  @param known records read before, to which those read now are added   @returns their keys */
+export async function findStaleRuns(plan: GarbagePlan, known: KnownRuns, signal?: AbortSignal): Promise<string[]> {
   const { store, needed, collect, grace } = plan
   const keys: string[] = []
   for await (const { key, modified } of store.blobs.list('runs/', signal))
@@ -35,7 +40,8 @@ export async function findStaleRuns(plan: GarbagePlan, signal?: AbortSignal): Pr
   const stale: string[] = []
   await mapBounded(keys, READS, async (key) => {
     signal?.throwIfAborted()
-    const record = await readRecord(store, key, signal)
+    const record = known.get(key) ?? (await readRecord(store, key, signal))
+    known.set(key, record)
     if (record === 'gone' || record === 'unknown') return
     if (record === 'broken') return void stale.push(key)
     for (const out of record.outs) if (!(await isWhole(out))) return void stale.push(key)
@@ -44,9 +50,9 @@ export async function findStaleRuns(plan: GarbagePlan, signal?: AbortSignal): Pr
 }
 
 /** Deletes what findStaleRuns finds once a plan was carried out. Records of a scope that one may not write to stay. @returns how many were deleted */
-export async function deleteStaleRuns(plan: GarbagePlan, signal?: AbortSignal): Promise<number> {
+export async function deleteStaleRuns(plan: GarbagePlan, known: KnownRuns, signal?: AbortSignal): Promise<number> {
   let deleted = 0
-  await mapBounded(await findStaleRuns(plan, signal), READS, async (key) => {
+  await mapBounded(await findStaleRuns(plan, known, signal), READS, async (key) => {
     try {
       await plan.store.blobs.delete(key, signal)
       deleted++
@@ -64,11 +70,7 @@ function keyOf(key: string): Oid | undefined {
 }
 
 /** A record of a newer format is unknown, and not ours to delete. */
-async function readRecord(
-  store: ObjectStore,
-  key: string,
-  signal: AbortSignal | undefined,
-): Promise<RunRecord | 'gone' | 'broken' | 'unknown'> {
+async function readRecord(store: ObjectStore, key: string, signal: AbortSignal | undefined): Promise<ReadRun> {
   try {
     const bytes = await store.blobs.get(key, { signal })
     if (!key.endsWith(oidOfBytes(bytes))) return 'broken'

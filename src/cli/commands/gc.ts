@@ -104,26 +104,29 @@ export const configure: Configure = (command, act) => {
         output.answer({ undone }, () => (undone > 0 ? 'what was condemned counts as present again' : 'nothing was condemned'))
         return
       }
+      const { signal } = context.surroundings
+      const runs = new Map()
       const planAll = async () => {
         const plan = await planGarbage(project, options)
-        return { ...plan, runs: (await findStaleRuns(plan, context.surroundings.signal)).length }
+        return { ...plan, runs: (await findStaleRuns(plan, runs, signal)).length }
       }
-      const plan = await planAll()
       if (flags.dryRun) {
+        const plan = await planAll()
         output.answer(answerOfGarbage(plan), () => renderPlan(plan))
         return
       }
-      const ask = !flags.yes && !isEmpty(plan)
+      const plan = flags.yes ? undefined : await planAll()
+      const ask = plan !== undefined && !isEmpty(plan)
       if (ask) {
         if (!output.json) output.say(renderPlan(plan))
         const { confirm } = await import('../confirm.ts')
-        await confirm('Go on?', context.surroundings.signal)
+        await confirm('Go on?', signal)
       }
       const collectNow = async () => {
         // What was asked about may be needed by now.
         const now = await planAll()
         const done = await applyGarbage(project, now, options)
-        return { plan: now, done: { ...done, runs: await deleteStaleRuns(now, context.surroundings.signal) } }
+        return { plan: now, done: { ...done, runs: await deleteStaleRuns(now, runs, signal) } }
       }
       // The lock keeps pointers of this clone from moving; a remote's safety is in its grace period.
       const result = options.remote ? await collectNow() : await project.locked(collectNow)
