@@ -10,7 +10,7 @@ export interface NewStage {
   wdir?: string
   deps?: string[]
   params?: (string | Record<string, string[] | null>)[]
-  outs?: string[]
+  outs?: (string | Record<string, { persist?: true; git?: true }>)[]
   metrics?: string[]
   plots?: string[]
 }

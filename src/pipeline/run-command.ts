@@ -9,7 +9,8 @@ import type { StageCommands } from './task.ts'
 
 const LONGEST_COMMAND = 80
 
-function describeEnd(end: Exclude<CommandEnd, { kind: 'done' }>, stage: StageCommands): string {
+/** How a command ended that did not succeed, in words. */
+export function describeEnd(end: Exclude<CommandEnd, { kind: 'done' }>, stage: Pick<StageCommands, 'timeout'>): string {
   switch (end.kind) {
     case 'failed':
       return `exit status ${end.status}`
@@ -22,7 +23,8 @@ function describeEnd(end: Exclude<CommandEnd, { kind: 'done' }>, stage: StageCom
   }
 }
 
-function endHint(end: CommandEnd): string {
+/** What may help when a command did not succeed; '' or a sentence with a space behind it. */
+export function endHint(end: CommandEnd): string {
   if (end.kind === 'failed' && end.status === 127)
     return 'The shell did not find the command: install it, or check PATH and the spelling. '
   if (end.kind === 'failed' && end.status === 126) return 'The shell may not execute it: check its mode with "ls -l". '
@@ -55,8 +57,8 @@ export interface CommandPorts {
   env?: CommandRun['env']
 }
 
-/** Runs the commands of a stage one after another, all of them again up to `retry` times. @throws STAGE_FAILED, INTERRUPTED, PATH_MISSING */
-export async function runCommands(stage: StageCommands, project: Project, ports: CommandPorts): Promise<void> {
+/** The folder a stage's commands run in, absolute. @throws PATH_MISSING */
+export function workFolder(stage: Pick<StageCommands, 'name' | 'wdir' | 'at'>, project: Pick<Project, 'root'>): string {
   const cwd = join(project.root, stage.wdir)
   if (!lstatSync(cwd, { throwIfNoEntry: false })?.isDirectory())
     throw new MlvError(
@@ -66,6 +68,12 @@ export async function runCommands(stage: StageCommands, project: Project, ports:
         hint: `Create it with "mkdir -p ${stage.wdir}", or correct wdir.`,
       },
     )
+  return cwd
+}
+
+/** Runs the commands of a stage one after another, all of them again up to `retry` times. @throws STAGE_FAILED, INTERRUPTED, PATH_MISSING */
+export async function runCommands(stage: StageCommands, project: Project, ports: CommandPorts): Promise<void> {
+  const cwd = workFolder(stage, project)
   const { shell, aside, onOutput } = ports
   const { signal, warn } = project.surroundings
   const env = { ...project.surroundings.env, ...ports.env }

@@ -124,6 +124,7 @@ export async function runMapStage(stage: Stage, inputs: StageInputs, scene: MapS
     const collector = await turn(() => data.collector())
     const { done, failures } = await runDatums(todo, work, { ...scene, stage, aside })
     return await turn(async () => {
+      if (failures.length === 0) scene.check?.()
       const places = await storeResults({ done, failures }, work, results, collector)
       const left = plan.datums.filter(({ key }) => !results.has(key))
       const changed = await changedDeps(inputs, scene)

@@ -124,6 +124,8 @@ export interface StagePorts {
   saveAll: boolean
   /** what its commands print, besides going to its log */
   onOutput?: CommandRun['onOutput']
+  /** told when its commands have succeeded; throws to fail the stage */
+  check?: TaskPlace['check']
 }
 
 /** Runs one stage as a task. When anything fails, its earlier outs are back. @throws as Executor does */

@@ -18,6 +18,7 @@ import { runMapStage } from './run-map-stage.ts'
 import { lockedOuts, lockedStage, runStage } from './run-stage.ts'
 import { schedule } from './schedule.ts'
 import { LOCK_FILE, type Stage } from './stage.ts'
+import type { DepChecker, StageCheck } from './trace/check-deps.ts'
 
 /** What happens while a plan is carried out. */
 export type StageEvent =
@@ -32,6 +33,8 @@ export type StageEvent =
       reasons: Reason[]
       seconds: number /** deps that changed meanwhile: it will run again */
       changed: RepoPath[]
+      /** what it did without declaring it, where that was looked at */
+      check?: StageCheck
     }
   | { kind: 'unchanged' | 'frozen'; stage: string }
   /** `from`: its outs came back as mlv.lock has them, or as a run with the same key made them */
@@ -56,6 +59,8 @@ export interface ApplyPorts {
   retryFailed?: boolean
   /** results of earlier runs, taken instead of running; undefined: every stage runs itself */
   runCache?: RunCache
+  /** watches what the commands of stages read and write; these are run, never restored */
+  watch?: DepChecker
   /** what a stage's commands print; a promise holds them back */
   onOutput?: (stage: string, bytes: Buffer, from: 'stdout' | 'stderr') => void | Promise<void>
 }
@@ -118,7 +123,7 @@ type RunDecision = Extract<Decision, { kind: 'run' }>
 /** Takes the result of a run that had the same key. @returns undefined when there is none */
 async function reuse(stage: Stage, { inputs }: RunDecision, scene: Scene): Promise<LockedStage | undefined> {
   const { ports, plan } = scene
-  if (!ports.runCache || plan.view.force || !isReusable(stage)) return undefined
+  if (!ports.runCache || ports.watch || plan.view.force || !isReusable(stage)) return undefined
   const record = await ports.runCache.find(stage, expectedKey(stage, inputs))
   if (!record) return undefined
   const { view } = plan
@@ -163,22 +168,25 @@ async function run(stage: Stage, decision: RunDecision, scene: Scene): Promise<v
   }
   tell({ kind: 'started', stage: stage.name, reasons })
   const start = stage.each ? runMapStage : runStage
+  const watched = ports.watch?.(stage, ports.shell)
   const { locked, seconds, changed, datums } = await start(stage, decision.inputs, {
     ...view,
-    executor: ports.executor,
-    shell: ports.shell,
+    executor: watched?.executor ?? ports.executor,
+    shell: watched?.shell ?? ports.shell,
     turn,
     jobs: ports.jobs,
     retryFailed: ports.retryFailed ?? false,
     saveAll: ports.runCache !== undefined && isReusable(stage),
     onOutput: ports.onOutput && ((bytes, from) => ports.onOutput!(stage.name, bytes, from)),
-  })
+    check: watched?.check,
+  }).finally(() => watched?.close())
   await turn(async () => {
     await record(stage, locked, scene)
     if (ports.runCache && isReusable(stage) && !locked.unsure)
       await ports.runCache.keep({ key: locked.runKey, outs: locked.outs })
   })
-  tell({ kind: 'ran', stage: stage.name, reasons, seconds, changed, ...(datums ? { datums } : {}) })
+  const check = watched?.found()
+  tell({ kind: 'ran', stage: stage.name, reasons, seconds, changed, ...(datums ? { datums } : {}), ...(check ? { check } : {}) })
 }
 
 function cutDownstream(failed: string, plan: ReproPlan, progress: Progress): void {

@@ -66,6 +66,7 @@ const KEYS: Record<string, ValueType> = {
   'cache.link': { ...links, variable: 'MLV_CACHE_LINK' },
   'run_cache.read': { ...scopes, variable: 'MLV_RUN_CACHE_READ' },
   'run_cache.write': { ...scope, variable: 'MLV_RUN_CACHE_WRITE' },
+  'repro.undeclared': { ...oneOf('warn', 'error'), sample: 'error', variable: 'MLV_REPRO_UNDECLARED' },
   'mlflow.tracking_uri': { ...text, words: 'a URL', variable: 'MLFLOW_TRACKING_URI' },
   'mlflow.experiment': { ...text, variable: 'MLFLOW_EXPERIMENT_NAME' },
 }

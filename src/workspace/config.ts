@@ -27,6 +27,8 @@ export interface Config {
   get(key: 'run_cache.read'): string[] | undefined
   get(key: 'run_cache.write'): string | undefined
   get(key: 'core.autostage'): boolean
+  /** what "mlv repro --check-deps" makes of files that a stage uses without declaring them */
+  get(key: 'repro.undeclared'): 'warn' | 'error'
   /** link types to try, in order */
   get(key: 'cache.link'): LinkType[] | undefined
   /** seconds */
@@ -50,6 +52,7 @@ export interface ConfigLayer {
 const DEFAULTS: [string, unknown][] = [
   ['core.autostage', false],
   ['core.lock_timeout', 30],
+  ['repro.undeclared', 'warn'],
 ]
 
 export const SECRET_KEYS: ReadonlySet<string> = new Set(['access_key_id', 'secret_access_key', 'session_token'])

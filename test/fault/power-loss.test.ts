@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { oidOfBytes } from '../../src/base/oid.ts'
 import { BIN, makeFolder, type Repo, run } from '../helpers/repo.ts'
 import { findProgram } from '../helpers/server-process.ts'
+import { straceProblem } from '../helpers/strace.ts'
 import {
   type DiskState,
   materialise,
@@ -17,8 +18,7 @@ import {
 import { committedEntries, runAgain, SCENES, type Scene } from './scenes.ts'
 import { faultsOfStore, pointedAt, unreadable } from './soundness.ts'
 
-const strace = process.platform === 'linux' ? findProgram('strace', []) : undefined
-if (!strace) console.log('skipped: the power loss tests: no strace on PATH')
+const strace = straceProblem() === undefined ? findProgram('strace') : undefined
 
 /** States in which the command is run again. */
 const RERUNS = 12

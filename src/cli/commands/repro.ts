@@ -7,6 +7,8 @@ import type { Context } from '../context.ts'
 import { tellWritten } from '../tell-written.ts'
 import { parseJobs } from '../typed-paths.ts'
 
+type DepChecker = import('../../pipeline/trace/check-deps.ts').DepChecker
+
 interface Options {
   dryRun?: boolean
   force?: boolean
@@ -21,6 +23,7 @@ interface Options {
   runCache?: boolean
   retryFailed?: boolean
   watch?: boolean
+  checkDeps?: boolean
 }
 
 /** Outs of a stage that ran when mlv was killed come back; a dry run only tells. */
@@ -70,8 +73,25 @@ async function showPlan({ output }: Context, plan: ReproPlan, { exitCode, explai
   return 0
 }
 
+/** What watches stages with --check-deps. Without strace it says so; @throws STAGE_FAILED where undeclared files are to be errors */
+async function openChecker({ output }: Context, { project, graph }: ReproPlan['view']): Promise<DepChecker | undefined> {
+  const [{ findTracer }, { createDepChecker }] = await Promise.all([
+    import('../../pipeline/trace/strace.ts'),
+    import('../../pipeline/trace/check-deps.ts'),
+  ])
+  const tracer = await findTracer(project)
+  const fail = project.config.get('repro.undeclared') === 'error'
+  if (tracer.kind === 'strace') return createDepChecker(project, graph, { tracer, fail })
+  if (fail)
+    throw new MlvError('STAGE_FAILED', `Nobody can see what stages read and write: ${tracer.why}`, {
+      hint: `${tracer.hint} Or run without --check-deps.`,
+    })
+  output.warn(`nobody can see what stages read and write: ${tracer.why}. ${tracer.hint}`)
+  return undefined
+}
+
 async function apply(
-  { output }: Context,
+  context: Context,
   project: Project,
   { plan, options }: { plan: ReproPlan; options: Options },
 ): Promise<boolean> {
@@ -82,6 +102,7 @@ async function apply(
     { createUnchangedLines, eventJson },
     { createStageOutput },
     { openRunCache },
+    { tellCheck },
   ] = await Promise.all([
     import('../../pipeline/run.ts'),
     import('../../pipeline/executor/local.ts'),
@@ -89,7 +110,9 @@ async function apply(
     import('../render/stages.ts'),
     import('../stage-output.ts'),
     import('../../pipeline/run-cache.ts'),
+    import('../render/stage-check.ts'),
   ])
+  const { output } = context
   const { keepGoing = false, jobs = 1 } = options
   const lines = createUnchangedLines(plan.stages.length, output.verbose)
   const stages: unknown[] = []
@@ -100,6 +123,7 @@ async function apply(
   try {
     const runCache = options.runCache === false ? undefined : await openRunCache(project, plan.view.data)
     const { retryFailed } = options
+    const watch = options.checkDeps ? await openChecker(context, plan.view) : undefined
     const shell = createShell()
     const ports = {
       executor: createLocalExecutor(shell),
@@ -108,6 +132,7 @@ async function apply(
       jobs,
       runCache,
       retryFailed,
+      watch,
       onOutput: shown.onOutput,
     }
     for await (const event of applyRepro(plan, ports)) {
@@ -115,6 +140,7 @@ async function apply(
       const line = lines.take(event)
       shown.clear()
       if (line !== '') output.say(line)
+      if (event.kind === 'ran' && event.check) tellCheck(output, event.stage, event.check)
       if (event.kind === 'started') shown.started(event.stage)
       if (event.kind === 'written') written = event.files
       else if (event.kind !== 'started' && event.kind !== 'added') stages.push(eventJson(event))
@@ -135,6 +161,10 @@ async function repro(context: Context, stages: string[], options: Options): Prom
     throw new MlvError('USAGE', '--single-stage and --downstream exclude each other', { hint: 'Give one of them.' })
   if (options.explain && !options.dryRun)
     throw new MlvError('USAGE', '--explain goes with --dry-run', { hint: 'mlv repro --dry-run --explain' })
+  if (options.checkDeps && options.dryRun)
+    throw new MlvError('USAGE', '--check-deps watches stages that run, and --dry-run runs none', {
+      hint: 'Run all again under its eyes: mlv repro --force --check-deps',
+    })
   const project = await context.project()
   const plan = await makePlan(context, project, { stages, options })
   try {
@@ -195,6 +225,7 @@ export const configure: Configure = (command, act) => {
     .option('--watch', 'run again whenever something that stages read changes, until Ctrl-C')
     .option('--retry-failed', 'of map stages, run only the datums that failed')
     .option('--no-run-cache', 'run also what has been run with the same inputs before')
+    .option('--check-deps', 'name what stages that run read and write without declaring it (needs strace)')
     .option('--allow-missing', 'data that is not here counts as what mlv.lock and the pointers say')
     .option('--exit-code', 'exit with 1 when something ran, or would')
   example(

@@ -12,6 +12,8 @@ interface AddOptions {
   plots?: string[]
   wdir?: string
   force?: boolean
+  infer?: boolean
+  dryRun?: boolean
 }
 
 function collect(value: string, before: string[] = []): string[] {
@@ -27,6 +29,8 @@ async function add(context: Context, name: string, words: string[], options: Add
     throw new MlvError('USAGE', `Stage "${name}" has no command`, {
       hint: `Put it last, after --: mlv stage add ${name} -- python ${name}.py`,
     })
+  if (options.dryRun && !options.infer)
+    throw new MlvError('USAGE', '--dry-run goes with --infer', { hint: `mlv stage add --infer --dry-run ${name} -- COMMAND` })
   const [project, { addStage, paramItems, shellLine }, { writePipeline }] = await Promise.all([
     context.project(),
     import('../../pipeline/edit.ts'),
@@ -41,7 +45,12 @@ async function add(context: Context, name: string, words: string[], options: Add
     ...some('metrics', options.metric),
     ...some('plots', options.plots),
   }
-  const written = await writePipeline(project, (text) => addStage(text, name, { stage, force: options.force ?? false }), name)
+  const force = options.force ?? false
+  if (options.infer) {
+    const { inferAndAdd } = await import('../infer-stage.ts')
+    return inferAndAdd(context, project, { name, given: stage, force, dryRun: options.dryRun ?? false })
+  }
+  const written = await writePipeline(project, (text) => addStage(text, name, { stage, force }), name)
   context.output.answer({ stage: name, ...stage, written }, () =>
     context.output.quiet
       ? ''
@@ -105,7 +114,13 @@ export const configure: Configure = (command, act) => {
     .option('--plots <path>', 'a file or folder of plots it writes; git keeps it (may be given again)', collect)
     .option('-w, --wdir <dir>', 'where it runs; the paths are relative to it')
     .option('-f, --force', 'replace a stage of that name')
-  example(adding, 'mlv stage add train -d train.py -d data -p train.lr -o model.bin -m metrics.json -- python train.py')
+    .option('--infer', 'run the command once, and find out what it reads and writes (needs strace to see what it reads)')
+    .option('-n, --dry-run', 'with --infer: run the command, show the stage, and write nothing into mlv.yaml')
+  example(
+    adding,
+    'mlv stage add train -d train.py -d data -p train.lr -o model.bin -m metrics.json -- python train.py',
+    'mlv stage add --infer train -- python train.py',
+  )
   adding.action(act(add))
   const listing = command.command('list').description('list the stages in the order they run')
   example(listing, 'mlv stage list --json')

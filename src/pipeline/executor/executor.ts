@@ -27,6 +27,8 @@ export interface TaskPlace extends Pick<DecisionView, 'project' | 'data'> {
   saveAll: boolean
   /** it is removed afterwards: no message leads there */
   isScratch?: true
+  /** told when its commands have succeeded, before their outs are looked at; throws to fail it */
+  check?: () => void
   /** what its commands print, besides going to its log; a promise holds them back */
   onOutput?: CommandRun['onOutput']
 }

@@ -36,6 +36,7 @@ export function createLocalExecutor(shell: Shell): Executor {
         await runLogged(task, aside, { ...place, shell })
         const seconds = (performance.now() - start) / 1000
         return await turn(async () => {
+          place.check?.()
           const changed = await changedDeps(task, place)
           const outs = await recordOuts(task, place, place.saveAll)
           aside.drop()
