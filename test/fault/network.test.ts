@@ -160,6 +160,68 @@ describe.skipIf(!s3)('between mlv and a real S3 server', () => {
     for (const { oid } of wanted) expect(await isWhole(cache, oid)).toBe(true)
   })
 
+  describe('an object that is hashed as a whole', () => {
+    const size = 66 * MIB
+    const huge = noise('huge', size)
+    const item = { oid: oidOfBytes(huge), size }
+    const isPack = (method: string, path: string) => isDownload(method, path) && path.includes('/packs/')
+
+    async function pushHuge(bucket: string): Promise<ObjectStore> {
+      const cache = await openCache()
+      const pieces = async function* () {
+        yield huge
+      }
+      await cache.loose!.storeStream(item.oid, pieces())
+      const remote = await openRemote(bucket)
+      await applyTransfer(planTransfer(cache, remote, [item]), cache, remote)
+      return openRemote(bucket, {}, 'read')
+    }
+
+    const pull = (remote: ObjectStore, cache: ObjectStore) => applyTransfer(planTransfer(remote, cache, [item]), remote, cache)
+
+    test('and proves wrong comes whole, the wrong part alone a second time', async () => {
+      const remote = await pushHuge(await s3!.bucket('huge'))
+      const cache = await openCache()
+      proxy.clear()
+      proxy.bytes.received = 0
+      proxy.inject({ fault: { kind: 'flip', at: 3 * MIB }, times: 1, after: 4, matches: isPack })
+      expect(await pull(remote, cache)).toMatchObject({ objects: 1, failed: [] })
+      expect(proxy.clear()).toBe(1)
+      expect(await isWhole(cache, item.oid)).toBe(true)
+      expect(proxy.bytes.received).toBeLessThan(size + 12 * MIB)
+    })
+
+    test('survives answers that break off, other parts than asked for, and lines that end', async () => {
+      const remote = await pushHuge(await s3!.bucket('huge-2'))
+      const cache = await openCache()
+      proxy.clear()
+      for (const [after, fault] of (
+        [
+          { kind: 'truncate', bytes: 100_000 },
+          { kind: 'reset', bytes: 2 * MIB },
+          { kind: 'stallBody', bytes: MIB },
+          { kind: 'lose' },
+          { kind: 'status', status: 503, name: 'SlowDown' },
+        ] as Fault[]
+      ).entries())
+        proxy.inject({ fault, times: 1, after, matches: isPack })
+      expect(await pull(remote, cache)).toMatchObject({ objects: 1, failed: [] })
+      expect(proxy.clear()).toBe(5)
+      expect(await isWhole(cache, item.oid)).toBe(true)
+    })
+
+    test('and is always wrong is named, and not stored', async () => {
+      const remote = await pushHuge(await s3!.bucket('huge-3'))
+      const cache = await openCache()
+      proxy.inject({ fault: { kind: 'flip', at: 3 * MIB }, matches: isPack })
+      const { objects, failed } = await pull(remote, cache)
+      expect(objects).toBe(0)
+      expect(failed).toMatchObject([{ oid: item.oid, error: { code: 'OBJECT_CORRUPT' } }])
+      expect(cache.has(item.oid)).toBe(false)
+      expect(cache.loose!.list()).toEqual([])
+    })
+  })
+
   const LASTING: [string, Fault, string, RegExp][] = [
     ['500', { kind: 'status', status: 500 }, 'REMOTE_FAILED', /answered 500/],
     ['503', { kind: 'status', status: 503, name: 'SlowDown' }, 'REMOTE_FAILED', /answered 503 SlowDown/],
