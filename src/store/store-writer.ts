@@ -19,6 +19,8 @@ export interface Written {
 /** Puts objects into packs, and what it wrote into indexes. Nothing counts as stored before finish() returns. */
 export interface StoreWriter {
   readonly written: Written
+  /** names the packs; may be changed at any time */
+  digester: Pick<Digester, 'oidOf'>
   /** Whether this writer already has the object. */
   has(oid: Oid): boolean
   /** Room for an object of `length` bytes, to be filled and kept at once. When it answers a promise, wait for it and ask again. */
@@ -57,7 +59,6 @@ export interface WriterOptions {
 }
 
 export function createStoreWriter(blobs: Blobs, options: WriterOptions): StoreWriter {
-  const { digester = DIGEST_HERE } = options
   const written: Written = { packs: 0, bytes: 0, objects: 0 }
   const kept = new Set<Oid>()
   const keptChunks = new Set<Oid>()
@@ -79,10 +80,10 @@ export function createStoreWriter(blobs: Blobs, options: WriterOptions): StoreWr
 
   async function putPack(side: Side, sealed: SealedPack): Promise<void> {
     let pack = sealed
-    let oid = await digester.oidOf(pack.bytes)
+    let oid = await writer.digester.oidOf(pack.bytes)
     if (options.isTaken?.(oid)) {
       pack = renamePack(pack)
-      oid = await digester.oidOf(pack.bytes)
+      oid = await writer.digester.oidOf(pack.bytes)
     }
     await sendPack(side, { oid, table: pack.table, count: pack.count }, pack.bytes)
     pack.release()
@@ -151,8 +152,9 @@ export function createStoreWriter(blobs: Blobs, options: WriterOptions): StoreWr
     return builder.reserve(length) ?? launch(objects)
   }
 
-  return {
+  const writer: StoreWriter = {
     written,
+    digester: options.digester ?? DIGEST_HERE,
     has: (oid) => kept.has(oid),
     reserve: (length) => reserveIn(objects.builder, length),
     keep(oid, length) {
@@ -186,4 +188,5 @@ export function createStoreWriter(blobs: Blobs, options: WriterOptions): StoreWr
       await writeIndexes()
     },
   }
+  return writer
 }

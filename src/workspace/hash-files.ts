@@ -1,12 +1,13 @@
 import { lstatSync, readlinkSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
+import { DIGEST_HERE } from '../base/digester.ts'
 import { fileError, MlvError } from '../base/errors.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
 import { refusePurged as refuseStoring } from '../store/intake.ts'
 import { MAX_OBJECT_BYTES, tooLarge } from '../store/layout.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { StoreWriter } from '../store/store-writer.ts'
-import { type HashThreads, startHashThreads } from './hash-threads.ts'
+import { createHashCrew, type HashCrew } from './hash-threads.ts'
 import { type HashedFile, readLargeFile, readSmallFile, SMALL_BYTES } from './read-file.ts'
 import { linkedObject, type ScannedFile } from './scan.ts'
 import { kindOf, type StatRow, TICK_MS } from './stat-table.ts'
@@ -27,6 +28,8 @@ export interface HashOptions {
   saving?: Saving
   /** the cache's objects/ folder: links into it stand for files */
   objects?: string
+  /** threads to share the work with, where there is enough of it; closed by the caller */
+  crew?: HashCrew
   signal?: AbortSignal
   onBytes?: (count: number) => void
 }
@@ -103,7 +106,7 @@ export async function hashFiles(
   const largeFrom = Math.min(saving?.store.policy.looseFrom ?? SMALL_BYTES, SMALL_BYTES)
   const pathOf = (file: ScannedFile) => (file.path === '' ? folder : `${folder}/${file.path}`)
   const large: LargeFile[] = []
-  let threads: HashThreads | undefined
+  const crew = options.crew ?? createHashCrew()
 
   const reserve = (length: number): Buffer | Promise<void> =>
     saving ? saving.writer.reserve(length) : scratch.subarray(0, length)
@@ -177,7 +180,7 @@ export async function hashFiles(
   /** Slices go to the threads as they have room; this thread reads one itself between two looks at theirs. */
   async function readSmall(): Promise<void> {
     // Threads that have ended are not asked again.
-    let helpers = threads
+    let helpers = crew.threads
     const slices: ScannedFile[][] = []
     for (let at = 0; at < files.length; at += SLICE_FILES) slices.push(files.slice(at, at + SLICE_FILES))
     slices.reverse()
@@ -192,7 +195,7 @@ export async function hashFiles(
       away.add(flight)
     }
     async function takeBack(slice: ScannedFile[]): Promise<void> {
-      const reply = await threads!.readSlice(slice.map(pathOf), largeFrom, saving === undefined)
+      const reply = await crew.threads!.readSlice(slice.map(pathOf), largeFrom, saving === undefined)
       if (!reply) {
         slices.push(slice)
         helpers = undefined
@@ -235,7 +238,7 @@ export async function hashFiles(
     }
     const there = async () => {
       for (let item = next(); item; item = next()) {
-        const done = await threads!.readLarge(item.path, saving?.store.loose, largeOptions())
+        const done = await crew.threads!.readLarge(item.path, saving?.store.loose, largeOptions())
         if (done) refusePurged(saving, done.oid, item.path)
         if (done) each(item.file, rowOf(done.exec ? 'exec' : 'file', done))
         else await readAlone(item.file, item.path)
@@ -243,25 +246,27 @@ export async function hashFiles(
       }
     }
     // Two files for each core: while one is flushed, the other is hashed.
-    const crews = [here(), here(), ...Array.from({ length: 2 * (threads?.size ?? 0) }, there)]
+    const crews = [here(), here(), ...Array.from({ length: 2 * (crew.threads?.size ?? 0) }, there)]
     try {
       await Promise.all(crews)
     } catch (error) {
       large.length = 0
-      threads?.stop()
+      crew.threads?.stop()
       await Promise.allSettled(crews)
       throw error
     }
   }
 
   try {
-    if (files.length >= THREADS_FROM.files) threads = startHashThreads()
+    if (files.length >= THREADS_FROM.files) crew.start()
+    if (saving && crew.threads) saving.writer.digester = crew.threads
     await readSmall()
     const bytes = large.reduce((sum, { size }) => sum + size, 0)
     saving?.checkSpace?.(bytes)
-    if (large.length > 1 && bytes >= THREADS_FROM.bytes) threads ??= startHashThreads()
+    if (large.length > 1 && bytes >= THREADS_FROM.bytes) crew.start()
     await readLarge()
   } finally {
-    await threads?.close()
+    if (saving) saving.writer.digester = DIGEST_HERE
+    if (!options.crew) await crew.close()
   }
 }

@@ -1,7 +1,16 @@
-import { isOid, type Oid } from '../base/oid.ts'
+import { isOid, type Oid, oidOfBytes } from '../base/oid.ts'
 import { spareCores, startThreads } from '../base/threads.ts'
 import type { LooseObjects } from '../store/loose.ts'
-import { type LargeJob, type LargeReply, OUTCOME, SHARED_BYTES, type SliceJob, type SliceReply } from './hash-worker.ts'
+import {
+  type LargeJob,
+  type LargeReply,
+  type NameJob,
+  type NameReply,
+  OUTCOME,
+  SHARED_BYTES,
+  type SliceJob,
+  type SliceReply,
+} from './hash-worker.ts'
 
 /** What a thread found out about one file. */
 export interface FileResult {
@@ -35,9 +44,32 @@ export interface HashThreads {
     loose: LooseObjects | undefined,
     options: { signal?: AbortSignal; onBytes?: (count: number) => void },
   ): Promise<FileResult | undefined>
+  /** The SHA-256 of a whole buffer of shared memory, which stays as it is until then. */
+  oidOf(bytes: Buffer): Promise<Oid>
   /** Makes large files that are being read end with undefined. */
   stop(): void
+  /** Ends the threads once nothing is being named. */
   close(): Promise<void>
+}
+
+/** Threads that are started once there is enough for them to do. */
+export interface HashCrew {
+  readonly threads: HashThreads | undefined
+  start(): void
+  close(): Promise<void>
+}
+
+export function createHashCrew(): HashCrew {
+  let threads: HashThreads | undefined
+  return {
+    get threads() {
+      return threads
+    },
+    start() {
+      threads ??= startHashThreads()
+    },
+    close: async () => threads?.close(),
+  }
 }
 
 /** Room for a slice; files that would not fit are never small. */
@@ -45,14 +77,18 @@ const BUFFER_BYTES = 4 << 20
 const PROGRESS_EVERY_MS = 100
 
 /** Starts a thread for each core but this one's. @returns undefined where there is no other core, or the script is not built */
-export function startHashThreads(): HashThreads | undefined {
+function startHashThreads(): HashThreads | undefined {
   const size = spareCores()
   // Only the built program has the script beside it.
   if (size < 1 || !import.meta.url.endsWith('.cjs')) return undefined
-  const threads = startThreads<SliceJob | LargeJob, SliceReply | LargeReply>(new URL('./hash-worker.cjs', import.meta.url), size)
+  const threads = startThreads<SliceJob | LargeJob | NameJob, SliceReply | LargeReply | NameReply>(
+    new URL('./hash-worker.cjs', import.meta.url),
+    size,
+  )
   const buffers: SharedArrayBuffer[] = []
   const stops = new Set<Int32Array>()
-  const run = async <Reply>(job: SliceJob | LargeJob) => {
+  const naming = new Set<Promise<unknown>>()
+  const run = async <Reply>(job: SliceJob | LargeJob | NameJob) => {
     try {
       return (await threads.run(job)) as Reply
     } catch {
@@ -90,10 +126,21 @@ export function startHashThreads(): HashThreads | undefined {
         stops.delete(stop)
       }
     },
+    async oidOf(bytes) {
+      const buffer = bytes.buffer as unknown as SharedArrayBuffer
+      const name = run<NameReply>({ kind: 'name', buffer, length: bytes.length })
+      naming.add(name)
+      const oid = await name
+      naming.delete(name)
+      return oid ?? oidOfBytes(bytes)
+    },
     stop() {
       for (const stop of stops) Atomics.store(stop, 0, 1)
     },
-    close: threads.close,
+    async close() {
+      await Promise.all(naming)
+      await threads.close()
+    },
   }
 }
 

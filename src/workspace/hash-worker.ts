@@ -1,3 +1,4 @@
+import { type Oid, oidOfBytes } from '../base/oid.ts'
 import { serveJobs } from '../base/serve-jobs.ts'
 import { createLooseObjects } from '../store/loose.ts'
 import { readLargeFile, readSmallFile } from './read-file.ts'
@@ -35,6 +36,15 @@ export interface LargeJob {
 
 /** undefined: whoever asked must look himself. */
 export type LargeReply = { exec: boolean; size: number; mtime: number; inode: number; at: number; oid: string } | undefined
+
+/** Bytes of shared memory to name. */
+export interface NameJob {
+  kind: 'name'
+  buffer: SharedArrayBuffer
+  length: number
+}
+
+export type NameReply = Oid
 
 /** Layout of what a thread with large files shares: u64 bytes done · i32 that is not 0 once it is to stop. */
 export const SHARED_BYTES = 16
@@ -93,4 +103,9 @@ async function hashLarge(job: LargeJob): Promise<LargeReply> {
   }
 }
 
-serveJobs<SliceJob | LargeJob, SliceReply | LargeReply>((job) => (job.kind === 'slice' ? hashSlice(job) : hashLarge(job)))
+function work(job: SliceJob | LargeJob | NameJob): SliceReply | Promise<LargeReply> | NameReply {
+  if (job.kind === 'slice') return hashSlice(job)
+  return job.kind === 'large' ? hashLarge(job) : oidOfBytes(Buffer.from(job.buffer, 0, job.length))
+}
+
+serveJobs<SliceJob | LargeJob | NameJob, SliceReply | LargeReply | NameReply>(work)

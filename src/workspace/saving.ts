@@ -15,7 +15,8 @@ import { noteEntry } from './worktree.ts'
 /** Opens a writer that many paths share: one pack, one index, one flush. @param options `all`: the rows' word for what the cache has is not taken */
 export async function openSaving(project: Project, { all = false } = {}): Promise<Saving & { finish(): Promise<void> }> {
   const store = await project.cache('write')
-  const writer = store.writer({ signal: project.surroundings.signal })
+  // One pack is filled while others are named and flushed.
+  const writer = store.writer({ concurrency: 3, signal: project.surroundings.signal })
   let dropped: ReadonlySet<Oid> | undefined
   return {
     store,

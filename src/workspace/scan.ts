@@ -124,7 +124,12 @@ export interface ScanOptions {
   objects?: string
   /** only what lies at or below this path of a folder, and the folders on the way to it; '' or undefined: all */
   part?: string
+  /** told once there are so many files to read that threads pay */
+  onMany?: () => void
 }
+
+/** Files to be read from which a scan tells. */
+const MANY_FILES = 512
 
 /** Looks at what lies at `path` without reading any file: what the table knows by size, time and inode gets its oid from there.
  *  @param absolute the project's root  @throws PATH_UNSUPPORTED, PATH_INVALID, FILE_UNREADABLE */
@@ -191,7 +196,7 @@ export function scanPath(absolute: string, path: RepoPath, table: StatTable, ign
         file.size = now.size
         if (isUnchanged(row, now)) file.oid = row.oid
       }
-      if (file.oid === undefined) unknown.push(file)
+      if (file.oid === undefined && unknown.push(file) === MANY_FILES) options.onMany?.()
       folder.files.push(file)
     }
   }

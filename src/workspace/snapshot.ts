@@ -7,6 +7,7 @@ import type { PageReader } from '../store/tree.ts'
 import { buildTree } from './build-tree.ts'
 import type { Entry } from './entry.ts'
 import { type HashOptions, hashFiles, isStored, type Saving } from './hash-files.ts'
+import { createHashCrew, type HashCrew } from './hash-threads.ts'
 import type { Ignore } from './ignore.ts'
 import { type Scan, type ScannedFile, scannedFiles, scannedFolders, scanPath } from './scan.ts'
 import type { StatCache } from './stat-cache.ts'
@@ -64,11 +65,17 @@ export async function takePartSnapshot(path: RepoPath, part: string, options: Sn
 /** Looks at a path, reads the files that the rows do not know, and names the whole. @throws what scanPath and hashFiles throw */
 export async function takeSnapshot(path: RepoPath, options: SnapshotOptions): Promise<Snapshot> {
   const folderTable = options.cache.folder(path)
-  let scan = scanPath(options.root, path, folderTable, options.ignore, options)
-  if (scan.kind === 'absent') return { path, entry: undefined, scan, table: folderTable, unchanged: false }
-  if (scan.kind === 'folder') return snapshotFolder(path, scan, folderTable, options)
+  // Threads take a while to start, beside the scan.
+  const crew = createHashCrew()
+  try {
+    const scan = scanPath(options.root, path, folderTable, options.ignore, { ...options, onMany: crew.start })
+    if (scan.kind === 'absent') return { path, entry: undefined, scan, table: folderTable, unchanged: false }
+    if (scan.kind === 'folder') return await snapshotFolder(path, scan, folderTable, { ...options, crew })
+  } finally {
+    await crew.close()
+  }
   const table = options.cache.files()
-  scan = scanPath(options.root, path, table, options.ignore, options)
+  const scan = scanPath(options.root, path, table, options.ignore, options)
   if (scan.kind !== 'file') return takeSnapshot(path, options)
   return snapshotFile(path, scan, table, options)
 }
@@ -120,9 +127,9 @@ async function snapshotFolder(
   path: RepoPath,
   scan: Scan & { kind: 'folder' },
   table: StatTable,
-  options: SnapshotOptions,
+  options: SnapshotOptions & { crew: HashCrew },
 ): Promise<Snapshot> {
-  const { saving } = options
+  const { saving, crew } = options
   const complete = scan.unknown.length === 0 && scan.count === table.rows.size
   const { computed } = table
   const whole = saving === undefined || isHeld(table, computed, saving)
@@ -134,7 +141,7 @@ async function snapshotFolder(
   const changed = new Set<string>()
   let fresh = false
   const unsaved = saving ? findUnsaved(scan, table, saving) : []
-  const hashing: HashOptions = { saving, objects: options.objects, signal: options.signal, onBytes: options.onBytes }
+  const hashing: HashOptions = { saving, crew, objects: options.objects, signal: options.signal, onBytes: options.onBytes }
   const files = unsaved.length === 0 ? scan.unknown : [...scan.unknown, ...unsaved]
   await hashFiles(
     join(options.root, path),
