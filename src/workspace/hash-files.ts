@@ -8,7 +8,7 @@ import { MAX_OBJECT_BYTES, tooLarge } from '../store/layout.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { StoreWriter } from '../store/store-writer.ts'
 import { createHashCrew, type HashCrew } from './hash-threads.ts'
-import { type HashedFile, readLargeFile, readSmallFile, SMALL_BYTES } from './read-file.ts'
+import { type HashedFile, type LargeOptions, readLargeFile, readSmallFile, SMALL_BYTES } from './read-file.ts'
 import { linkedObject, type ScannedFile } from './scan.ts'
 import { kindOf, type StatRow, TICK_MS } from './stat-table.ts'
 
@@ -51,8 +51,11 @@ const THREADS_FROM = { files: 2 * SLICE_FILES, bytes: 64 << 20 }
 
 const scratch = Buffer.allocUnsafeSlow(SMALL_BYTES)
 
-function rowOf(kind: StatRow['kind'], file: { size: number; mtime: number; inode: number; at: number; oid: Oid }): StatRow {
-  return {
+function rowOf(
+  kind: StatRow['kind'],
+  file: { size: number; mtime: number; inode: number; at: number; oid: Oid; fingerprint?: string },
+): StatRow {
+  const row: StatRow = {
     kind,
     oid: file.oid,
     size: file.size,
@@ -64,10 +67,12 @@ function rowOf(kind: StatRow['kind'], file: { size: number; mtime: number; inode
     unsettled: false,
     unsaved: false,
   }
+  if (file.fingerprint !== undefined) row.fingerprint = file.fingerprint
+  return row
 }
 
-function rowOfHashed({ stats, oid, at }: HashedFile): StatRow {
-  return rowOf(kindOf(stats), { size: stats.size, mtime: stats.mtimeMs, inode: stats.ino, at, oid })
+function rowOfHashed({ stats, oid, at, fingerprint }: HashedFile): StatRow {
+  return rowOf(kindOf(stats), { size: stats.size, mtime: stats.mtimeMs, inode: stats.ino, at, oid, fingerprint })
 }
 
 async function hashLink(path: string, options: HashOptions): Promise<StatRow> {
@@ -163,7 +168,7 @@ export async function hashFiles(
         await glance.until
         continue
       }
-      const hashed = glance.is === 'large' ? await readLargeFile(path, largeOptions()) : undefined
+      const hashed = glance.is === 'large' ? await readLargeFile(path, largeOptions(file)) : undefined
       if (hashed) {
         refusePurged(saving, hashed.oid, path)
         return each(file, rowOfHashed(hashed))
@@ -175,7 +180,11 @@ export async function hashFiles(
     })
   }
 
-  const largeOptions = () => ({ loose: saving?.store.loose, signal, onBytes: options.onBytes })
+  function largeOptions({ known }: ScannedFile): LargeOptions {
+    // Bytes that are not stored must be read for their own sake.
+    const isKept = known !== undefined && (!saving || isStored(saving, known.oid))
+    return { loose: saving?.store.loose, known: isKept ? known : undefined, signal, onBytes: options.onBytes }
+  }
 
   /** Slices go to the threads as they have room; this thread reads one itself between two looks at theirs. */
   async function readSmall(): Promise<void> {
@@ -238,7 +247,7 @@ export async function hashFiles(
     }
     const there = async () => {
       for (let item = next(); item; item = next()) {
-        const done = await crew.threads!.readLarge(item.path, saving?.store.loose, largeOptions())
+        const done = await crew.threads!.readLarge(item.path, largeOptions(item.file))
         if (done) refusePurged(saving, done.oid, item.path)
         if (done) each(item.file, rowOf(done.exec ? 'exec' : 'file', done))
         else await readAlone(item.file, item.path)

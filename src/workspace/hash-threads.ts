@@ -1,6 +1,5 @@
 import { isOid, type Oid, oidOfBytes } from '../base/oid.ts'
 import { spareCores, startThreads } from '../base/threads.ts'
-import type { LooseObjects } from '../store/loose.ts'
 import {
   type LargeJob,
   type LargeReply,
@@ -11,6 +10,7 @@ import {
   type SliceJob,
   type SliceReply,
 } from './hash-worker.ts'
+import type { LargeOptions } from './read-file.ts'
 
 /** What a thread found out about one file. */
 export interface FileResult {
@@ -21,6 +21,8 @@ export interface FileResult {
   /** when it was read */
   at: number
   oid: Oid
+  /** of a large file */
+  fingerprint?: string
 }
 
 export interface Slice {
@@ -39,11 +41,7 @@ export interface HashThreads {
   /** @returns undefined when the thread has ended */
   readSlice(paths: string[], largeFrom: number, scratch: boolean): Promise<Slice | undefined>
   /** @returns undefined when the file is to be read here: it changed, cannot be read, or the thread has ended */
-  readLarge(
-    path: string,
-    loose: LooseObjects | undefined,
-    options: { signal?: AbortSignal; onBytes?: (count: number) => void },
-  ): Promise<FileResult | undefined>
+  readLarge(path: string, options: LargeOptions): Promise<FileResult | undefined>
   /** The SHA-256 of a whole buffer of shared memory, which stays as it is until then. */
   oidOf(bytes: Buffer): Promise<Oid>
   /** Makes large files that are being read end with undefined. */
@@ -102,7 +100,8 @@ function startHashThreads(): HashThreads | undefined {
       const reply = await run<SliceReply>({ kind: 'slice', paths, largeFrom, buffer, scratch })
       return reply && openSlice(reply, Buffer.from(buffer), () => void buffers.push(buffer))
     },
-    async readLarge(path, loose, options) {
+    async readLarge(path, options) {
+      const { loose, known } = options
       const shared = new SharedArrayBuffer(SHARED_BYTES)
       const bytes = new BigInt64Array(shared, 0, 1)
       const stop = new Int32Array(shared, 8, 1)
@@ -116,7 +115,7 @@ function startHashThreads(): HashThreads | undefined {
       const timer = setInterval(tell, PROGRESS_EVERY_MS)
       stops.add(stop)
       try {
-        const reply = await run<LargeReply>({ kind: 'large', path, cache: loose?.root, shared })
+        const reply = await run<LargeReply>({ kind: 'large', path, cache: loose?.root, known, shared })
         tell()
         if (!reply || !isOid(reply.oid)) return undefined
         loose?.adopt(reply.oid)

@@ -1,7 +1,7 @@
 import { type Oid, oidOfBytes } from '../base/oid.ts'
 import { serveJobs } from '../base/serve-jobs.ts'
 import { createLooseObjects } from '../store/loose.ts'
-import { readLargeFile, readSmallFile } from './read-file.ts'
+import { type KnownBytes, readLargeFile, readSmallFile } from './read-file.ts'
 import { kindOf } from './stat-table.ts'
 
 /** Files to read and hash, one after the other, into a shared buffer. */
@@ -31,11 +31,14 @@ export interface LargeJob {
   kind: 'large'
   path: string
   cache: string | undefined
+  known: KnownBytes | undefined
   shared: SharedArrayBuffer
 }
 
 /** undefined: whoever asked must look himself. */
-export type LargeReply = { exec: boolean; size: number; mtime: number; inode: number; at: number; oid: string } | undefined
+export type LargeReply =
+  | { exec: boolean; size: number; mtime: number; inode: number; at: number; oid: string; fingerprint?: string }
+  | undefined
 
 /** Bytes of shared memory to name. */
 export interface NameJob {
@@ -94,10 +97,10 @@ async function hashLarge(job: LargeJob): Promise<LargeReply> {
   }
   try {
     const loose = job.cache === undefined ? undefined : createLooseObjects(job.cache)
-    const file = await readLargeFile(job.path, { loose, onBytes })
+    const file = await readLargeFile(job.path, { loose, known: job.known, onBytes })
     if (!file) return undefined
-    const { stats, oid, at } = file
-    return { exec: kindOf(stats) === 'exec', size: stats.size, mtime: stats.mtimeMs, inode: stats.ino, at, oid }
+    const { stats, oid, at, fingerprint } = file
+    return { exec: kindOf(stats) === 'exec', size: stats.size, mtime: stats.mtimeMs, inode: stats.ino, at, oid, fingerprint }
   } catch {
     return undefined
   }

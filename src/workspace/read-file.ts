@@ -1,7 +1,9 @@
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 'node:fs'
-import { open } from 'node:fs/promises'
+import { type FileHandle, open } from 'node:fs/promises'
+import { createFingerprint, type Fingerprint, loadFingerprint } from '../base/fingerprint.ts'
 import { createOidHash, type Oid, oidOfBytes } from '../base/oid.ts'
 import type { LooseObjects } from '../store/loose.ts'
+import { readInTurns } from '../store/read-pieces.ts'
 
 /** One read of this size is a single step for the file system; a larger file is looked at again afterwards. */
 const SINGLE_READ_BYTES = 64 << 10
@@ -16,8 +18,17 @@ export const SMALL_BYTES = 1 << 20
 export interface HashedFile {
   stats: Stats
   oid: Oid
+  /** xxh64 of the bytes of a large file */
+  fingerprint?: string
   /** when it was looked at, in ms since 1970 */
   at: number
+}
+
+/** What a file's bytes were when they were last hashed. */
+export interface KnownBytes {
+  oid: Oid
+  size: number
+  fingerprint: string
 }
 
 export type Glance<Busy> =
@@ -63,24 +74,54 @@ export function readSmallFile<Busy>(path: string, largeFrom: number, reserve: (l
   }
 }
 
+export interface LargeOptions {
+  loose?: LooseObjects
+  /** Bytes that it may still hold, and which are stored: then it is read for their fingerprint alone. */
+  known?: KnownBytes
+  signal?: AbortSignal
+  onBytes?: (count: number) => void
+}
+
 /** Reads a large file in pieces, into the cache where one is given. @returns undefined when it changed meanwhile   @throws system errors, DISK_FULL */
-export async function readLargeFile(
-  path: string,
-  options: { loose?: LooseObjects; signal?: AbortSignal; onBytes?: (count: number) => void },
-): Promise<HashedFile | undefined> {
+export async function readLargeFile(path: string, options: LargeOptions): Promise<HashedFile | undefined> {
+  await loadFingerprint()
   const at = Date.now()
   const source = await open(path, FLAGS)
   try {
     const stats = await source.stat()
     if (!stats.isFile()) return undefined
-    const oid = options.loose ? (await options.loose.storeFile(source, options)).oid : hashPieces(source.fd, stats.size, options)
-    return sameStats(stats, await source.stat()) ? { stats, oid, at } : undefined
+    const hashed = (await stillKnown(source, stats, options)) ?? (await hashWhole(source, stats, options))
+    return sameStats(stats, await source.stat()) ? { stats, ...hashed, at } : undefined
   } finally {
     await source.close()
   }
 }
 
-function hashPieces(fd: number, size: number, options: { signal?: AbortSignal; onBytes?: (count: number) => void }): Oid {
+type Named = Pick<HashedFile, 'oid' | 'fingerprint'>
+
+async function stillKnown(source: FileHandle, stats: Stats, { known, signal }: LargeOptions): Promise<Named | undefined> {
+  if (known?.size !== stats.size) return undefined
+  const fingerprint = createFingerprint()
+  for await (const piece of readInTurns(source, signal)) fingerprint.update(piece)
+  return fingerprint.digest() === known.fingerprint ? known : undefined
+}
+
+async function hashWhole(source: FileHandle, stats: Stats, options: LargeOptions): Promise<Named> {
+  const fingerprint = createFingerprint()
+  if (!options.loose) {
+    const oid = hashPieces(source.fd, stats.size, options, fingerprint)
+    return { oid, fingerprint: fingerprint.digest() }
+  }
+  async function read(buffer: Buffer, offset: number, length: number, position: number) {
+    const result = await source.read(buffer, offset, length, position)
+    fingerprint.update(buffer.subarray(offset, offset + result.bytesRead))
+    return result
+  }
+  const { oid } = await options.loose.storeFile({ read: read as FileHandle['read'] }, options)
+  return { oid, fingerprint: fingerprint.digest() }
+}
+
+function hashPieces(fd: number, size: number, options: LargeOptions, fingerprint: Fingerprint): Oid {
   const piece = Buffer.allocUnsafe(SMALL_BYTES)
   const hash = createOidHash()
   for (let at = 0; at < size; ) {
@@ -88,6 +129,7 @@ function hashPieces(fd: number, size: number, options: { signal?: AbortSignal; o
     const length = readSync(fd, piece, 0, piece.length, at)
     if (length === 0) break
     hash.update(piece.subarray(0, length))
+    fingerprint.update(piece.subarray(0, length))
     options.onBytes?.(length)
     at += length
   }

@@ -4,7 +4,8 @@ import { fileError, MlvError, systemCode } from '../base/errors.ts'
 import { isOid, type Oid } from '../base/oid.ts'
 import { compareUtf8, joinPath, nameProblem, type RepoPath } from '../base/paths.ts'
 import type { Ignore } from './ignore.ts'
-import { isUnchanged, kindOf, type StatRow, type StatTable } from './stat-table.ts'
+import type { KnownBytes } from './read-file.ts'
+import { hasFingerprint, isUnchanged, kindOf, type StatRow, type StatTable } from './stat-table.ts'
 
 /** A file or link below a tracked path. Without an oid its bytes must be read. */
 export interface ScannedFile {
@@ -14,6 +15,8 @@ export interface ScannedFile {
   kind: 'file' | 'exec' | 'link'
   size: number
   oid: Oid | undefined
+  /** what a large file held that may have changed since */
+  known?: KnownBytes
 }
 
 export interface ScannedFolder {
@@ -144,10 +147,9 @@ export function scanPath(absolute: string, path: RepoPath, table: StatTable, ign
     const linked = stats.isSymbolicLink() ? linkedObject(top, objects) : undefined
     const isKnown = linked ? isRowOf(row, linked.oid) : isUnchanged(row, stats)
     const kind = linked && isKnown ? 'file' : kindOf(stats)
-    return {
-      kind: 'file',
-      file: { name: '', path: '', kind, size: linked?.size ?? stats.size, oid: isKnown ? row!.oid : undefined },
-    }
+    const file: ScannedFile = { name: '', path: '', kind, size: linked?.size ?? stats.size, oid: isKnown ? row!.oid : undefined }
+    if (!isKnown && hasFingerprint(row)) file.known = row
+    return { kind: 'file', file }
   }
   const unknown: ScannedFile[] = []
   const leftovers: string[] = []
@@ -196,6 +198,7 @@ export function scanPath(absolute: string, path: RepoPath, table: StatTable, ign
         file.size = now.size
         if (isUnchanged(row, now)) file.oid = row.oid
       }
+      if (file.oid === undefined && hasFingerprint(row)) file.known = row
       if (file.oid === undefined && unknown.push(file) === MANY_FILES) options.onMany?.()
       folder.files.push(file)
     }

@@ -29,6 +29,8 @@ export interface StatRow {
   unsettled: boolean
   /** only looked at: these bytes may be in no store, whatever was recorded of the path before */
   unsaved?: boolean
+  /** xxh64 of a large file's bytes, 16 hex digits: tells whether they are still these where the times do not */
+  fingerprint?: string
 }
 
 /** Rows of one tracked directory, or (at '') of all single files. Derived: may be lost at any time. */
@@ -49,7 +51,7 @@ export interface StatTable {
 export const TICK_MS = 10
 const SETTLE_MS = 60_000
 /** Layout: magic 8 · header's length u32 · check u32 · header as JSON · zeros up to a multiple of 8 · per row 4 doubles (size, files, mtime,
- *  inode), then per row 32 bytes (oid), then per row a byte of flags, then the names, NUL between them; little-endian. */
+ *  inode; a fingerprint, u64, instead of files where flag 64 says so), then per row 32 bytes (oid), then per row a byte of flags, then the names, NUL between them; little-endian. */
 const MAGIC = 'mlvstat1'
 const KINDS = ['file', 'exec', 'link', 'tree'] as const
 
@@ -162,6 +164,7 @@ function parseTable(bytes: Buffer, path: RepoPath): StatTable | undefined {
   let at = 16 + headerLength
   at += (8 - (at % 8)) % 8
   const numbers = new Float64Array(bytes.buffer.slice(bytes.byteOffset + at, bytes.byteOffset + at + count * 32))
+  const fingerprints = new BigUint64Array(numbers.buffer)
   at += count * 32
   const oids = bytes.subarray(at, at + count * 32)
   at += count * 32
@@ -192,6 +195,10 @@ function parseTable(bytes: Buffer, path: RepoPath): StatTable | undefined {
       racy: (flag & 8) !== 0,
       unsettled: (flag & 16) !== 0,
       unsaved: (flag & 32) !== 0,
+    }
+    if ((flag & 64) !== 0) {
+      row.files = 0
+      row.fingerprint = fingerprints[i * 4 + 1]!.toString(16).padStart(16, '0')
     }
     rows.set(names[i]!, row)
     if (row.unsettled) unsettled.push(names[i]!)
@@ -257,17 +264,24 @@ function formatTable(path: RepoPath, table: StatTable, id: string): Buffer {
   bytes.writeUInt32LE(head.length, 8)
   head.copy(bytes, 16)
   const numbers = new Float64Array(count * 4)
+  const fingerprints = new BigUint64Array(numbers.buffer)
   const oidsAt = start + count * 32
   const flagsAt = oidsAt + count * 32
   let i = 0
   for (const row of table.rows.values()) {
     numbers[i * 4] = row.size
-    numbers[i * 4 + 1] = row.files
+    if (row.fingerprint === undefined) numbers[i * 4 + 1] = row.files
+    else fingerprints[i * 4 + 1] = BigInt(`0x${row.fingerprint}`)
     numbers[i * 4 + 2] = row.mtime
     numbers[i * 4 + 3] = row.inode
     bytes.write(row.oid, oidsAt + i * 32, 32, 'hex')
     bytes[flagsAt + i] =
-      KINDS.indexOf(row.kind) | (row.recorded ? 4 : 0) | (row.racy ? 8 : 0) | (row.unsettled ? 16 : 0) | (row.unsaved ? 32 : 0)
+      KINDS.indexOf(row.kind) |
+      (row.recorded ? 4 : 0) |
+      (row.racy ? 8 : 0) |
+      (row.unsettled ? 16 : 0) |
+      (row.unsaved ? 32 : 0) |
+      (row.fingerprint ? 64 : 0)
     i++
   }
   Buffer.from(numbers.buffer).copy(bytes, start)
@@ -287,6 +301,10 @@ export function isUnchanged(row: StatRow | undefined, stats: Stats): row is Stat
     row.inode === stats.ino &&
     row.kind === kindOf(stats)
   )
+}
+
+export function hasFingerprint(row: StatRow | undefined): row is StatRow & { fingerprint: string } {
+  return row?.fingerprint !== undefined
 }
 
 /** After a change at a path of a tracked folder, the rows of the folders around and below it say nothing any more. */

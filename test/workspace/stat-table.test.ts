@@ -41,7 +41,7 @@ const read = () => readTable(state, DATA)
 
 describe('a table', () => {
   const name = fc.string({ unit: 'binary', minLength: 1 }).filter((text) => !text.includes('\0') && text !== '__proto__')
-  const anyRow: fc.Arbitrary<StatRow> = fc.record({
+  const plainRow: fc.Arbitrary<StatRow> = fc.record({
     kind: fc.constantFrom('file', 'exec', 'link', 'tree'),
     oid: fc.string().map((text) => oidOfBytes(text)),
     size: fc.maxSafeNat(),
@@ -53,6 +53,9 @@ describe('a table', () => {
     unsettled: fc.boolean(),
     unsaved: fc.boolean(),
   })
+  const fingerprint = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map((value) => value.toString(16).padStart(16, '0'))
+  const largeRow = fc.tuple(plainRow, fingerprint).map(([made, print]) => ({ ...made, files: 0, fingerprint: print }))
+  const anyRow: fc.Arbitrary<StatRow> = fc.oneof(plainRow, largeRow)
   const entry: fc.Arbitrary<Entry> = fc.constantFrom(
     { kind: 'file', oid: oidOfBytes('1'), size: 3 } as const,
     { kind: 'tree', oid: oidOfBytes('2'), size: 3, files: 2 } as const,
