@@ -102,7 +102,8 @@ function pass(stream: Readable, tell: (bytes: Buffer) => void | Promise<void>, e
   })
 }
 
-function isAlive(group: number): boolean {
+/** Whether anything of a process group is left. */
+export function isAlive(group: number): boolean {
   try {
     process.kill(-group, 0)
     return true
