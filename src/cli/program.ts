@@ -43,6 +43,11 @@ export const COMMANDS: Record<string, CommandEntry> = {
     load: () => import('./commands/export.ts'),
   },
   update: { group: 'Data', summary: 'take newer versions of imported data', load: () => import('./commands/update.ts') },
+  trigger: {
+    group: 'Data',
+    summary: 'for cron and CI: whether imported data has newer versions, and what would run again',
+    load: () => import('./commands/trigger.ts'),
+  },
   remove: { group: 'Data', summary: 'stop tracking files and folders', load: () => import('./commands/remove.ts') },
   move: { group: 'Data', summary: 'rename a tracked path with its pointer', load: () => import('./commands/move.ts') },
   unprotect: {

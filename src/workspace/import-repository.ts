@@ -57,11 +57,16 @@ function purged({ name }: Repository, cache: ObjectStore, oid: Oid): MlvError {
   })
 }
 
-/** Opens the source of an import, told by the pointer's name where one asks. */
-async function openSource(project: Project, source: Omit<RepositorySource, 'commit'>, from: string): Promise<Repository> {
-  const { place, surroundings, lockOuts } = project
+/** Opens the source of an import. @param fetched urls whose history is fresh: it is not fetched again, and those that are come in   @throws as openRepository */
+export async function openSourceRepository(
+  project: Project,
+  source: Omit<RepositorySource, 'commit'>,
+  fetched?: Set<string>,
+): Promise<Repository> {
+  const { root, place, surroundings, lockOuts } = project
   const { repo, path, rev } = source
-  return openRepository({ repo, path, revision: rev, from, workTree: place.workTree, lockOuts }, surroundings)
+  const request = { repo, path, revision: rev, from: root, workTree: place.workTree, lockOuts, fetched }
+  return openRepository(request, surroundings)
 }
 
 export interface ImportRequest {
@@ -91,23 +96,29 @@ export async function importRepository(project: Project, request: ImportRequest)
 async function takeAndPlace(
   project: Project,
   source: Omit<RepositorySource, 'commit'>,
-  how: { path: RepoPath; force: boolean; pin(taken: { entry: Entry; source: RepositorySource }): RepositorySource },
+  how: {
+    path: RepoPath
+    force: boolean
+    fetched?: Set<string>
+    pin(taken: { entry: Entry; source: RepositorySource }): RepositorySource
+  },
 ): Promise<Imported> {
   const { path, force } = how
   const store = await project.cache('write')
   for (;;) {
-    const taken = await take(project, source, project.root)
+    const taken = await takeFromRepository(project, source, how.fetched)
     const placed = await placeImport(project, { path, entry: taken.entry, source: how.pin(taken), force, place: true, store })
     if (placed) return placed
   }
 }
 
-async function take(
+/** Copies what the source holds now into the cache. @throws as openRepository; PATH_MISSING, OBJECT_MISSING */
+export async function takeFromRepository(
   project: Project,
   source: Omit<RepositorySource, 'commit'>,
-  from: string,
+  fetched?: Set<string>,
 ): Promise<{ entry: Entry; source: RepositorySource }> {
-  const repository = await openSource(project, source, from)
+  const repository = await openSourceRepository(project, source, fetched)
   try {
     const { entry, target } = await findEntry(repository.project, repository.revision, repository.path)
     await copyEntry(project, repository, { entry, remote: target.remote })
@@ -117,12 +128,26 @@ async function take(
   }
 }
 
+/** What may be wrong with the repository that an import came from. */
+export const SOURCE_REPOSITORY_FAULTS = [
+  'PATH_MISSING',
+  'PATH_INVALID',
+  'PROJECT_MISSING',
+  'REVISION_UNKNOWN',
+  'REMOTE_FAILED',
+  'REMOTE_UNREACHABLE',
+  'REMOTE_MISSING',
+  'OBJECT_MISSING',
+  'OBJECT_PURGED',
+  'SECRET_REFUSED',
+] as const
+
 /** Looks whether the source of an import has another version by now, and takes it.
  *  @param revision to follow from now on   @throws as importRepository, naming the pointer */
 export async function updateFromRepository(
   project: Project,
   now: { path: RepoPath; entry: Entry; source: RepositorySource },
-  options: { revision: string | undefined; force: boolean },
+  options: { revision?: string; force: boolean; fetched?: Set<string> },
 ): Promise<Imported> {
   const { path, source } = now
   const followed = { repo: source.repo, path: source.path, rev: options.revision ?? source.rev }
@@ -130,19 +155,11 @@ export async function updateFromRepository(
     return await takeAndPlace(project, followed, {
       path,
       force: options.force,
+      fetched: options.fetched,
       // The same data in a newer commit is no reason to write the pointer.
       pin: (taken) => (taken.entry.oid === now.entry.oid && options.revision === undefined ? source : taken.source),
     })
   } catch (error) {
-    throw ofSource(path, error, [
-      'PATH_MISSING',
-      'PATH_INVALID',
-      'PROJECT_MISSING',
-      'REVISION_UNKNOWN',
-      'REMOTE_FAILED',
-      'OBJECT_MISSING',
-      'OBJECT_PURGED',
-      'SECRET_REFUSED',
-    ])
+    throw ofSource(path, error, SOURCE_REPOSITORY_FAULTS)
   }
 }

@@ -13,8 +13,8 @@ import type { Entry } from './entry.ts'
 import { bucketSettings, type OpenedSource, openUrlSource, type SourceFile } from './open-source.ts'
 import { checkPlace, type Imported, placeImport } from './place-import.ts'
 import type { Project } from './project.ts'
-import type { UrlSource } from './source.ts'
-import { ofSource } from './source.ts'
+import { ofSource, type UrlSource } from './source.ts'
+import { isSameFile, readSourceFiles, storeSourceFiles, type TakenFile, versionOf } from './source-files.ts'
 
 /** Files read at once; each holds up to 32 MiB of ranges. */
 const FILES_AT_ONCE = 4
@@ -85,21 +85,56 @@ function prefixOf(url: string): string {
   return below === '' ? '' : `${below}/`
 }
 
-/** Reads all files of a source, each byte once: into a store, or to note where they lie. */
-async function storeSource(project: Project, opened: OpenedSource, store: ObjectStore, source: UrlSource): Promise<Entry> {
+/** Files that need not be read again. */
+export interface KnownFiles {
+  /** what the last import or update took, by path */
+  taken: ReadonlyMap<string, TakenFile>
+  /** another store beside the one written to whose objects will do */
+  also?: ObjectStore
+}
+
+interface Stored {
+  entry: Entry
+  /** of a bucket's folder: the object that says what was taken */
+  files: Oid | undefined
+}
+
+/** Reads the files of a source that are not known, each byte once: into a store, or to note where they lie. */
+async function storeSource(
+  project: Project,
+  { opened, source, known }: { opened: OpenedSource; source: UrlSource; known: KnownFiles | undefined },
+  store: ObjectStore,
+): Promise<Stored> {
   const { signal, progress } = project.surroundings
   const writer = store.writer({ signal })
+  const isHere = (oid: Oid) => [store, known?.also].some((one) => one?.has(oid) || (source.in_place && one?.refersTo(oid)))
+  const reusable = (file: SourceFile) => {
+    const taken = known?.taken.get(file.path)
+    return isSameFile(taken, file) && isHere(taken.oid) ? taken : undefined
+  }
   if (source.in_place) await store.requireFeature(FOREIGN)
   const keep: Keeper = source.in_place
     ? keepInPlace(project, source, store)
     : (file, pieces) => takeIn(pieces, { store, writer, what: nameIn(source, file) })
   const entries = new Map<string, TreeEntry>()
+  const taken = new Map<string, TakenFile>()
+  const unread: SourceFile[] = []
+  const note = (file: SourceFile, oid: Oid, size: number) => {
+    entries.set(file.path, { name: nameOf(file.path), kind: 'file', oid, size })
+    const version = versionOf(file)
+    if (version !== undefined) taken.set(file.path, { size, version, oid })
+  }
+  for (const file of opened.files) {
+    const same = reusable(file)
+    if (same) note(file, same.oid, same.size)
+    else unread.push(file)
+  }
   const task = progress.start(
     'importing',
-    opened.files.reduce((sum, file) => sum + (file.size ?? 0), 0),
+    unread.reduce((sum, file) => sum + (file.size ?? 0), 0),
   )
   try {
-    await mapBounded(opened.files, project.config.get('core.jobs') ?? FILES_AT_ONCE, async (file) => {
+    await mapBounded(unread, project.config.get('core.jobs') ?? FILES_AT_ONCE, async (file) => {
       signal?.throwIfAborted()
       const { oid, size } = await keep(file, counted(file.read(), task), writer)
       if (file.size !== undefined && size !== file.size)
@@ -110,14 +145,15 @@ async function storeSource(project: Project, opened: OpenedSource, store: Object
             hint: 'Run the command again, when nobody writes there.',
           },
         )
-      entries.set(file.path, { name: nameOf(file.path), kind: 'file', oid, size })
+      note(file, oid, size)
     })
     const only = entries.get('')
     const entry: Entry =
       opened.kind === 'file' ? { kind: 'file', oid: only!.oid, size: only!.size } : await storeTree(entries, store, writer)
+    const files = opened.kind === 'folder' ? await storeSourceFiles(taken, store, writer) : undefined
     store.loose?.flush()
     await writer.finish()
-    return entry
+    return { entry, files }
   } finally {
     task.finish()
   }
@@ -130,21 +166,30 @@ async function* counted(pieces: AsyncIterable<Buffer>, task: { advance(bytes: nu
   }
 }
 
+/** Stores what a url names, and says how a pointer pins it. @throws FILE_CHANGED when it changes while it is read, and what the store throws */
+export async function storeUrl(
+  project: Project,
+  request: { source: UrlSource; opened: OpenedSource; known?: KnownFiles },
+  { toRemote, remote }: Pick<UrlOptions, 'toRemote' | 'remote'>,
+): Promise<{ entry: Entry; source: UrlSource }> {
+  const { source, opened, known } = request
+  const store = toRemote ? (await project.remote(remote, 'write')).store : await project.cache('write')
+  const { entry, files } = await storeSource(project, { opened, source, known }, store)
+  const { etag: _etag, modified: _modified, version: _version, listing: _listing, files: _files, ...place } = source
+  return { entry, source: { ...place, ...opened.pin, files } }
+}
+
 async function take(
   project: Project,
-  request: { path: RepoPath; source: UrlSource; opened: OpenedSource },
+  request: { path: RepoPath; source: UrlSource; opened: OpenedSource; known?: KnownFiles },
   options: UrlOptions,
 ): Promise<Imported> {
-  const { path, source, opened } = request
   const { force, toRemote, remote } = options
   const store = toRemote ? (await project.remote(remote, 'write')).store : await project.cache('write')
-  const { etag: _etag, modified: _modified, version: _version, listing: _listing, ...place } = source
-  const pinned: UrlSource = { ...place, ...opened.pin }
-  const isPlaced = !toRemote && !source.in_place
-  const kept = { path, source: pinned, force, place: isPlaced, remote: toRemote ? remote : undefined }
+  const isPlaced = !toRemote && !request.source.in_place
+  const kept = { path: request.path, force, place: isPlaced, remote: toRemote ? remote : undefined, store }
   for (;;) {
-    const entry = await storeSource(project, opened, store, source)
-    const placed = await placeImport(project, { ...kept, entry, store })
+    const placed = await placeImport(project, { ...kept, ...(await storeUrl(project, request, options)) })
     if (placed) return placed
   }
 }
@@ -165,35 +210,41 @@ export async function importUrl(project: Project, source: UrlSource, request: Ur
   }
 }
 
-function isPinned(source: UrlSource, { pin }: OpenedSource): boolean {
+/** Whether a pointer pins what was looked at; 'unknown' where the server does not say which version it has. */
+export function isPinned(source: UrlSource, { pin }: Pick<OpenedSource, 'pin'>): boolean | 'unknown' {
   const keys = (['listing', 'etag', 'version', 'modified'] as const).filter((key) => pin[key] !== undefined)
-  return keys.length > 0 && keys.every((key) => pin[key] === source[key])
+  return keys.length === 0 ? 'unknown' : keys.every((key) => pin[key] === source[key])
 }
 
-/** Looks whether what a url names has changed, and takes it if so.
+/** What may be wrong with the place that an import came from. */
+export const SOURCE_URL_FAULTS = [
+  'PATH_MISSING',
+  'PATH_INVALID',
+  'BLOB_MISSING',
+  'REMOTE_DENIED',
+  'REMOTE_FAILED',
+  'REMOTE_UNREACHABLE',
+  'CONFIG_INVALID',
+  'SECRET_REFUSED',
+  'USAGE',
+] as const
+
+/** Looks whether what a url names has changed, and takes what changed.
  *  @returns undefined when the server says that it is as it was   @throws as importUrl, naming the pointer */
 export async function updateFromUrl(
   project: Project,
-  now: { path: RepoPath; entry: Entry; source: UrlSource },
+  now: { path: RepoPath; entry: Entry; source: UrlSource; remote: string | undefined },
   options: UrlOptions,
 ): Promise<Imported | undefined> {
   const { path, source } = now
   let opened: OpenedSource | undefined
   try {
     opened = await openUrlSource(project, source)
-    if (isPinned(source, opened)) return undefined
-    return await take(project, { path, source, opened }, options)
+    if (isPinned(source, opened) === true) return undefined
+    const taken = await readSourceFiles(project, source.files, now.remote)
+    return await take(project, { path, source, opened, known: taken && { taken } }, options)
   } catch (error) {
-    throw ofSource(path, error, [
-      'PATH_MISSING',
-      'PATH_INVALID',
-      'BLOB_MISSING',
-      'REMOTE_DENIED',
-      'REMOTE_FAILED',
-      'CONFIG_INVALID',
-      'SECRET_REFUSED',
-      'USAGE',
-    ])
+    throw ofSource(path, error, SOURCE_URL_FAULTS)
   } finally {
     opened?.close()
   }

@@ -37,6 +37,8 @@ export interface RepositoryRequest {
   /** the work tree that asks, if any */
   workTree?: string
   lockOuts: Project['lockOuts']
+  /** urls whose history was fetched already by this command */
+  fetched?: Set<string>
 }
 
 function isFolder(path: string): boolean {
@@ -78,18 +80,22 @@ function mirrorFolder(url: string, env: Surroundings['env']): string {
 const FULL_COMMIT = /^[0-9a-f]{40}(?:[0-9a-f]{24})?$/
 
 /** Fetches unless a full commit id is asked for that is here. */
-async function openMirror(url: string, revision: string | undefined, surroundings: Surroundings): Promise<Git> {
+async function openMirror(url: string, request: RepositoryRequest, surroundings: Surroundings): Promise<Git> {
+  const { revision, fetched } = request
   const { openGit } = await import('../git/open-git.ts')
   const folder = mirrorFolder(url, surroundings.env)
   const env = foreignEnvironment(surroundings.env)
-  if (revision !== undefined && FULL_COMMIT.test(revision) && isBareRepository(folder)) {
+  const isWhole = revision !== undefined && FULL_COMMIT.test(revision)
+  if ((isWhole || fetched?.has(url)) && isBareRepository(folder)) {
     const git = await openGit(barePlace(folder), env)
-    if ((await git.resolve(revision)) !== undefined) return git
+    if (!isWhole || (await git.resolve(revision)) !== undefined) return git
     git.close()
   }
   const release = await takeLock(`${folder}.lock`, surroundings.lockTimeout ?? 600, surroundings)
   try {
-    return await openGit(await fetchMirror(url, folder, surroundings.env), env)
+    const place = await fetchMirror(url, folder, surroundings.env)
+    fetched?.add(url)
+    return await openGit(place, env)
   } finally {
     release()
   }
@@ -212,7 +218,7 @@ export async function openRepository(request: RepositoryRequest, surroundings: S
       hint: 'Move it out of the work tree, or import from where it was cloned from.',
     })
   if (place.kind === 'url') {
-    const git = await openMirror(place.url, request.revision, surroundings)
+    const git = await openMirror(place.url, request, surroundings)
     return openBare(git, git.place, request, surroundings)
   }
   if (!isFolder(place.folder)) throw notThere(request.repo)

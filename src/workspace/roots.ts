@@ -7,8 +7,9 @@ import type { CommitChanges, Git, GitPlace } from '../git/git.ts'
 import { type GitRoots, readGitRoots } from '../git/git-roots.ts'
 import { findGit } from '../git/place.ts'
 import type { Entry } from './entry.ts'
-import { dataPathOf, POINTER_SUFFIX, parsePointer } from './pointer.ts'
+import { POINTER_SUFFIX, parsePointer } from './pointer.ts'
 import type { Project } from './project.ts'
+import { pointerTargets } from './target.ts'
 
 /** What is to stay besides what is staged, stashed or in a work tree. */
 export interface KeepRule {
@@ -154,7 +155,10 @@ async function readRoots(
 ): Promise<DataRoot[]> {
   try {
     if (path.endsWith(POINTER_SUFFIX))
-      return [{ path: dataPathOf(path as RepoPath), entry: (await parsePointer(text, path)).entry, where: how.where }]
+      return pointerTargets(path as RepoPath, await parsePointer(text, path), true).map((target) => ({
+        ...target,
+        where: how.where,
+      }))
     return ((await how.lockOuts?.(text)) ?? []).map((out) => ({ ...out, where: how.where }))
   } catch (error) {
     if (!hasCode(error, ...BROKEN)) throw error

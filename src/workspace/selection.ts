@@ -1,9 +1,9 @@
 import { hasCode } from '../base/errors.ts'
 import type { RepoPath } from '../base/paths.ts'
 import { resolveCommit } from './open-revision.ts'
-import { dataPathOf, POINTER_SUFFIX, parsePointer } from './pointer.ts'
+import { POINTER_SUFFIX, parsePointer } from './pointer.ts'
 import type { Project } from './project.ts'
-import { readTargets, type Target } from './target.ts'
+import { pointerTargets, readTargets, type Target } from './target.ts'
 
 /** Which revisions' data a transfer takes. */
 export interface Selection {
@@ -18,6 +18,8 @@ export interface Selection {
   unpushed?: boolean
   /** commits reachable from `from` and not from `not`, by what they changed */
   range?: { from: string[]; not: string[] }
+  /** also what imports took, which may be nowhere */
+  sources?: boolean
 }
 
 /** A target with the commits' names it was found at, for messages. */
@@ -43,9 +45,10 @@ export async function selectRevisions(project: Project, selection: Selection): P
     (selection.revisions?.length ?? 0) > 0 ||
     selection.range !== undefined
   const found: SelectedTarget[] = []
-  if (!named)
-    for (const target of await readTargets(project, await project.revision(undefined), true))
-      found.push({ ...target, revision: 'workspace' })
+  const find = (target: Target, revision: string) => {
+    if (selection.sources || !target.derived || target.origin === 'stage') found.push({ ...target, revision })
+  }
+  if (!named) for (const target of await readTargets(project, await project.revision(undefined), true)) find(target, 'workspace')
   if (!named && !selection.unpushed) return found
   const git = await project.git()
   const blobs = new Map<string, { path: string; revision: string }>()
@@ -87,8 +90,13 @@ export async function selectRevisions(project: Project, selection: Selection): P
     const bytes = texts.get(blob)
     if (!bytes) continue
     try {
-      for (const target of await parseTargets(project, path as RepoPath, { text: Buffer.from(bytes).toString('utf8'), revision }))
-        found.push({ ...target, revision })
+      for (const target of await parseTargets(
+        project,
+        path as RepoPath,
+        { text: Buffer.from(bytes).toString('utf8'), revision },
+        true,
+      ))
+        find(target, revision)
     } catch (error) {
       if (!hasCode(error, ...UNREADABLE_TARGETS)) throw error
       project.surroundings.warn(`${error.message}; passed over`)
@@ -97,16 +105,16 @@ export async function selectRevisions(project: Project, selection: Selection): P
   return found
 }
 
-/** What the text of a pointer or lock names. @throws what UNREADABLE_TARGETS lists */
+/** What the text of a pointer or lock names. @param derived also what pointers name beside their data   @throws what UNREADABLE_TARGETS lists */
 export async function parseTargets(
   project: Project,
   path: RepoPath,
   { text, revision }: { text: string; revision: string },
+  derived = false,
 ): Promise<Target[]> {
   if (!path.endsWith(POINTER_SUFFIX)) {
     const outs = project.lockOuts ? await project.lockOuts(text) : []
     return outs.map((out) => ({ ...out, origin: 'stage' }))
   }
-  const pointer = await parsePointer(text, `${revision}:${path}`)
-  return [{ path: dataPathOf(path), entry: pointer.entry, origin: 'pointer', remote: pointer.remote }]
+  return pointerTargets(path, await parsePointer(text, `${revision}:${path}`), derived)
 }

@@ -24,6 +24,8 @@ export interface UrlSource {
   version?: string
   /** of a folder: the SHA-256 of its listing */
   listing?: string
+  /** of a folder: the object that says what each of its files was when it was taken */
+  files?: string
   /** settings of the bucket, with the keys they have in config files */
   endpoint?: string
   region?: string
@@ -35,7 +37,21 @@ export interface UrlSource {
 
 export type Source = RepositorySource | UrlSource
 
-const TEXTS = ['repo', 'path', 'rev', 'commit', 'url', 'etag', 'modified', 'version', 'listing', 'endpoint', 'region', 'profile']
+const TEXTS = [
+  'repo',
+  'path',
+  'rev',
+  'commit',
+  'url',
+  'etag',
+  'modified',
+  'version',
+  'listing',
+  'files',
+  'endpoint',
+  'region',
+  'profile',
+]
 const SWITCHES = ['path_style', 'in_place']
 
 /** Reads a pointer's `source`. @param where the pointer, for messages   @throws POINTER_INVALID */

@@ -9,7 +9,7 @@ import type { ObjectStore } from '../store/object-store.ts'
 import { applyTransfer, countObjects, planTransfer, type Transferred, type Wanted } from '../store/transfer.ts'
 import { disownDamaged } from '../store/verify.ts'
 import { type CheckoutResult, checkout } from './checkout.ts'
-import { gatherObjects } from './gather.ts'
+import { gatherObjects, type Root } from './gather.ts'
 import type { Project } from './project.ts'
 import { registerClone } from './project-record.ts'
 import { type SelectedTarget, type Selection, selectRevisions } from './selection.ts'
@@ -62,6 +62,16 @@ export function byRemote(wants: Wants[], asked: string | undefined): Map<string 
   return groups
 }
 
+/** What of the wants is to be gathered. What an import took is sent along where it is at hand, and missed by nobody. */
+function rootsOf(wants: readonly Wants[], from: ObjectStore): Root[] {
+  return wants.flatMap(({ target, part }): Root[] => {
+    const { entry, origin, derived } = target
+    if (!derived || origin === 'stage') return [{ entry, part }]
+    const size = from.has(entry.oid) ? (from.loose?.size(entry.oid) ?? from.locate(entry.oid)?.size) : undefined
+    return size === undefined ? [] : [{ entry: { ...entry, size }, part: '' }]
+  })
+}
+
 /** Which of the wanted versions lack an object. */
 export async function nameMissing(
   wants: Wants[],
@@ -93,8 +103,7 @@ async function transfer(
   const { from, to } = stores
   // Pages that the cache has are not asked of the remote.
   const order = from === to ? [from] : from.loose ? [from, to] : [to, from]
-  const roots = wants.map(({ target, part }) => ({ entry: target.entry, part }))
-  const { objects, unreadable } = await gatherObjects(roots, order, { signal })
+  const { objects, unreadable } = await gatherObjects(rootsOf(wants, from), order, { signal })
   if (!options.dryRun) await disownDamaged(from, to, objects.values())
   let plan = planTransfer(from, to, objects.values())
   // A listing may be older than what it lists.
@@ -180,7 +189,7 @@ function sumUp(results: SyncResult[]): SyncResult {
 
 /** Sends what the remote lacks. @throws REMOTE_MISSING, REMOTE_UNKNOWN, REMOTE_DENIED, REMOTE_UNREACHABLE, REMOTE_FAILED */
 export async function push(project: Project, options: SyncOptions = {}): Promise<SyncResult> {
-  const wants = await selectWants(project, { unpushed: true, ...options })
+  const wants = await selectWants(project, { unpushed: true, sources: true, ...options })
   const from = await project.cache('read')
   const results: SyncResult[] = []
   for (const [name, group] of byRemote(wants, options.remote)) {
@@ -207,7 +216,7 @@ export async function registerOnce(project: Project, store: ObjectStore): Promis
 
 /** Gets into the cache what it lacks. @throws as push */
 export async function fetchData(project: Project, options: SyncOptions = {}): Promise<SyncResult> {
-  const wants = await selectWants(project, options)
+  const wants = await selectWants(project, { sources: true, ...options })
   const to = await project.cache('write')
   const results: SyncResult[] = []
   const near = options.dryRun ? undefined : await fetchForeign(project, wants, to, options)
@@ -231,8 +240,7 @@ async function fetchForeign(
 ): Promise<{ done: Transferred; isAll: boolean } | undefined> {
   if (!cache.description.read_requires.includes(FOREIGN)) return undefined
   const { signal, progress } = project.surroundings
-  const roots = wants.map(({ target, part }) => ({ entry: target.entry, part }))
-  const { objects, unreadable } = await gatherObjects(roots, [cache], { signal })
+  const { objects, unreadable } = await gatherObjects(rootsOf(wants, cache), [cache], { signal })
   const plan = planTransfer(cache, cache, objects.values())
   if (plan.foreign.length === 0) return undefined
   const task = progress.start('fetching', plan.bytes)

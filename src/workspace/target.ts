@@ -1,9 +1,9 @@
 import { mapBounded } from '../base/concurrency.ts'
-import type { Oid } from '../base/oid.ts'
+import { isOid, type Oid } from '../base/oid.ts'
 import { compareUtf8, isWithin, type RepoPath } from '../base/paths.ts'
 import type { Entry } from './entry.ts'
 import { findPointers } from './find-pointers.ts'
-import { dataPathOf, POINTER_SUFFIX, parsePointer } from './pointer.ts'
+import { dataPathOf, POINTER_SUFFIX, type Pointer, parsePointer } from './pointer.ts'
 import type { Project } from './project.ts'
 import type { Revision } from './revision.ts'
 
@@ -14,7 +14,7 @@ export interface Target {
   origin: 'pointer' | 'stage'
   /** the remote its pointer names */
   remote?: string
-  /** stages: kept beside the out, and never placed: the table of what a map stage's datums gave */
+  /** kept beside the data, and never placed: the table of what a map stage's datums gave, or what an import took, which may be nowhere */
   derived?: true
   /** stages: the key of the run that made it */
   run?: Oid
@@ -22,19 +22,34 @@ export interface Target {
 
 const LOCK_FILE = 'mlv.lock' as RepoPath
 
+/** What an import took, as its pointer names it: derived, and of a size that only a store that has it knows. */
+export function filesTarget(path: RepoPath, { source, remote }: Pointer): Target | undefined {
+  const oid = source?.files
+  if (typeof oid !== 'string' || !isOid(oid)) return undefined
+  return { path, entry: { kind: 'file', oid, size: 0 }, origin: 'pointer', remote, derived: true }
+}
+
+/** What a pointer file names. */
+export function pointerTargets(file: RepoPath, pointer: Pointer, derived: boolean): Target[] {
+  const path = dataPathOf(file)
+  const files = derived ? filesTarget(path, pointer) : undefined
+  const data: Target = { path, entry: pointer.entry, origin: 'pointer', remote: pointer.remote }
+  return files ? [data, files] : [data]
+}
+
 /** All targets of a revision, sorted by path. @param derived also those that are never placed   @throws POINTER_INVALID, POINTER_CONFLICT, LOCK_INVALID */
 export async function readTargets(project: Project, revision: Revision, derived = false): Promise<Target[]> {
   const pointers =
     revision.commit === undefined
       ? findPointers(project)
       : (await revision.list()).filter((path) => path.endsWith(POINTER_SUFFIX))
-  const read = await mapBounded(pointers, 16, async (path): Promise<Target | undefined> => {
+  const read = await mapBounded(pointers, 16, async (path): Promise<Target[]> => {
     const bytes = await revision.read(path)
-    if (!bytes) return undefined
+    if (!bytes) return []
     const pointer = await parsePointer(Buffer.from(bytes).toString('utf8'), revision.commit ? `${revision.name}:${path}` : path)
-    return { path: dataPathOf(path), entry: pointer.entry, origin: 'pointer', remote: pointer.remote }
+    return pointerTargets(path, pointer, derived)
   })
-  const targets = read.filter((target): target is Target => target !== undefined)
+  const targets = read.flat()
   const known = new Set(targets.map((target) => target.path))
   const lock = await revision.read(LOCK_FILE)
   if (lock && project.lockOuts)

@@ -1,8 +1,9 @@
 import { renameSync, rmSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { expectFailure } from '../helpers/failure.ts'
+import { startFaultyProxy } from '../helpers/faulty-proxy.ts'
 import { listing } from '../helpers/listing.ts'
 import { makeRepo, type Repo } from '../helpers/repo.ts'
 import { type S3Server, startS3 } from '../helpers/s3-server.ts'
@@ -157,6 +158,24 @@ describe('mlv import', () => {
     expect(await here.git('status', '--porcelain')).toBe('?? .mlv/\n?? .mlvignore')
   })
 
+  it('an update goes on behind a source that cannot be reached, and fails at its end', async () => {
+    const source = await sourceRepo()
+    const here = await makeRepo({}, { init: true })
+    const gone = await sourceRepo()
+    await here.mlv('import', gone.dir, 'data', '-o', 'a')
+    await here.mlv('import', source.dir, 'data', '-o', 'b')
+    await change(source)
+    rmSync(gone.dir, { recursive: true })
+    const done = await here.mlv('update')
+    expectFailure(done, 2, 'The source of a: There is no git repository')
+    expect(done.stdout).toMatch(/^updated {2}b .*\nto commit: git add b\.mlv\n$/)
+    expect(here.read('b/a')).toBe('two')
+    rmSync(source.dir, { recursive: true })
+    const none = await here.mlv('update')
+    expect([none.exitCode, none.stdout]).toEqual([2, ''])
+    expect(none.stderr).toMatch(/source of a: .*\n.*\n.*source of b: .*\n.*\nerror: 2 imports failed: a, b\n/)
+  })
+
   it('takes a source that moved or lost its revision for an error, and one that a pointer makes up for an attack', async () => {
     const source = await sourceRepo()
     const here = await makeRepo({}, { init: true })
@@ -289,7 +308,9 @@ describe('mlv import-url from a bucket', async () => {
     await put('other', 'o')
     expect(await here.mlv('import-url', `s3://${name}/raw/`, ...at)).toMatchObject({ exitCode: 0, stderr: '' })
     expect(listing(here.path('raw'))).toEqual({ 'a.csv': 'a', 'sub/b.csv': 'bee' })
-    expect(here.read('raw.mlv')).toMatch(/source:\n {2}url: s3:\/\/.*\/raw\/\n {2}listing: [0-9a-f]{64}\n {2}endpoint: http/)
+    expect(here.read('raw.mlv')).toMatch(
+      /source:\n {2}url: s3:\/\/.*\/raw\/\n {2}listing: [0-9a-f]{64}\n {2}files: [0-9a-f]{64}\n {2}endpoint: http/,
+    )
     await here.mlv('import-url', `s3://${name}/raw/sub/b.csv`, ...at, '-o', 'one.csv')
     expect(here.read('one.csv')).toBe('bee')
     expect(here.read('one.csv.mlv')).toMatch(/etag: /)
@@ -298,6 +319,42 @@ describe('mlv import-url from a bucket', async () => {
     await put('raw/c', 'c')
     expect((await here.mlv('update')).stdout).toMatch(/updated {2}one\.csv .*\nupdated {2}raw .*\n/)
     expect(listing(here.path('raw'))).toEqual({ 'a.csv': 'a', c: 'c', 'sub/b.csv': 'buzz' })
+  })
+
+  real('an update reads only the keys that changed, also in a clone that got the rest from the remote', async () => {
+    const s3 = server as S3Server
+    const { here, name, put, blobs } = await world('incremental')
+    const proxy = await startFaultyProxy(s3.endpoint)
+    onTestFinished(() => proxy.stop())
+    for (let i = 0; i < 20; i++) await put(`raw/f${i}`, `file ${i}`)
+    await here.mlv('import-url', `s3://${name}/raw/`, '--endpoint', proxy.endpoint)
+    await here.mlv('remote', 'add', 'store', here.path('../store'), '--local')
+    await here.commit('Import')
+    await here.mlv('push')
+    const clone = await here.clone()
+    await clone.mlv('remote', 'add', 'store', here.path('../store'), '--local')
+    await clone.mlv('pull')
+    expect((await here.mlv('gc', '--grace', '0s', '--yes')).exitCode).toBe(0)
+    await put('raw/f3', 'another')
+    await put('raw/new', 'new')
+    await blobs.delete('raw/f4')
+    for (const repo of [here, clone]) {
+      proxy.requests.length = 0
+      expect(await repo.mlv('update')).toMatchObject({ exitCode: 0, stderr: '' })
+      const [first, ...rest] = proxy.requests.map((request) => request.replace(/\?.*/, '')).sort()
+      expect(first).toMatch(/^GET \/[^/]+\/?$/)
+      expect(rest).toEqual([expect.stringMatching(/raw\/f3$/), expect.stringMatching(/raw\/new$/)])
+      expect([repo.read('raw/f3'), repo.read('raw/new'), repo.exists('raw/f4'), repo.read('raw/f5')]).toEqual([
+        ...['another', 'new', false, 'file 5'],
+      ])
+    }
+    expect(here.read('raw.mlv')).toBe(clone.read('raw.mlv'))
+    // What was changed by hand and recorded is no reason to take it for the source's.
+    here.write('raw/f5', 'mine')
+    await here.mlv('add', 'raw')
+    await put('raw/f6', 'moved on')
+    expect(await here.mlv('update')).toMatchObject({ exitCode: 0, stderr: '' })
+    expect([here.read('raw/f5'), here.read('raw/f6')]).toEqual(['file 5', 'moved on'])
   })
 
   real('--to-remote sends it straight there, and a pull gets it', async () => {

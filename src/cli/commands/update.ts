@@ -20,17 +20,22 @@ export const configure: Configure = (command, act) => {
   command.action(
     act(async (context, typed: string[], flags: UpdateFlags) => {
       const project = await context.project()
-      const [{ updateImports }, { renderImported }] = await Promise.all([
+      const [{ importFailures, updateImports }, { renderImported }] = await Promise.all([
         import('../../workspace/update.ts'),
         import('../render/imports.ts'),
       ])
       const { rev: revision, force = false, toRemote = false, remote } = flags
-      const results = await updateImports(project, typedPaths(project, typed), { revision, force, toRemote, remote })
-      context.output.answer(results, () => {
+      const options = { revision, force, toRemote, remote }
+      const { updated, failed } = await updateImports(project, typedPaths(project, typed), options)
+      context.output.answer(updated, () => {
         if (context.output.quiet) return ''
-        return results.length === 0 ? 'nothing was imported; see "mlv import --help"' : renderImported(results)
+        const isNone = updated.length + failed.length === 0
+        return isNone ? 'nothing was imported; see "mlv import --help"' : renderImported(updated)
       })
-      await tellWritten(project, context.output, [...new Set(results.flatMap((result) => result.written))])
+      await tellWritten(project, context.output, [...new Set(updated.flatMap((result) => result.written))])
+      if (failed.length > 1) for (const { error } of failed) context.output.error(error)
+      const failure = importFailures(failed)
+      if (failure) throw failure
     }),
   )
 }
