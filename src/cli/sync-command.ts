@@ -91,6 +91,20 @@ export async function carryRuns(project: Project, { remote, runs }: SyncResult):
   return pushRuns(project, remote, runs)
 }
 
+/** Gets the records of the runs that made what was fetched, so that repro need not ask for them. What cannot be had is only told.
+ *  @returns how many the cache lacked */
+export async function bringRuns(project: Project, { remote, runs }: SyncResult): Promise<number> {
+  if (runs.length === 0 || project.config.remotes().length === 0) return 0
+  const { pullRuns } = await import('../pipeline/pull-runs.ts')
+  try {
+    return await pullRuns(project, remote, runs)
+  } catch (error) {
+    if (!(error instanceof MlvError) || error.code === 'INTERRUPTED') throw error
+    project.surroundings.warn(`run records were not fetched: ${error.message}`)
+    return 0
+  }
+}
+
 export function answerOf(result: SyncResult): Record<string, unknown> {
   const { remote, objects, bytes, written, saved, missing, purged } = result
   return {

@@ -37,7 +37,12 @@ export function scopesOf(project: Project): (string | undefined)[] {
   return [...new Set([write, ...(read ?? [])])]
 }
 
-async function* readRecords(blobs: Blobs, key: Oid, scope: string | undefined, signal?: AbortSignal): AsyncGenerator<RunRecord> {
+export async function* readRecords(
+  blobs: Blobs,
+  key: Oid,
+  scope: string | undefined,
+  signal?: AbortSignal,
+): AsyncGenerator<RunRecord> {
   const prefix = KEYS.runs(key, scope)
   const names: Oid[] = []
   for await (const blob of blobs.list(prefix, signal)) {
@@ -63,7 +68,7 @@ function fits(stage: Pick<Stage, 'outs'>, record: RunRecord): boolean {
 }
 
 /** Records of some keys that a store's scope holds, by the key of their blob. */
-async function listRecords(
+export async function listRecords(
   blobs: Blobs,
   keys: readonly Oid[],
   scope: string | undefined,

@@ -47,8 +47,8 @@ export interface Project {
   gitPath(path: RepoPath): string
   /** runs `work` while holding the project's lock @throws LOCK_HELD */
   locked<T>(work: () => Promise<T>): Promise<T>
-  /** the data outs that a lock's text names; handed in, because the lock is the pipeline's */
-  lockOuts?: (text: string) => Promise<Omit<Target, 'origin'>[]>
+  /** the data outs that a lock's text names, and when asked also those of stages that git keeps whole; handed in, because the lock is the pipeline's */
+  lockOuts?: (text: string, also?: 'git') => Promise<Omit<Target, 'origin'>[]>
   /** Merges the small indexes of the stores that were written to. For after a command's output: nothing depends on it, and
    *  it does not fail as stores do. */
   mergeIndexes(): Promise<void>

@@ -18,7 +18,7 @@ export interface Selection {
   unpushed?: boolean
   /** commits reachable from `from` and not from `not`, by what they changed */
   range?: { from: string[]; not: string[] }
-  /** also what imports took, which may be nowhere */
+  /** also what imports took, which may be nowhere, and outs that git keeps */
   sources?: boolean
 }
 
@@ -46,7 +46,7 @@ export async function selectRevisions(project: Project, selection: Selection): P
     selection.range !== undefined
   const found: SelectedTarget[] = []
   const find = (target: Target, revision: string) => {
-    if (selection.sources || !target.derived || target.origin === 'stage') found.push({ ...target, revision })
+    if (selection.sources || !target.derived || (target.origin === 'stage' && !target.git)) found.push({ ...target, revision })
   }
   if (!named) for (const target of await readTargets(project, await project.revision(undefined), true)) find(target, 'workspace')
   if (!named && !selection.unpushed) return found
@@ -113,7 +113,7 @@ export async function parseTargets(
   derived = false,
 ): Promise<Target[]> {
   if (!path.endsWith(POINTER_SUFFIX)) {
-    const outs = project.lockOuts ? await project.lockOuts(text) : []
+    const outs = project.lockOuts ? await project.lockOuts(text, derived ? 'git' : undefined) : []
     return outs.map((out) => ({ ...out, origin: 'stage' }))
   }
   return pointerTargets(path, await parsePointer(text, `${revision}:${path}`), derived)

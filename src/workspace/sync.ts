@@ -62,10 +62,12 @@ export function byRemote(wants: Wants[], asked: string | undefined): Map<string 
   return groups
 }
 
-/** What of the wants is to be gathered. What an import took is sent along where it is at hand, and missed by nobody. */
+/** What of the wants is to be gathered. What an import took is sent along where it is at hand, and missed by nobody;
+ *  what git keeps travels by git. */
 function rootsOf(wants: readonly Wants[], from: ObjectStore): Root[] {
   return wants.flatMap(({ target, part }): Root[] => {
-    const { entry, origin, derived } = target
+    const { entry, origin, derived, git } = target
+    if (git) return []
     if (!derived || origin === 'stage') return [{ entry, part }]
     const size = from.has(entry.oid) ? (from.loose?.size(entry.oid) ?? from.locate(entry.oid)?.size) : undefined
     return size === undefined ? [] : [{ entry: { ...entry, size }, part: '' }]

@@ -16,6 +16,8 @@ export interface Target {
   remote?: string
   /** kept beside the data, and never placed: the table of what a map stage's datums gave, or what an import took, which may be nowhere */
   derived?: true
+  /** stages: git keeps it and all else that its stage made; only the run is of interest */
+  git?: true
   /** stages: the key of the run that made it */
   run?: Oid
 }
@@ -53,7 +55,7 @@ export async function readTargets(project: Project, revision: Revision, derived 
   const known = new Set(targets.map((target) => target.path))
   const lock = await revision.read(LOCK_FILE)
   if (lock && project.lockOuts)
-    for (const out of await project.lockOuts(Buffer.from(lock).toString('utf8')))
+    for (const out of await project.lockOuts(Buffer.from(lock).toString('utf8'), derived ? 'git' : undefined))
       if (!known.has(out.path) && (derived || !out.derived)) targets.push({ ...out, origin: 'stage' })
   return targets.sort((a, b) => compareUtf8(a.path, b.path))
 }

@@ -88,6 +88,49 @@ it('gets what a colleague has run and pushed', async () => {
   expect(ran()).toBe(1)
 })
 
+it('push and pull carry the records of all runs, also of stages whose outs git keeps, and ask nothing where all are known', async () => {
+  const pipeline = `stages:
+  count: {cmd: 'echo x >> "$RUNS" && cat params.yaml > n.json', deps: [data.txt], params: [lr], metrics: [n.json]}
+  train: {cmd: 'echo x >> "$RUNS" && cat params.yaml > model', deps: [data.txt], params: [lr], outs: [model]}
+`
+  const { repo, env, remote, ran } = await makePipeline({ pipeline })
+  const clone = await makeRepo({}, { env })
+  await repo.mlv('remote', 'add', 'team', remote, '--local')
+  await reproWith(repo, 1)
+  await repo.commit('one')
+  expect(JSON.parse((await repo.mlv('push', '--json')).stdout)).toMatchObject({ runs: 2 })
+  expect(records(remote)).toHaveLength(2)
+  await clone.git('pull', '-q', repo.dir, 'main')
+  await clone.mlv('remote', 'add', 'team', remote, '--local')
+  expect(JSON.parse((await clone.mlv('pull', '--json')).stdout)).toMatchObject({ runs: 2, missing: [] })
+  expect(JSON.parse((await clone.mlv('pull', '--json')).stdout)).toMatchObject({ runs: 0 })
+  expect(records(clone.path('.git/mlv/store'))).toHaveLength(2)
+  // Without any remote: the records and all outs are here.
+  rmSync(remote, { recursive: true })
+  expect((await clone.mlv('remote', 'remove', 'team', '--local')).exitCode).toBe(0)
+  clone.write('params.yaml', 'lr: 2\n')
+  rmSync(clone.path('mlv.lock'))
+  const back = await reproWith(clone, 1)
+  expect(back).toMatch(/restored {4}count .*\nrestored {4}train /)
+  expect([ran(), clone.read('n.json'), clone.read('model')]).toEqual([2, 'lr: 1\n', 'lr: 1\n'])
+})
+
+it('a record that lies is passed over by pull, and one whose outs are gone', async () => {
+  const { repo, remote } = await makePipeline()
+  await repo.mlv('remote', 'add', 'team', remote)
+  await reproWith(repo, 1)
+  await repo.commit('one')
+  await repo.mlv('push')
+  const [record] = records(remote)
+  const text = readFileSync(record!, 'utf8')
+  rmSync(record!)
+  writeFileSync(record!, text.replace('model', 'other'))
+  const clone = await repo.clone()
+  await clone.mlv('remote', 'add', 'team', remote)
+  expect(await clone.mlv('pull')).toMatchObject({ exitCode: 0, stderr: '' })
+  expect(() => records(clone.path('.git/mlv/store'))).toThrow('ENOENT')
+})
+
 it('reads only the scopes it is told to', async () => {
   const { repo, env, remote, ran } = await makePipeline({ env: { MLV_RUN_CACHE_WRITE: 'fork' } })
   await repo.mlv('remote', 'add', 'team', remote)

@@ -1,5 +1,5 @@
 import { type Configure, example } from '../command.ts'
-import { addSyncOptions, answerOf, failOnMissing, type SyncFlags, syncOptions, tellPurged } from '../sync-command.ts'
+import { addSyncOptions, answerOf, bringRuns, failOnMissing, type SyncFlags, syncOptions, tellPurged } from '../sync-command.ts'
 
 export const configure: Configure = (command, act) => {
   addSyncOptions(command)
@@ -12,8 +12,9 @@ export const configure: Configure = (command, act) => {
         import('../render/changes.ts'),
       ])
       const result = await fetchData(project, syncOptions(project, typed, flags))
+      const runs = flags.dryRun ? 0 : await bringRuns(project, result)
       const words = { done: 'fetched', would: 'would fetch', nothing: `everything is in the cache already` }
-      context.output.answer(answerOf(result), () =>
+      context.output.answer({ ...answerOf(result), runs }, () =>
         context.output.quiet || (result.objects === 0 && result.missing.length > 0)
           ? ''
           : renderSync(result, words, flags.dryRun ?? false),

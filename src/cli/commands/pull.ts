@@ -1,5 +1,5 @@
 import { type Configure, example } from '../command.ts'
-import { addSyncOptions, answerOf, failOnMissing, type SyncFlags, syncOptions, tellPurged } from '../sync-command.ts'
+import { addSyncOptions, answerOf, bringRuns, failOnMissing, type SyncFlags, syncOptions, tellPurged } from '../sync-command.ts'
 import { tellWritten } from '../tell-written.ts'
 
 export const configure: Configure = (command, act) => {
@@ -14,8 +14,9 @@ export const configure: Configure = (command, act) => {
         import('../render/changes.ts'),
       ])
       const result = await pull(project, { ...syncOptions(project, typed, flags), force: flags.force })
+      const runs = flags.dryRun ? 0 : await bringRuns(project, result)
       const words = { done: 'fetched', would: 'would fetch', nothing: '' }
-      context.output.answer({ ...answerOf(result), checkedOut: result.checkedOut }, () => {
+      context.output.answer({ ...answerOf(result), runs, checkedOut: result.checkedOut }, () => {
         if (context.output.quiet) return ''
         const dryRun = flags.dryRun ?? false
         const parts = [renderSync(result, words, dryRun), renderCheckout(result.checkedOut, dryRun)]
