@@ -41,8 +41,8 @@ export async function planAccept(scene: PipelineScene, options: AcceptOptions): 
   for (const name of names) {
     const stage = scene.graph.stages.get(name)!
     const locked = scene.lock.stages.get(name)
-    const states = await readOuts(stage, locked, view.observer)
-    const changed = states.filter(({ state }) => state === 'changed')
+    const states = await readOuts(stage, locked, view)
+    const changed = states.filter(({ state }) => state === 'changed' || state === 'outdated')
     const absent = states.find(({ state }) => state === 'missing')
     const full = options.inputs === true || !locked
     if (changed.length === 0 && !(named && full)) continue

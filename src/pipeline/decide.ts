@@ -33,6 +33,8 @@ export interface DecisionView {
   lock: Lock
   force: boolean
   allowMissing: boolean
+  /** what stages to run read has been fetched: outs of unchanged stages may stay away, but for these, which no remote has */
+  lost?: ReadonlySet<RepoPath>
   /** a remote that has not been asked yet may hold outs that are not here */
   elsewhere: boolean
   /** stages decided to run that have not run yet */
@@ -42,7 +44,9 @@ export interface DecisionView {
 }
 
 function outProblems(states: OutState[], allowMissing: boolean): OutState[] {
-  return states.filter(({ state, out }) => state === 'changed' || (state === 'missing' && !(allowMissing && !out.git)))
+  return states.filter(
+    ({ state, out }) => state === 'changed' || state === 'outdated' || (state === 'missing' && !(allowMissing && !out.git)),
+  )
 }
 
 async function restorable(problems: OutState[], data: WorkspaceData): Promise<LockedOut[] | undefined> {
@@ -56,12 +60,28 @@ async function restorable(problems: OutState[], data: WorkspaceData): Promise<Lo
 
 /** The outs of a stage that only lacks them here, where another machine has stored them. */
 function storedElsewhere(problems: OutState[], view: DecisionView): LockedOut[] | undefined {
-  const outs = problems.flatMap(({ state, locked }) => (state === 'missing' && locked && !locked.git ? [locked] : []))
+  const outs = problems.flatMap(({ state, locked }) => (state !== 'changed' && locked && !locked.git ? [locked] : []))
   return view.elsewhere && outs.length === problems.length ? outs : undefined
 }
 
+/** Of outs that are not here: those to place because the cache has them, and whether nobody needs the others. */
+async function splitMissing(problems: OutState[], view: DecisionView): Promise<LockedOut[] | undefined> {
+  const { lost, data } = view
+  if (!lost) return undefined
+  const here: LockedOut[] = []
+  const away: LockedOut[] = []
+  for (const { state, locked, out } of problems) {
+    if (state === 'changed' || !locked || locked.git) return undefined
+    if (await data.isCached(locked.entry)) here.push(locked)
+    else if (lost.has(out.path)) return undefined
+    else away.push(locked)
+  }
+  for (const { path, entry } of away) view.expected.set(path, entry)
+  return here
+}
+
 function outReason({ out, state }: OutState): Reason {
-  return { kind: 'out', path: out.path, change: state === 'missing' ? 'missing' : 'changed by hand' }
+  return { kind: 'out', path: out.path, change: state === 'changed' || state === 'same' ? 'changed by hand' : state }
 }
 
 async function findReasons(
@@ -97,8 +117,13 @@ export async function decideStage(stage: Stage, view: DecisionView): Promise<{ d
   if (stage.frozen) return { decision: { kind: 'frozen' }, edited: [] }
   const locked = view.lock.stages.get(stage.name)
   const inputs = await readInputs(stage, locked, { ...view, env: view.project.surroundings.env })
-  const outs = await readOuts(stage, locked, view.observer)
-  const { edited } = inputs
+  const outs = await readOuts(stage, locked, view)
+  const edited: RepoPath[] = []
+  for (const path of inputs.edited) {
+    const outdated = await view.data.outdated(path)
+    if (outdated) inputs.problem ??= outdated
+    else edited.push(path)
+  }
   const reasons = await findReasons(stage, locked, inputs, view)
   if (reasons.length > 0) return { decision: await decideRun(stage, view, { reasons, inputs, outs }), edited }
   if (inputs.problem) return { decision: { kind: 'blocked', reasons: [], error: inputs.problem }, edited }
@@ -110,6 +135,8 @@ export async function decideStage(stage: Stage, view: DecisionView): Promise<{ d
   const unsaved = await findUnsaved(outs, view.project, view.data)
   const restored = unsaved.length > 0 ? undefined : await restorable(problems, view.data)
   if (restored) return { decision: { kind: 'restore', outs: restored }, edited }
+  const placed = await splitMissing(problems, view)
+  if (placed) return { decision: placed.length > 0 ? { kind: 'restore', outs: placed } : { kind: 'unchanged' }, edited }
   const absent = storedElsewhere(problems, view)
   if (absent) return { decision: { kind: 'absent', outs: absent }, edited }
   return { decision: await decideRun(stage, view, { reasons: found, inputs, outs }), edited }

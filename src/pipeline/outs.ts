@@ -13,18 +13,29 @@ export interface OutState {
   out: Out
   locked: LockedOut | undefined
   now: Entry | undefined
-  state: 'same' | 'missing' | 'changed'
+  /** outdated: it is what mlv last placed, and mlv.lock has moved on */
+  state: 'same' | 'missing' | 'changed' | 'outdated'
 }
 
-export async function readOuts(stage: Stage, locked: LockedStage | undefined, observer: Observer): Promise<OutState[]> {
+/** Compares what lies at a stage's outs with what mlv.lock says. */
+export async function readOuts(
+  stage: Stage,
+  locked: LockedStage | undefined,
+  { observer, data }: { observer: Observer; data: WorkspaceData },
+): Promise<OutState[]> {
   const states: OutState[] = []
   for (const out of stage.outs) {
     const before = locked?.outs.find((one) => one.path === out.path)
     const now = await observer.out(out.path)
-    const state = now === undefined ? 'missing' : before && sameEntry(before.entry, now) ? 'same' : 'changed'
-    states.push({ out, locked: before, now, state })
+    states.push({ out, locked: before, now, state: stateOf(now, before, () => (out.git ? undefined : data.recorded(out.path))) })
   }
   return states
+}
+
+function stateOf(now: Entry | undefined, before: LockedOut | undefined, placed: () => Entry | undefined): OutState['state'] {
+  if (now === undefined) return 'missing'
+  if (before && sameEntry(before.entry, now)) return 'same'
+  return before && sameEntry(placed(), now) ? 'outdated' : 'changed'
 }
 
 const CONFLICT = /^<<<<<<< /m
@@ -53,7 +64,7 @@ async function isInGit(project: Project, path: RepoPath, data: WorkspaceData): P
 export async function findUnsaved(states: OutState[], project: Project, data: WorkspaceData): Promise<RepoPath[]> {
   const unsaved: RepoPath[] = []
   for (const { out, now, state } of states) {
-    if (state !== 'changed' || out.persist || !now) continue
+    if (state === 'same' || state === 'missing' || out.persist || !now) continue
     const saved = (await data.isCached(now)) || (await isInGit(project, out.path, data))
     if (!saved) unsaved.push(out.path)
   }

@@ -20,6 +20,8 @@ export interface ReproOptions {
   allowMissing?: boolean
   /** the remotes have been asked for what is not here: what still is not is made anew */
   asked?: boolean
+  /** outs that no remote has; all others may stay away where nobody reads them */
+  lost?: ReadonlySet<RepoPath>
 }
 
 export interface PlannedStage {
@@ -69,12 +71,16 @@ export async function checkPointers(graph: StageGraph, view: { observer: Pick<Ob
   }
 }
 
-export function createView(scene: PipelineScene, options: Pick<ReproOptions, 'force' | 'allowMissing' | 'asked'>): DecisionView {
+export function createView(
+  scene: PipelineScene,
+  options: Pick<ReproOptions, 'force' | 'allowMissing' | 'asked' | 'lost'>,
+): DecisionView {
   return {
     ...scene,
     observer: createObserver(scene.project, scene.data, scene.graph.makers),
     force: options.force ?? false,
     allowMissing: options.allowMissing ?? false,
+    lost: options.lost,
     elsewhere: !options.force && !options.asked && scene.project.config.remotes().length > 0,
     willRun: new Set(),
     expected: new Map(),

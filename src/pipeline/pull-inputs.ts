@@ -1,8 +1,9 @@
 import { hasCode } from '../base/errors.ts'
-import type { RepoPath } from '../base/paths.ts'
+import { isWithin, type RepoPath } from '../base/paths.ts'
+import type { Entry } from '../workspace/entry.ts'
 import { fetchData } from '../workspace/sync.ts'
 import type { DecisionView } from './decide.ts'
-import { type PipelineScene, planRepro, type ReproOptions } from './plan.ts'
+import { type PipelineScene, type PlannedStage, planRepro, type ReproOptions, type ReproPlan } from './plan.ts'
 
 async function isTracked(path: RepoPath, { observer }: DecisionView): Promise<boolean> {
   try {
@@ -14,17 +15,36 @@ async function isTracked(path: RepoPath, { observer }: DecisionView): Promise<bo
   }
 }
 
-/** Fetches into the cache what the selected stages read, and outs of unchanged ones, where neither workspace nor cache has them.
- *  @returns the paths   @throws REMOTE_MISSING, REMOTE_UNREACHABLE and the other errors of a fetch */
-export async function pullInputs(scene: PipelineScene, options: ReproOptions): Promise<RepoPath[]> {
-  const { stages, view } = await planRepro(scene, { ...options, allowMissing: true })
-  const wanted = new Map(view.expected)
-  for (const { decision } of stages) {
-    if (decision.kind !== 'run') continue
-    for (const { path, entry } of decision.inputs.absent) if (await isTracked(path, view)) wanted.set(path, entry)
+/** What a stage that will run reads and the workspace does not hold: data with a pointer, and outs of stages that will not run. */
+async function absentInputs({ stage, decision }: PlannedStage, view: DecisionView): Promise<Map<RepoPath, Entry>> {
+  const wanted = new Map<RepoPath, Entry>()
+  if (decision.kind !== 'run') return wanted
+  for (const { path, entry } of decision.inputs.absent) if (await isTracked(path, view)) wanted.set(path, entry)
+  const read = [...stage.deps.map(({ path }) => path), ...stage.params.map(({ file }) => file)]
+  for (const [path, entry] of view.expected)
+    if (read.some((input) => isWithin(input, path) || isWithin(path, input))) wanted.set(path, entry)
+  return wanted
+}
+
+/** Fetches into the cache what the stages that will run read, where neither workspace nor cache has it, and nothing else. What no remote has is
+ *  made anew, so that more stages may run and read more.
+ *  @returns the paths, and the plan that follows   @throws REMOTE_MISSING, REMOTE_UNREACHABLE and the other errors of a fetch */
+export async function pullInputs(scene: PipelineScene, options: ReproOptions): Promise<{ fetched: RepoPath[]; plan: ReproPlan }> {
+  const asked = new Set<RepoPath>()
+  const lost = new Set<RepoPath>()
+  const fetched: RepoPath[] = []
+  for (;;) {
+    const plan = await planRepro(scene, { ...options, asked: true, lost: new Set(lost) })
+    const wanted = new Map<RepoPath, Entry>()
+    for (const planned of plan.stages)
+      for (const [path, entry] of await absentInputs(planned, plan.view))
+        if (!asked.has(path) && !(await scene.data.isCached(entry))) wanted.set(path, entry)
+    if (wanted.size === 0) return { fetched, plan }
+    await fetchData(scene.project, { paths: [...wanted.keys()] })
+    for (const [path, entry] of wanted) {
+      asked.add(path)
+      if (await scene.data.isCached(entry)) fetched.push(path)
+      else lost.add(path)
+    }
   }
-  const paths: RepoPath[] = []
-  for (const [path, entry] of wanted) if (!(await scene.data.isCached(entry))) paths.push(path)
-  if (paths.length > 0) await fetchData(scene.project, { paths })
-  return paths
 }

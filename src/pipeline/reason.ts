@@ -13,7 +13,7 @@ export type Reason =
   | { kind: 'param'; file: RepoPath; key: string; before: unknown; after: unknown }
   /** null: not set; undefined: not declared */
   | { kind: 'env'; name: string; before: string | null | undefined; after: string | null | undefined }
-  | { kind: 'out'; path: RepoPath; change: 'added' | 'removed' | 'kept differently' | 'missing' | 'changed by hand' }
+  | { kind: 'out'; path: RepoPath; change: 'added' | 'removed' | 'kept differently' | 'missing' | 'outdated' | 'changed by hand' }
 
 const LONGEST_VALUE = 60
 

@@ -237,7 +237,7 @@ function notHere(outs: RepoPath[]): MlvError {
     'OBJECT_MISSING',
     `Nothing changed for ${names}, but the data is neither in the workspace nor in the cache`,
     {
-      hint: 'Get it with "mlv pull" or "mlv repro --pull", make it anew with "mlv repro --force", or do without it: --allow-missing.',
+      hint: 'Get it with "mlv pull", make it anew with "mlv repro --force", or do without it: --pull fetches what is read, --allow-missing nothing.',
     },
   )
 }

@@ -1,3 +1,4 @@
+import type { MlvError } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
 import type { RepoPath } from '../base/paths.ts'
 import type { ChangeCounts, Entry } from './entry.ts'
@@ -47,6 +48,10 @@ export interface WorkspaceData {
   compare(before: Entry, after: Entry): Promise<ChangeCounts | undefined>
   /** The entry of a tracked path's pointer, for paths that a pointer stands for (also below one: data/train of data.mlv). */
   tracked(path: RepoPath): Promise<Entry | undefined>
+  /** What keeps `add` from recording a path: its pointer has moved on since the path was placed. */
+  outdated(path: RepoPath): Promise<MlvError | undefined>
+  /** What mlv recorded or placed last at a path that has no pointer of its own. */
+  recorded(path: RepoPath): Entry | undefined
   /** Records the data of a pointer that changed by hand, like `mlv add`. */
   add(path: RepoPath): Promise<void>
   /** Puts lines into the .gitignore beside each path. @returns the .gitignore files written */

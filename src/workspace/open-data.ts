@@ -5,6 +5,7 @@ import { compareUtf8, isWithin, joinPath, nameOf, type RepoPath } from '../base/
 import type { TreeEntry } from '../store/tree.ts'
 import { diffTrees, editPaths, findPath, walkTree } from '../store/tree-walk.ts'
 import { addPaths } from './add.ts'
+import { refuseOutdated } from './add-checks.ts'
 import { applyCheckout } from './checkout-apply.ts'
 import { planCheckout } from './checkout-plan.ts'
 import type { Collector, DataFile, WorkspaceData } from './data.ts'
@@ -20,7 +21,7 @@ import { scannedFiles, scanPath } from './scan.ts'
 import type { Snapshot } from './snapshot.ts'
 import { emptyTable } from './stat-table.ts'
 import { findTracked } from './tracked.ts'
-import { insidePath, openWorktree, pageReader, type Worktree } from './worktree.ts'
+import { insidePath, openWorktree, pageReader, recordedEntry, type Worktree } from './worktree.ts'
 
 type VisibleOptions = { all?: boolean; also?: readonly RepoPath[] }
 
@@ -109,6 +110,18 @@ export async function openWorkspaceData(project: Project): Promise<WorkspaceData
       const store = await project.cache('write')
       return findPath(found.pointer.entry.oid, found.below, pageReader(store))
     },
+    async outdated(path) {
+      const found = await findTracked(project.root, path)
+      if (found?.below !== '') return undefined
+      try {
+        await refuseOutdated(worktree, await worktree.snapshot(path), found.pointer)
+        return undefined
+      } catch (error) {
+        if (hasCode(error, 'WORKSPACE_OUTDATED')) return error
+        throw error
+      }
+    },
+    recorded: (path) => recordedEntry(worktree.cache, path),
     async add(path) {
       worktree.flush()
       await addPaths(project, [path])

@@ -91,7 +91,7 @@ describe('outs that a fresh clone does not hold', () => {
     await repo.commit()
     const clone = await cloneOf(repo, url)
     const asked = await clone.mlv('repro')
-    expect(expectFailure(asked, 5, 'prep.txt, model.bin')).toMatch(/mlv pull.*repro --pull.*--force.*--allow-missing/)
+    expect(expectFailure(asked, 5, 'prep.txt, model.bin')).toMatch(/mlv pull.*--force.*--pull.*--allow-missing/)
     expect(asked.stdout).toBe('absent      prepare  (prep.txt; run "mlv pull")\nabsent      train  (model.bin; run "mlv pull")\n')
     expect(await clone.mlv('repro', '--dry-run', '--exit-code')).toMatchObject({ exitCode: 1, stdout: asked.stdout })
     expect(clone.exists('prep.txt')).toBe(false)

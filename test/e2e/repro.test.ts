@@ -336,10 +336,82 @@ it('fetches what is missing with --pull', async () => {
   expect(await repo.mlv('push')).toMatchObject({ exitCode: 0 })
   const clone = await repo.clone()
   await clone.mlv('remote', 'add', 'origin', repo.path('../remote'), '--local')
-  expect(await clone.mlv('repro', '--pull')).toMatchObject({
-    exitCode: 0,
-    stdout: expect.stringContaining('restored    train  (model.bin)'),
-  })
+  expect(await clone.mlv('repro', '--pull')).toMatchObject({ exitCode: 0, stdout: `${UNCHANGED.join('\n')}\n` })
+  expect([clone.exists('.git/mlv/store/packs'), clone.exists('model.bin')]).toEqual([false, false])
+  await clone.mlv('pull')
+  expect((await clone.mlv('repro', '--dry-run', '--exit-code')).exitCode).toBe(0)
+})
+
+it('with --pull fetches only what the stages that will run read, and makes anew what no remote has', async () => {
+  const yaml = `stages:
+  prepare: {cmd: cat raw/a > big && echo x >> prepared, deps: [raw], outs: [big, prepared]}
+  middle: {cmd: tr x y < prepared > middle, deps: [prepared], outs: [middle]}
+  aside: {cmd: cat big > aside, deps: [big], outs: [aside]}
+  train: {cmd: cat middle params.yaml > model, deps: [middle], params: [lr], outs: [model]}
+`
+  const repo = await makeRepo({ 'mlv.yaml': yaml, 'params.yaml': 'lr: 1\n', 'raw/a': 'raw\n', 'raw/b': 'b' }, { init: true })
+  await repo.mlv('add', 'raw')
+  await repro(repo)
+  await repo.mlv('remote', 'add', 'origin', repo.path('../remote'), '--local')
+  await repo.commit()
+  expect(await repo.mlv('push')).toMatchObject({ exitCode: 0 })
+  const clone = await repo.clone()
+  await clone.mlv('remote', 'add', 'origin', repo.path('../remote'), '--local')
+  clone.write('params.yaml', 'lr: 2\n')
+  const pulled = await clone.mlv('repro', '--pull')
+  expect(pulled).toMatchObject({ exitCode: 0, stderr: '' })
+  expect(pulled.stdout).toContain('fetched     middle\n')
+  expect(pulled.stdout).toMatch(/restored {4}middle[\s\S]*ran +train/)
+  expect(['raw', 'big', 'prepared', 'aside'].filter((path) => clone.exists(path))).toEqual([])
+  expect(clone.read('model')).toContain('lr: 2')
+  // Once the remote has lost it, the stage that makes it runs, and what that reads is fetched.
+  await repo.mlv('remote', 'add', 'part', repo.path('../part'), '--local')
+  expect((await repo.mlv('push', '-r', 'part', 'raw', 'big', 'prepared', 'aside', 'model')).exitCode).toBe(0)
+  const other = await repo.clone()
+  await other.mlv('remote', 'add', 'part', repo.path('../part'), '--local')
+  other.write('params.yaml', 'lr: 3\n')
+  const made = await other.mlv('repro', '--pull')
+  expect(made).toMatchObject({ exitCode: 0, stderr: '' })
+  expect(made.stdout).toMatch(/fetched {5}prepared\n[\s\S]*ran +middle[\s\S]*ran +train/)
+  expect([other.exists('big'), other.exists('raw')]).toEqual([false, false])
+  expect(other.read('model')).toBe('y\nlr: 3\n')
+})
+
+it('status, repro --dry-run and repro agree on data and outs that are outdated after a switch', async () => {
+  const yaml = 'stages:\n  train: {cmd: cat raw/a params.yaml > model, deps: [raw], params: [lr], outs: [model]}\n'
+  const repo = await makeRepo({ 'mlv.yaml': yaml, 'params.yaml': 'lr: 1\n', 'raw/a': '1' }, { init: true })
+  await repo.mlv('add', 'raw')
+  await repro(repo)
+  await repo.commit('one')
+  await repo.git('branch', 'old')
+  repo.write('raw/a', '2')
+  await repro(repo)
+  await repo.commit('two')
+  await repo.git('switch', '-q', 'old')
+  const why = 'raw is outdated: its pointer has changed since it was checked out'
+  const refused = await repo.mlv('repro')
+  expect(refused).toMatchObject({ exitCode: 4, stdout: '', stderr: expect.stringContaining(`error: ${why}`) })
+  const planned = await repo.mlv('repro', '--dry-run')
+  expect(planned).toMatchObject({ exitCode: 4, stderr: refused.stderr })
+  expect(planned.stdout).not.toContain('would add')
+  expect((await repo.mlv('status')).stdout).toContain(`but: ${why}`)
+  await repo.mlv('checkout', 'raw')
+  // The out is still that of the other branch, and mlv knows it.
+  expect((await repo.mlv('status')).stdout).toBe('outdated   model  (out of a stage)\nwould get  train  (model from the cache)\n')
+  expect((await repo.mlv('repro', '--dry-run')).stdout).toBe('restore     train  (model)\n')
+  expect((await repo.mlv('repro')).stdout).toContain('restored    train  (model)')
+  // Where no cache has it: nobody changed it by hand.
+  await repo.git('switch', '-q', 'main')
+  await repo.mlv('checkout', 'raw')
+  await repo.mlv('remote', 'add', 'origin', repo.path('../remote'), '--local')
+  for (const folder of ['packs', 'index', 'objects', 'runs'])
+    rmSync(repo.path(`.git/mlv/store/${folder}`), { recursive: true, force: true })
+  const absent = await repo.mlv('repro', '--dry-run')
+  expect(absent.stdout).toBe('absent      train  (model; run "mlv pull")\n')
+  expect((await repo.mlv('status')).stdout).toMatch(
+    /outdated {3}model .*missing from cache.*\nabsent {5}stage train {2}\(model; run "mlv pull"\)/,
+  )
+  expect(await repo.mlv('repro')).toMatchObject({ exitCode: 5, stdout: absent.stdout })
 })
 
 it.each([

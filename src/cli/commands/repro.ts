@@ -54,11 +54,13 @@ async function makePlan(context: Context, project: Project, given: { stages: str
     allowMissing: options.allowMissing,
   }
   const scene = await openScene(project)
-  if (!options.pull || options.dryRun) return planRepro(scene, wanted)
+  if (!options.pull) return planRepro(scene, wanted)
+  // What would be fetched is taken to be there.
+  if (options.dryRun) return planRepro(scene, { ...wanted, asked: true, lost: new Set() })
   const { pullInputs } = await import('../../pipeline/pull-inputs.ts')
-  const fetched = await pullInputs(scene, wanted)
+  const { fetched, plan } = await pullInputs(scene, wanted)
   if (fetched.length > 0) context.output.say(`fetched     ${fetched.join(', ')}`)
-  return planRepro(scene, { ...wanted, asked: true })
+  return plan
 }
 
 /** Prints the plan. With --exit-code, 1 when a command would run; without, what forbids one is an error. */
@@ -219,7 +221,7 @@ export const configure: Configure = (command, act) => {
     .option('-f, --force', 'run also what has not changed, and replace outs that are saved nowhere')
     .option('-s, --single-stage', 'only the named stages')
     .option('--downstream', 'the named stages and all that wait for them')
-    .option('--pull', 'fetch missing data from the remote first')
+    .option('--pull', 'fetch what the stages that will run read, and nothing else')
     .option('-j, --jobs <count>', 'stages at once, as far as their resources allow', parseJobs)
     .option('-k, --keep-going', 'go on with stages that do not wait for a failed one')
     .option('--watch', 'run again whenever something that stages read changes, until Ctrl-C')
