@@ -24,11 +24,21 @@ export function compareUtf8(a: string, b: string): number {
 /** HFS+ ignores these code points in names, so `.g\u200cit` is `.git` there. */
 const HFS_IGNORED = /[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]/g
 
-function isProtected(segment: string): boolean {
+/** A name as systems take it that are not exact about names: NTFS drops trailing dots and spaces, and takes `:stream` suffixes. */
+function bareName(segment: string): string {
   const folded = segment.replace(HFS_IGNORED, '').toLowerCase()
-  // NTFS drops trailing dots and spaces, takes `:stream` suffixes, and knows .git as git~1.
-  const bare = folded.split(/[:\\/]/, 1)[0]!.replace(/[. ]+$/, '')
-  return bare === '.git' || bare === '.mlv' || /^git~[0-9]+$/.test(bare) || /^mlv~[0-9]+$/.test(bare)
+  return folded.split(/[:\\/]/, 1)[0]!.replace(/[. ]+$/, '')
+}
+
+/** Whether some system takes a name for that of git's own folder; NTFS knows it as git~1, too. */
+export function isGitName(segment: string): boolean {
+  const bare = bareName(segment)
+  return bare === '.git' || /^git~[0-9]+$/.test(bare)
+}
+
+function isProtected(segment: string): boolean {
+  const bare = bareName(segment)
+  return bare === '.git' || bare === '.mlv' || /^(?:git|mlv)~[0-9]+$/.test(bare)
 }
 
 /** Says what is wrong with one name inside a tree or path, or undefined when it may be written to disk. */

@@ -72,7 +72,7 @@ export const openProject: OpenProject = async (folder = '.', options = {}) => {
       if (!target) {
         const bytes = await revision.read(path)
         if (bytes) return only(bytes)
-        throw nothingAt(revision, path)
+        throw nothingAt(project, revision, path)
       }
       const { entry, storeOf } = await findIn(project, revision, target, path)
       if (entry.kind !== 'tree') return (await storeOf(entry.oid)).stream(entry.oid)

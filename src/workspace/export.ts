@@ -15,6 +15,7 @@ import { parsePlace } from '../transport/place.ts'
 import type { Entry } from './entry.ts'
 import { findEntry, pagesFrom, type StoreFinder } from './find-entry.ts'
 import { openBucket } from './open-source.ts'
+import { refuseGitFolder } from './outside-git.ts'
 import type { Project } from './project.ts'
 import type { Revision } from './revision.ts'
 import type { UrlSource } from './source.ts'
@@ -139,6 +140,7 @@ async function openDestination(project: Project, { to, path }: ExportRequest, is
   if (place.kind === 'folder') {
     // As cp does it: a file goes into a folder that is there.
     const isInto = isFile && existsSync(`${place.folder}/.`)
+    refuseGitFolder(project, place.folder)
     return folderDestination(isInto ? join(place.folder, nameOf(path)) : place.folder)
   }
   if (place.kind === 'http')
@@ -167,7 +169,7 @@ async function* filesOf(entry: Entry, storeOf: StoreFinder, signal?: AbortSignal
 
 /** Writes what a revision has at a path as plain files under plain names, for programs that know nothing of mlv. Files that are there already
  *  are left alone; nothing is deleted. All names are looked at before the first is written.
- *  @throws PATH_MISSING, USAGE; PATH_OVERLAP where another file lies, unless `force`; and what the destination throws */
+ *  @throws PATH_MISSING, USAGE; PATH_INVALID inside a git folder; PATH_OVERLAP where another file lies, unless `force`; and what the destination throws */
 export async function exportPath(project: Project, request: ExportRequest): Promise<Exported> {
   const { signal, progress } = project.surroundings
   const { entry, storeOf } = await findEntry(project, request.revision, request.path)

@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { MlvError } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
 import { isWithin, type RepoPath } from '../base/paths.ts'
@@ -50,16 +52,20 @@ export async function findIn(project: Project, revision: Revision, target: Targe
 }
 
 /** Nothing is tracked at a path. */
-export function nothingAt(revision: Revision, path: RepoPath): MlvError {
-  if (revision.commit === undefined) return notTracked(path)
-  return new MlvError('PATH_MISSING', `mlv tracks nothing at ${path} of ${revision.name}`, {
-    hint: 'See what it tracks there with "mlv ls".',
-  })
+export function nothingAt(project: Project, revision: Revision, path: RepoPath): MlvError {
+  if (revision.commit === undefined && existsSync(join(project.root, path))) return notTracked(path)
+  return new MlvError(
+    'PATH_MISSING',
+    `mlv tracks nothing at ${path}${revision.commit === undefined ? '' : ` of ${revision.name}`}`,
+    {
+      hint: 'See what it tracks there with "mlv ls".',
+    },
+  )
 }
 
 /** Finds what mlv tracks at a path of a revision. @throws as findIn; PATH_MISSING where nothing is tracked */
 export async function findEntry(project: Project, revision: Revision, path: RepoPath): Promise<FoundEntry> {
   const target = await findTarget(project, revision, path)
-  if (!target) throw nothingAt(revision, path)
+  if (!target) throw nothingAt(project, revision, path)
   return findIn(project, revision, target, path)
 }

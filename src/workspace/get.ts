@@ -10,6 +10,7 @@ import type { ObjectStore } from '../store/object-store.ts'
 import { walkTree } from '../store/tree-walk.ts'
 import type { Entry } from './entry.ts'
 import { findEntry, pagesFrom, type StoreFinder } from './find-entry.ts'
+import { refuseGitFolder } from './outside-git.ts'
 import type { Project } from './project.ts'
 import type { Revision } from './revision.ts'
 
@@ -32,9 +33,10 @@ async function writeFileFrom(store: ObjectStore, entry: Entry, to: string): Prom
 }
 
 /** Writes a file or folder as it was at a revision. It gets its name only when it is whole.
- *  @throws REVISION_UNKNOWN, PATH_MISSING, PATH_OVERLAP when something is there, OBJECT_MISSING */
+ *  @throws REVISION_UNKNOWN, PATH_MISSING, PATH_INVALID inside a git folder, PATH_OVERLAP when something is there, OBJECT_MISSING */
 export async function getPath(project: Project, request: GetRequest): Promise<{ bytes: number; oid: string }> {
   const { path, out } = request
+  refuseGitFolder(project, out)
   if (existsSync(out) && !request.force)
     throw new MlvError('PATH_OVERLAP', `${out} is there already`, {
       hint: 'Name another place with -o, or overwrite it with --force.',

@@ -77,7 +77,7 @@ export async function* listData(
     return
   }
   const inside = targets.filter((target) => isWithin(target.path, path))
-  if (inside.length === 0 && path !== '') throw nothingAt(revision, path)
+  if (inside.length === 0 && path !== '') throw nothingAt(project, revision, path)
   if (!recursive) {
     yield* gatherLevel(inside, path)
     return

@@ -55,7 +55,7 @@ describe('mlv get', () => {
     expect(repo.read('taken')).toBe('v2')
     expectFailure(await repo.mlv('get', 'data/none', '-o', 'x'), 2, 'has no data/none')
     expectFailure(await repo.mlv('get', 'data/a/below', '-o', 'x'), 2, 'has no data/a/below')
-    expectFailure(await repo.mlv('get', 'nope', '-o', 'x'), 2, 'not tracked')
+    expectFailure(await repo.mlv('get', 'nope', '-o', 'x'), 2, 'tracks nothing at nope')
     expectFailure(await repo.mlv('get', 'model', '--rev', 'v9', '-o', 'x'), 2, 'v9')
     expectFailure(await repo.mlv('get', 'model', '-o', 'no/such/x'), 2, 'No such folder')
     rmSync(repo.path('.git/mlv/store/packs'), { recursive: true })

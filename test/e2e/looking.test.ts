@@ -53,7 +53,7 @@ describe('mlv ls', () => {
 
   it('names what is not there', async () => {
     const repo = await dataRepo()
-    expectFailure(await repo.mlv('ls', 'nothing'), 2, 'nothing is not tracked')
+    expect(expectFailure(await repo.mlv('ls', 'nothing'), 2, 'mlv tracks nothing at nothing')).toContain('See what it tracks')
     expectFailure(await repo.mlv('ls', 'nothing', '--rev', 'v1'), 2, 'nothing at nothing of v1')
     expectFailure(await repo.mlv('ls', 'data/none'), 2, 'no data/none')
     expectFailure(await repo.mlv('ls', '--rev', 'v9'), 2, 'v9')
