@@ -19,6 +19,8 @@ import { withCredentials } from '../workspace/open-project.ts'
 import { formatPointer, pointerPathOf, readPointer } from '../workspace/pointer.ts'
 import type { Project } from '../workspace/project.ts'
 import { openSaving } from '../workspace/saving.ts'
+import { keptSource } from '../workspace/source.ts'
+import { branchExperiments, describeExperiment } from './dvc-experiments.ts'
 import { migrateLocked, openDvcWorkspace } from './dvc-lock.ts'
 import type { DvcData, Leftover } from './dvc-out.ts'
 import { createImporter, type DvcStore, type Importer, type Missing } from './import-objects.ts'
@@ -38,6 +40,8 @@ export interface MigrationResult {
   written: RepoPath[]
   /** DVC's files whose content mlv's files hold now */
   replaced: RepoPath[]
+  /** branches that hold DVC's experiments */
+  branches: string[]
   leftovers: Leftover[]
 }
 
@@ -45,6 +49,8 @@ export interface MigrationOptions {
   force: boolean
   /** leave data that is nowhere with DVC */
   allowMissing: boolean
+  /** make a branch of each experiment */
+  experiments: boolean
 }
 
 async function openStores({ project, config, caches }: MigrationPlan): Promise<DvcStore[]> {
@@ -100,7 +106,7 @@ async function takeData(plan: MigrationPlan, importer: Importer): Promise<Taken>
 async function writePointers(plan: MigrationPlan, taken: Taken, force: boolean): Promise<RepoPath[]> {
   const { root } = plan.project
   const pending: { path: RepoPath; bytes: string }[] = []
-  for (const { path, desc, labels, meta } of plan.tracked) {
+  for (const { path, desc, labels, meta, source } of plan.tracked) {
     const found = taken.entries.get(path)
     if (!found) continue
     const before = await readPointer(root, path)
@@ -108,7 +114,13 @@ async function writePointers(plan: MigrationPlan, taken: Taken, force: boolean):
       throw new MlvError('PATH_TRACKED', `${pointerPathOf(path)} says something else than DVC`, {
         hint: `Replace it with --force, or remove it with "mlv remove ${quotePath(path)}".`,
       })
-    const text = await formatPointer({ entry: pointerEntry(path, found.entry), desc, labels, meta })
+    const text = await formatPointer({
+      entry: pointerEntry(path, found.entry),
+      desc,
+      labels,
+      meta,
+      source: source && keptSource(source),
+    })
     pending.push({ path: pointerPathOf(path), bytes: text })
   }
   if (plan.pipeline !== undefined) pending.push({ path: PIPELINE_FILE as RepoPath, bytes: plan.pipeline })
@@ -239,6 +251,10 @@ export async function applyMigration(plan: MigrationPlan, options: MigrationOpti
     return files
   })
   const locked = plan.pipeline === undefined ? 0 : await writeLock(plan, taken, { importer, leftovers })
+  const { branches, leftovers: others } = options.experiments
+    ? await branchExperiments(project, plan.experiments)
+    : { branches: [], leftovers: plan.experiments.map(describeExperiment) }
+  leftovers.push(...others)
   if (locked > 0) written.push(LOCK_FILE as RepoPath)
   return {
     tracked: plan.tracked.flatMap(({ path }) =>
@@ -250,6 +266,7 @@ export async function applyMigration(plan: MigrationPlan, options: MigrationOpti
     bytes: importer.bytes,
     written: [...new Set(written)],
     replaced: replacedFiles(plan, taken),
+    branches,
     leftovers,
   }
 }

@@ -2,6 +2,7 @@ import { posix } from 'node:path'
 import { MlvError } from '../base/errors.ts'
 import { nameProblem, parentOf, type RepoPath } from '../base/paths.ts'
 import { parseYaml, type YamlFile } from '../base/yaml.ts'
+import type { Source } from '../workspace/source.ts'
 import type { DvcData, DvcEntry, Leftover } from './dvc-out.ts'
 
 type Keys = (string | number)[]
@@ -98,7 +99,12 @@ export interface DvcTracked extends DvcData {
   desc?: string
   labels?: string[]
   meta?: Record<string, unknown>
+  /** of an import: where it came from */
+  source?: Source
 }
+
+/** Says in mlv's words where an import came from; undefined for what mlv cannot follow. */
+export type SourceReader = (dep: Record<string, unknown>) => Source | undefined
 
 const FILE_KEYS = ['md5', 'wdir', 'deps', 'outs', 'locked', 'frozen', 'meta', 'always_changed', 'desc', 'cmd']
 const OUT_KEYS = [
@@ -111,8 +117,21 @@ function refuseOthers(file: YamlFile, keys: Keys, raw: Raw, known: string[]): vo
   if (odd !== undefined) throw dvcInvalid(file.atKey(...keys, odd), `DVC knows no key "${odd}" here`)
 }
 
-/** Parses a .dvc file. @param path relative to the project  @throws YAML_INVALID, DVC_INVALID with line and column */
-export function parseDvcFile(text: string, path: RepoPath): { tracked: DvcTracked[]; leftovers: Leftover[] } {
+/** What is to be said of an import's source. */
+function describeDep(from: Raw, source: Source | undefined): string | undefined {
+  const url = typeof from.repo === 'object' ? (from.repo as Raw | null)?.url : from.path
+  if (source === undefined)
+    return `imported from ${String(url)}; the data is taken over, where it came from is not: "mlv import" it anew to follow it`
+  if (!('repo' in source)) return undefined
+  return `imported from ${String(url)}; the pointer names it, and "mlv update" follows it once that repository is migrated, too`
+}
+
+/** Parses a .dvc file. @param path relative to the project   @param sourceOf undefined: no source is taken over   @throws YAML_INVALID, DVC_INVALID with line and column */
+export function parseDvcFile(
+  text: string,
+  path: RepoPath,
+  sourceOf?: SourceReader,
+): { tracked: DvcTracked[]; leftovers: Leftover[] } {
   const file = parseYaml(text, path)
   const raw = asMap(file, [], file.value)
   refuseOthers(file, [], raw, FILE_KEYS)
@@ -121,16 +140,17 @@ export function parseDvcFile(text: string, path: RepoPath): { tracked: DvcTracke
   const wdir = textAt(file, ['wdir'], raw.wdir) ?? '.'
   const folder = posix.normalize(posix.join(parentOf(path) === '' ? '.' : parentOf(path), wdir))
   if (raw.cmd !== undefined) leave(['cmd'], 'a stage in a .dvc file, as DVC 0.x wrote it; its outs are taken over as data')
-  for (const [index, dep] of asList(file, ['deps'], raw.deps).entries()) {
+  const deps = asList(file, ['deps'], raw.deps)
+  const outs = asList(file, ['outs'], raw.outs)
+  let source: Source | undefined
+  for (const [index, dep] of deps.entries()) {
     const from = asMap(file, ['deps', index], dep)
-    const source = typeof from.repo === 'object' ? (from.repo as Raw | null)?.url : from.path
-    leave(
-      ['deps', index],
-      `imported from ${String(source)}; the data is taken over, where it came from is not: "mlv import" it anew to follow it`,
-    )
+    if (deps.length === 1 && outs.length === 1 && raw.cmd === undefined) source = sourceOf?.(from)
+    const what = describeDep(from, source)
+    if (what !== undefined) leave(['deps', index], what)
   }
   const tracked: DvcTracked[] = []
-  for (const [index, item] of asList(file, ['outs'], raw.outs).entries()) {
+  for (const [index, item] of outs.entries()) {
     const keys: Keys = ['outs', index]
     const out = asMap(file, keys, item)
     refuseOthers(file, keys, out, OUT_KEYS)
@@ -141,7 +161,7 @@ export function parseDvcFile(text: string, path: RepoPath): { tracked: DvcTracke
     else {
       for (const key of ['remote', 'push', 'persist', 'type'] as const)
         if (out[key] !== undefined) leave([...keys, key], `"${key}: ${String(out[key])}" of ${data.path} has no counterpart`)
-      tracked.push({ ...data, ...annotations(out, raw) })
+      tracked.push({ ...data, ...annotations(out, raw), ...(source ? { source } : {}) })
     }
   }
   return { tracked, leftovers }

@@ -7,9 +7,11 @@ import type { Project } from '../workspace/project.ts'
 import type { Revision } from '../workspace/revision.ts'
 import { checkParents } from '../workspace/tracked.ts'
 import { type DvcConfig, readDvcConfig } from './dvc-config.ts'
+import { type DvcExperiment, findExperiments } from './dvc-experiments.ts'
 import { type DvcLockedStage, type DvcTracked, parseDvcFile, parseDvcLock, pathInside } from './dvc-files.ts'
 import type { DvcData, Leftover } from './dvc-out.ts'
 import { joinFiles, type MigratedFile, migrateFile } from './dvc-pipeline.ts'
+import { type DvcSourceContext, sourceOf } from './dvc-source.ts'
 
 /** A stage that dvc.lock knows, under its name in mlv.yaml. */
 export interface RanStage {
@@ -29,6 +31,7 @@ export interface MigrationPlan {
   ran: RanStage[]
   /** .dvcignore files, relative to the project */
   ignoreFiles: RepoPath[]
+  experiments: DvcExperiment[]
   /** files that say in DVC's words what mlv's files say once it is done */
   replaced: RepoPath[]
   leftovers: Leftover[]
@@ -42,6 +45,8 @@ async function readText(workspace: Revision, path: RepoPath): Promise<string> {
 
 interface Reading {
   workspace: Revision
+  /** what names of sources mean */
+  sources: Omit<DvcSourceContext, 'folder'>
   replaced: RepoPath[]
   leftovers: Leftover[]
 }
@@ -49,7 +54,8 @@ interface Reading {
 async function readTracked(files: RepoPath[], reading: Reading): Promise<DvcTracked[]> {
   const found = new Map<RepoPath, DvcTracked>()
   for (const path of files.filter((file) => nameOf(file).endsWith('.dvc') && nameOf(file) !== '.dvc')) {
-    const { tracked, leftovers } = parseDvcFile(await readText(reading.workspace, path), path)
+    const sourceIn = (dep: Record<string, unknown>) => sourceOf(dep, { folder: parentOf(path), ...reading.sources })
+    const { tracked, leftovers } = parseDvcFile(await readText(reading.workspace, path), path, sourceIn)
     reading.leftovers.push(...leftovers)
     for (const data of tracked) {
       const other = found.get(data.path)
@@ -126,16 +132,12 @@ function checkPlaces(root: string, tracked: DvcTracked[], stages: Stage[]): void
 }
 
 /** What lies in git, and in .dvc, and stays there. */
-async function findLeftovers(project: Project, cacheDir: string, reading: Reading): Promise<void> {
-  const refs = await (await project.git()).refs('refs/exps/')
-  for (const { name, commit } of refs)
-    if (!/^refs\/exps\/(exec|temp|stash|queue|celery)/.test(name))
-      reading.leftovers.push({
-        at: name,
-        what: `an experiment; it stays where it is, "git branch exp/${nameOf(name)} ${commit.slice(0, 10)}" makes it a branch`,
-      })
+function findLeftovers(cacheDir: string, reading: Reading): void {
   if (existsSync(join(cacheDir, 'runs')))
-    reading.leftovers.push({ at: join(cacheDir, 'runs'), what: "DVC's run cache has no counterpart and is left out" })
+    reading.leftovers.push({
+      at: join(cacheDir, 'runs'),
+      what: "DVC's run cache is left out: its keys are made of MD5s of runs long past, whose inputs nobody can read again to tell mlv's keys",
+    })
 }
 
 /** @throws PATH_TRACKED where mlv.yaml says something else already */
@@ -156,18 +158,23 @@ export async function planMigration(project: Project, options: { force: boolean 
     })
   const workspace = await project.revision(undefined)
   const files = (await workspace.list()).filter((path) => !path.startsWith('.dvc/'))
-  const reading: Reading = { workspace, replaced: [], leftovers: [] }
   const config = readDvcConfig({ root: project.root, env: project.surroundings.env })
+  const sources = { remotes: config.remotes, root: project.root }
+  const reading: Reading = { workspace, sources, replaced: [], leftovers: [] }
   reading.leftovers.push(...config.leftovers)
   const tracked = await readTracked(files, reading)
   const pipelines = await readPipelines(files, reading)
   checkPlaces(project.root, tracked, pipelines.stages)
-  await findLeftovers(project, config.cacheDir, reading)
+  findLeftovers(config.cacheDir, reading)
+  const experiments = await findExperiments(project)
   const ignoreFiles = files.filter((file) => nameOf(file) === '.dvcignore')
   const caches = existsSync(config.cacheDir) ? [realpathSync(config.cacheDir)] : []
   const { replaced, leftovers } = reading
   if (!options.force) await refuseExisting(pipelines.pipeline, workspace)
-  return { project, config, caches, tracked, ...pipelines, ignoreFiles, replaced: [...replaced, ...ignoreFiles], leftovers }
+  return {
+    ...{ project, config, caches, tracked, ...pipelines, ignoreFiles, experiments },
+    ...{ replaced: [...replaced, ...ignoreFiles], leftovers },
+  }
 }
 
 /** The data that is to be taken over: what .dvc files track, and outs that stages store. */

@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto'
 import { chmodSync, cpSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { addDvc, type DvcRepo, findDvc } from '../helpers/dvc.ts'
-import { makeFolder, makeRepo } from '../helpers/repo.ts'
+import { makeFolder, makeRepo, run } from '../helpers/repo.ts'
 import { type S3Server, startS3 } from '../helpers/s3-server.ts'
 
 const PIPELINE = `# ours
@@ -131,8 +133,8 @@ describe.skipIf(!findDvc())('a repository of the real dvc', () => {
     })
     expect(result.leftovers.map(({ what }: { what: string }) => what)).toEqual([
       'stage "prepare" is called "prepare-2"',
-      expect.stringMatching(/^an experiment; .*"git branch exp\/faster [0-9a-f]{10}"/),
       expect.stringContaining('run cache'),
+      expect.stringMatching(/^an experiment; .*"git branch exp\/faster [0-9a-f]{10}"/),
     ])
     expect(await repo.mlv('status')).toMatchObject({ exitCode: 0, stdout: 'up to date\n' })
     const repro = await repo.mlv('repro', '--dry-run', '--exit-code')
@@ -148,6 +150,23 @@ describe.skipIf(!findDvc())('a repository of the real dvc', () => {
       { file: 'loss-uk.json', value: 1.5 },
       { file: 'loss-us.json' },
     ])
+  })
+
+  it('--experiments makes a branch of each, once, and leaves other branches alone', async () => {
+    const repo = await copy()
+    const git = async (...args: string[]) => (await run('git', args, { cwd: repo.dir, env: repo.env })).stdout.trim()
+    const dry = await repo.mlv('migrate', 'dvc', '--dry-run', '--experiments')
+    expect(dry.stdout).toContain('branch exp/faster')
+    expect(await git('branch', '--list', 'exp/*')).toBe('')
+    const done = await repo.mlv('migrate', 'dvc', '--experiments')
+    expect(done).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('branches of experiments: exp/faster\n') })
+    expect(await git('show', 'exp/faster:params.yaml')).toContain('rate: 2.0')
+    expect((await repo.mlv('migrate', 'dvc', '--experiments')).exitCode).toBe(0)
+    await git('branch', '-f', 'exp/faster', 'main')
+    const other = await repo.mlv('migrate', 'dvc', '--experiments', '--json')
+    expect(JSON.parse(other.stdout)).toMatchObject({ branches: [] })
+    expect(other.stdout).toContain('another branch exp/faster')
+    expect(await git('rev-parse', 'exp/faster')).toBe(await git('rev-parse', 'main'))
   })
 
   it('changes nothing when it is done again', async () => {
@@ -240,6 +259,59 @@ describe.skipIf(!findDvc())('of the real dvc', () => {
       stderr: expect.stringContaining('dvc.yaml:4:5: stage "a": DVC knows no key "colour"'),
     })
   })
+})
+
+describe.skipIf(!findDvc())('imports of the real dvc', () => {
+  it('keep where they came from, pinned, so that update and trigger follow them', async () => {
+    const files = new Map([['/x.csv', { body: 'a,b\n', etag: '"v1"' as string | undefined }]])
+    const server = createServer((request, response) => {
+      const file = files.get(request.url ?? '')
+      const headers = { 'content-length': file?.body.length ?? 0, ...(file?.etag ? { etag: file.etag } : {}) }
+      response.writeHead(file ? 200 : 404, headers).end(request.method === 'HEAD' ? undefined : file?.body)
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    onTestFinished(() => void server.close())
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/x.csv`
+    const source = await addDvc(await makeRepo({ 'data/a': 'one', 'data/b': 'bee' }))
+    await source.dvc('add', '-q', 'data')
+    await source.commit('First')
+    const commit = await source.git('rev-parse', 'HEAD')
+    const here = await addDvc(await makeRepo({ 'sub/.keep': '' }))
+    await here.dvc('import', '-q', source.dir, 'data', '--rev', 'main', '-o', 'raw')
+    await here.dvc('import-url', '-q', url, 'x.csv')
+    const relative = await here.tryDvc(
+      'import',
+      '-q',
+      `../../${source.dir.split('/').slice(-2).join('/')}`,
+      'data/a',
+      '-o',
+      'sub/one',
+    )
+    await here.commit('DVC')
+    await here.mlv('init')
+    const done = await here.mlv('migrate', 'dvc')
+    expect(done).toMatchObject({ exitCode: 0, stderr: '' })
+    expect(done.stdout).toContain('"mlv update" follows it once that repository is migrated, too')
+    expect(here.read('raw.mlv')).toContain(`source:\n  repo: ${source.dir}\n  path: data\n  rev: main\n  commit: ${commit}\n`)
+    expect(here.read('x.csv.mlv')).toContain(`source:\n  url: ${url}\n  etag: '"v1"'\n`)
+    expect(relative).toMatchObject({ exitCode: 0 })
+    expect(here.read('sub/one.mlv')).toMatch(/repo: \.\.\/\.\.\/(?!\.\.)/)
+    expect((await here.mlv('status')).stdout).toBe('up to date\n')
+    // The web server's ETag is what DVC wrote down; the repository is not mlv's yet.
+    expect((await here.mlv('trigger', 'x.csv')).exitCode).toBe(0)
+    expect(await here.mlv('trigger', 'raw')).toMatchObject({ exitCode: 3, stderr: expect.stringContaining('no mlv project') })
+    await source.mlv('init')
+    expect((await source.mlv('migrate', 'dvc')).exitCode).toBe(0)
+    await source.commit('Migrated')
+    expect(await here.mlv('trigger')).toMatchObject({ exitCode: 0, stderr: '' })
+    source.write('data/a', 'two')
+    await source.mlv('add', 'data')
+    await source.commit('Second')
+    files.set('/x.csv', { body: 'c,d,e\n', etag: '"v2"' })
+    expect((await here.mlv('trigger', 'x.csv', 'raw')).exitCode).toBe(1)
+    expect((await here.mlv('update', 'x.csv', 'raw')).exitCode).toBe(0)
+    expect([here.read('raw/a'), here.read('x.csv')]).toEqual(['two', 'c,d,e\n'])
+  }, 120_000)
 })
 
 it('says where there is no DVC', async () => {
