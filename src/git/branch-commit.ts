@@ -88,6 +88,11 @@ export async function openBranchWriter(
     try {
       await git.run(['update-ref', '-m', 'mlv trigger', ...change, was])
     } catch (error) {
+      if (hasCode(error, 'GIT_FAILED') && /exists; cannot create/.test(error.message))
+        throw new MlvError('BRANCH_IN_USE', `There can be no branch ${name} beside those there are`, {
+          hint: 'Name another branch with --branch: git keeps no branch below the name of one.',
+          cause: error,
+        })
       if (!hasCode(error, 'GIT_FAILED') || ((await commitOf(`refs/heads/${name}`)) ?? '') === was) throw error
       throw new MlvError('BRANCH_MOVED', `The branch ${name} moved meanwhile`, { hint: 'Run the command again.', cause: error })
     }

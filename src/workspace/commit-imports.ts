@@ -208,6 +208,8 @@ async function fetchBranch(
 async function pushBranch(project: Project, writer: BranchWriter, { branch, commit }: CommittedImports): Promise<boolean> {
   const { own, remote } = await writer.tip(branch)
   if (commit === undefined || own === undefined || own === remote) return false
+  // It was opened before the new versions were taken.
+  await (await project.cache('read')).refresh()
   const [lost] = (await push(project, { revisions: [own] })).missing
   if (lost)
     throw new MlvError('OBJECT_MISSING', `${lost.path} is not whole in the cache, so ${branch} was not pushed`, {

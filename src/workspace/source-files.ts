@@ -25,7 +25,8 @@ export function versionOf({ blob }: SourceFile): string | undefined {
   return blob && (blob.info.etag ?? String(blob.info.modified))
 }
 
-function* formatLines(files: ReadonlyMap<string, TakenFile>): Generator<Buffer> {
+/** The text, in pieces. */
+export function* formatSourceFiles(files: ReadonlyMap<string, TakenFile>): Generator<Buffer> {
   yield Buffer.from(`${HEADER}\n`)
   for (const path of [...files.keys()].sort(compareUtf8)) {
     const { size, version, oid } = files.get(path)!
@@ -40,7 +41,7 @@ export async function storeSourceFiles(
   writer: StoreWriter,
 ): Promise<Oid> {
   async function* pieces() {
-    yield* formatLines(files)
+    yield* formatSourceFiles(files)
   }
   return (await takeIn(pieces(), { store, writer, what: 'the list of its files' })).oid
 }

@@ -34,7 +34,10 @@ async function findStages(context: Context, imports: TriggerPlan['imports']): Pr
 
 function checkFlags({ commit, branch, push }: Flags): void {
   const [given] = [branch !== undefined ? '--branch' : undefined, push ? '--push' : undefined].filter(Boolean)
-  if (given && !commit) throw new MlvError('USAGE', `${given} goes with --commit`, { hint: `mlv trigger --commit ${given}…` })
+  if (given && !commit)
+    throw new MlvError('USAGE', `${given} goes with --commit`, {
+      hint: `For example: mlv trigger --commit ${given}${push ? '' : ' NAME'}`,
+    })
 }
 
 async function trigger(context: Context, typed: string[], flags: Flags): Promise<number> {

@@ -31,10 +31,10 @@ function renderImport(item: TriggerAnswer['imports'][number]): string {
   }
 }
 
-function renderCommit({ branch, commit, paths, pushed }: CommittedImports): string {
+function renderCommit({ branch, commit, paths, pushed, failed }: CommittedImports): string {
   const sent = pushed ? ', and pushed it' : ''
   if (paths.length > 0) return `committed ${commit!.slice(0, 8)} to ${branch}${sent}`
-  if (commit === undefined) return ''
+  if (commit === undefined || failed.length > 0) return ''
   return pushed ? `pushed ${branch}` : `nothing that ${branch} lacks`
 }
 
