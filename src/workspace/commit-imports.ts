@@ -121,6 +121,11 @@ export async function commitImports(project: Project, plan: TriggerPlan, options
     const files = await pendingFiles(project, plan, { stand, taken, failed: result.failed })
     result.commit = stand.tip
     if (files.paths.length === 0) break
+    // What a collection has condemned meanwhile must be stored again before the branch refers to it.
+    if (await (await project.cache('write')).recheck()) {
+      taken.clear()
+      continue
+    }
     try {
       const message = messageOf(plan, taken, files.paths)
       result.commit = await writer.commit({ branch, message, ...stand, files: files.texts })
