@@ -22,6 +22,8 @@ export interface GetOptions {
   version?: string
   /** room for the bytes, where the caller has some to spare; the answer may lie elsewhere all the same */
   into?: Buffer
+  /** compare the whole with the checksum that the place keeps, where it keeps one: for the few blobs whose name does not say what they hold */
+  checked?: boolean
   signal?: AbortSignal
 }
 

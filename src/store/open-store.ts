@@ -1,19 +1,12 @@
 import { dirname, join } from 'node:path'
-import { hasCode, MlvError } from '../base/errors.ts'
+import { hasCode } from '../base/errors.ts'
 import { type Oid, oidOfBytes, oidOfFile } from '../base/oid.ts'
 import type { Blobs } from './blobs.ts'
 import { findDamage } from './damage.ts'
+import { describe } from './description.ts'
 import { FOREIGN, type ForeignReader } from './foreign.ts'
 import { createInspection } from './inspection.ts'
-import {
-  CHUNK_FROM,
-  formatDescription,
-  isWritable,
-  KEYS,
-  newDescription,
-  parseDescription,
-  type StoreDescription,
-} from './layout.ts'
+import { CHUNK_FROM, formatDescription, isWritable, KEYS } from './layout.ts'
 import { createLooseObjects } from './loose.ts'
 import { makeIndexes, replaceIndexes } from './mend-indexes.ts'
 import { mergeSmallIndexes } from './merge-indexes.ts'
@@ -36,32 +29,6 @@ export interface OpenOptions {
   foreign?: ForeignReader
   /** caches: objects of this many bytes and more lie whole */
   looseFrom?: number
-}
-
-async function describe(blobs: Blobs, purpose: 'read' | 'write'): Promise<StoreDescription> {
-  for (let attempt = 0; ; attempt++) {
-    try {
-      return parseDescription(await blobs.get(KEYS.description), blobs.url, purpose)
-    } catch (error) {
-      if (!hasCode(error, 'BLOB_MISSING')) throw error
-      if (attempt > 0)
-        throw new MlvError('STORE_INVALID', `${blobs.url} holds packs but no mlv.json`, {
-          hint: 'Restore mlv.json from a backup of the store, or give another prefix with "mlv remote modify".',
-          cause: error,
-        })
-    }
-    // With packs, either somebody has just made the store, or its description was lost.
-    if ((await holdsAny(blobs, 'index/')) || (await holdsAny(blobs, 'packs/'))) continue
-    const fresh = newDescription()
-    if (purpose === 'read') return fresh
-    // Of two that make it at once, one wins and both read the winner's.
-    if ((await blobs.put(KEYS.description, Buffer.from(formatDescription(fresh)), { ifAbsent: true })) === 'written') return fresh
-  }
-}
-
-async function holdsAny(blobs: Blobs, prefix: string): Promise<boolean> {
-  for await (const _ of blobs.list(prefix)) return true
-  return false
 }
 
 /** Notes of damage are worth having, but a place that cannot be written to can still be read. */
@@ -128,7 +95,7 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
   /** Of two that announce at once, the one that wrote first finds its kind gone, and writes again. */
   async function announce(kind: string): Promise<void> {
     for (;;) {
-      const now = await describe(blobs, 'read')
+      const now = await describe(blobs, 'read', { certain: true })
       if (now.records.includes(kind)) {
         description.records = now.records
         return
@@ -203,7 +170,7 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
     refersTo,
     async requireFeature(feature) {
       for (;;) {
-        const now = await describe(blobs, 'write')
+        const now = await describe(blobs, 'write', { certain: true })
         description.read_requires = now.read_requires
         if (now.read_requires.includes(feature)) return
         const requires = [...now.read_requires, feature].sort()

@@ -132,7 +132,7 @@ export function judge(error: unknown): Verdict {
     if (status === 429 || status === 503) return 'overload'
     return status >= 500 && status !== 501 ? 'passing' : 'final'
   }
-  return error instanceof MlvError || !isNetworkFault(error) ? 'final' : 'passing'
+  return error instanceof MlvError || !isNetworkFault(error) ? 'final' : 'silence'
 }
 
 function isNetworkFault(error: unknown): boolean {

@@ -1,8 +1,8 @@
 import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** What a failed try says about another one. `overload`: the server wants fewer requests at once. */
-export type Verdict = 'final' | 'passing' | 'overload'
+/** What a failed try says about another one. `overload`: the server wants fewer requests at once; `silence`: no answer came. */
+export type Verdict = 'final' | 'passing' | 'overload' | 'silence'
 
 export interface Requester {
   /** Does a request, again after passing faults, and never more of them at once than the server bears.
@@ -65,14 +65,9 @@ export function createRequester(options: RequesterOptions): Requester {
         } catch (error) {
           signal?.throwIfAborted()
           const verdict = options.judge(error)
-          if (verdict === 'final') {
-            answered = true
-            throw error
-          }
-          if (verdict === 'overload') {
-            answered = true
-            gate.narrow()
-          }
+          if (verdict !== 'silence') answered = true
+          if (verdict === 'final') throw error
+          if (verdict === 'overload') gate.narrow()
           if (number >= (answered ? tries : Math.min(tries, TRIES_BEFORE_FIRST_ANSWER))) throw error
           await pause(Math.max(pauseAfter(number), askedPause(options, error)), signal)
         }

@@ -72,8 +72,10 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
   }
 
   async function read(key: string, range: GetOptions): Promise<Uint8Array> {
-    const command = new GetObjectCommand({ ...common(key), Range: rangeHeader(range), VersionId: range.version })
-    if (direct) readDirectly(command, direct, range)
+    const ChecksumMode = range.checked ? 'ENABLED' : undefined
+    const command = new GetObjectCommand({ ...common(key), Range: rangeHeader(range), VersionId: range.version, ChecksumMode })
+    // What is to be checked, the SDK reads.
+    if (direct && !range.checked) readDirectly(command, direct, range)
     try {
       const answer: GetObjectCommandOutput & { bytes?: Buffer } = await client.send(command, { abortSignal: range.signal })
       if (answer.ETag === undefined) throw notS3(place, `reading ${key}`)

@@ -103,14 +103,15 @@ export function judgeS3(error: unknown): Verdict {
   if (error instanceof MlvError) return 'final'
   if (error instanceof ShortBody || renewed.has(error as object)) return 'passing'
   // First: what an answer says whose body broke off is not known, whatever its status.
-  if (isNetworkFault(error)) return 'passing'
+  if (isNetworkFault(error)) return 'silence'
   const { name = '', message = '', $metadata } = error as Answer
   const status = $metadata?.httpStatusCode
   if (status === 503 || status === 429 || SLOW_DOWN.includes(name)) return 'overload'
   if (status === 501) return 'final'
   if ($metadata?.clockSkewCorrected || name === 'RequestTimeout' || REFUSED_BYTES.includes(name)) return 'passing'
   if (status !== undefined && status >= 300) return status >= 500 || status === 408 ? 'passing' : 'final'
-  return GARBLED.test(message) ? 'passing' : 'final'
+  // More likely no S3 server at all than an ill one.
+  return GARBLED.test(message) ? 'silence' : 'final'
 }
 
 /** ms that an answer asks to wait for (Retry-After, in seconds or as a date). */

@@ -130,6 +130,34 @@ describe.skipIf(!s3)('between mlv and a real S3 server', () => {
     },
   )
 
+  test('a server that is ill before it ever answered gets as many tries as any other', async () => {
+    const bucket = await s3!.bucket('ill-at-first')
+    proxy.inject({ fault: { kind: 'status', status: 500 }, times: 4 })
+    expect(await send(source, await openRemote(bucket))).toMatchObject({ objects: wanted.length, failed: [] })
+    expect(proxy.clear()).toBe(4)
+  })
+
+  test('a bit that is flipped in what the remote says of itself: it is read again', async () => {
+    const bucket = await s3!.bucket('flip-description')
+    await send(source, await openRemote(bucket))
+    const { description } = await openRemote(bucket)
+    const isDescription: FaultRule['matches'] = (method, path) => isDownload(method, path) && path.includes('/mlv.json')
+    // In a brace, in a key's name, in the id, in a number.
+    for (const at of [0, 5, 15, 30, 60, 100, 150, 200]) {
+      proxy.inject({ fault: { kind: 'flip', at }, times: 1, matches: isDescription })
+      expect((await openRemote(bucket)).description).toEqual(description)
+      expect(proxy.clear()).toBe(1)
+    }
+    proxy.inject({ fault: { kind: 'flip', at: 0 }, matches: isDescription })
+    const error = await openRemote(bucket, { env: { AWS_MAX_ATTEMPTS: '2' } }).catch((caught) => caught)
+    expect(error).toMatchObject({
+      code: expect.stringMatching(/^(STORE_INVALID|REMOTE_FAILED)$/),
+      hint: expect.stringMatching(/./),
+    })
+    expect(error.message).not.toContain('\n')
+    proxy.clear()
+  })
+
   test('a bit that is flipped on the way up is refused by the server, and sent again', async () => {
     const bucket = await s3!.bucket('flip-up')
     for (const after of [1, 2]) proxy.inject({ fault: { kind: 'flipSent', at: 1000 }, times: 1, after, matches: isUpload })

@@ -7,7 +7,7 @@ const judge = (error: unknown) => (error as { verdict: Verdict }).verdict
 describe('a requester', () => {
   test('repeats after passing faults and overloads, and gives what final ones say', async () => {
     const requester = createRequester({ judge, most: 8 })
-    for (const verdict of ['passing', 'overload'] as const) {
+    for (const verdict of ['passing', 'overload', 'silence'] as const) {
       let tries = 0
       expect(
         await requester.send(async () => {
@@ -25,18 +25,20 @@ describe('a requester', () => {
     expect(tries).toBe(1)
   })
 
-  test('gives up after its tries; sooner when the server never answered', async () => {
-    for (const [tries, expected] of [
-      [3, 3],
-      [undefined, 4],
+  test('gives up after its tries; sooner when no answer ever came', async () => {
+    for (const [verdict, tries, expected] of [
+      ['silence', 3, 3],
+      ['silence', undefined, 4],
+      ['passing', 5, 5],
+      ['overload', 5, 5],
     ] as const) {
       const requester = createRequester({ judge, most: 8, tries })
       let count = 0
       const request = async () => {
         count++
-        throw failing('passing')
+        throw failing(verdict)
       }
-      await expect(requester.send(request, undefined)).rejects.toThrow('passing')
+      await expect(requester.send(request, undefined)).rejects.toThrow(verdict)
       expect(count).toBe(expected)
     }
   })
