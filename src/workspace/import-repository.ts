@@ -9,9 +9,9 @@ import type { Entry } from './entry.ts'
 import { findEntry } from './find-entry.ts'
 import { gatherObjects } from './gather.ts'
 import { openRepository, type Repository } from './open-repository.ts'
-import { checkPlace, type Imported, placeImport } from './place-import.ts'
+import { checkAgain, checkPlace, type Imported, placeImport } from './place-import.ts'
 import type { Project } from './project.ts'
-import { keptFolder, ofSource, type RepositorySource } from './source.ts'
+import { keptFolder, ofSource, type RepositorySource, type Source } from './source.ts'
 
 /** The stores of another project, those that need no network first; a remote is asked only where it must be. */
 async function* storesOf(repository: Repository, remote: string | undefined): AsyncGenerator<ObjectStore> {
@@ -85,23 +85,27 @@ export interface ImportRequest {
 export async function importRepository(project: Project, request: ImportRequest): Promise<Imported> {
   const { repo, out, force, revision } = request
   const { cwd } = project.surroundings
-  await checkPlace(project, out, force)
   const place = parseRepository(repo, cwd)
   const kept = place.kind === 'folder' ? keptFolder(repo, place.folder, project.root) : repo
   const source = { repo: kept, path: request.path, rev: revision }
-  return takeAndPlace(project, source, { path: out, force, pin: (taken) => taken.source })
+  const earlier = await checkPlace(project, out, { force, source: { ...source, commit: '' } })
+  const pin = (taken: Taken) => {
+    checkAgain(out, earlier, taken.entry)
+    return earlier ? earlier.source : taken.source
+  }
+  return takeAndPlace(project, source, { path: out, force, pin })
+}
+
+interface Taken {
+  entry: Entry
+  source: RepositorySource
 }
 
 /** @param how `pin`: the source as the pointer is to name it */
 async function takeAndPlace(
   project: Project,
   source: Omit<RepositorySource, 'commit'>,
-  how: {
-    path: RepoPath
-    force: boolean
-    fetched?: Set<string>
-    pin(taken: { entry: Entry; source: RepositorySource }): RepositorySource
-  },
+  how: { path: RepoPath; force: boolean; fetched?: Set<string>; pin(taken: Taken): Source },
 ): Promise<Imported> {
   const { path, force } = how
   const store = await project.cache('write')

@@ -11,7 +11,7 @@ import type { TreeEntry } from '../store/tree.ts'
 import { editPaths } from '../store/tree-walk.ts'
 import type { Entry } from './entry.ts'
 import { bucketSettings, type OpenedSource, openUrlSource, type SourceFile } from './open-source.ts'
-import { checkPlace, type Imported, placeImport } from './place-import.ts'
+import { checkAgain, checkPlace, type Earlier, type Imported, placeImport } from './place-import.ts'
 import type { Project } from './project.ts'
 import { ofSource, type UrlSource } from './source.ts'
 import { isSameFile, readSourceFiles, storeSourceFiles, type TakenFile, versionOf } from './source-files.ts'
@@ -181,15 +181,18 @@ export async function storeUrl(
 
 async function take(
   project: Project,
-  request: { path: RepoPath; source: UrlSource; opened: OpenedSource; known?: KnownFiles },
+  request: { path: RepoPath; source: UrlSource; opened: OpenedSource; known?: KnownFiles; earlier?: Earlier },
   options: UrlOptions,
 ): Promise<Imported> {
   const { force, toRemote, remote } = options
+  const { path, earlier } = request
   const store = toRemote ? (await project.remote(remote, 'write')).store : await project.cache('write')
   const isPlaced = !toRemote && !request.source.in_place
-  const kept = { path: request.path, force, place: isPlaced, remote: toRemote ? remote : undefined, store }
+  const kept = { path, force, place: isPlaced, remote: toRemote ? remote : undefined, store }
   for (;;) {
-    const placed = await placeImport(project, { ...kept, ...(await storeUrl(project, request, options)) })
+    const stored = await storeUrl(project, request, options)
+    checkAgain(path, earlier, stored.entry)
+    const placed = await placeImport(project, { ...kept, ...stored, ...earlier })
     if (placed) return placed
   }
 }
@@ -197,14 +200,14 @@ async function take(
 /** Takes what a url names into this project, pinned by what the server calls this version.
  *  @throws as checkPlace, openUrlSource and placeImport; FILE_CHANGED when it changes while it is read */
 export async function importUrl(project: Project, source: UrlSource, request: UrlOptions & { out: RepoPath }): Promise<Imported> {
-  await checkPlace(project, request.out, request.force)
+  const earlier = await checkPlace(project, request.out, { force: request.force, source })
   if (source.in_place && request.toRemote)
     throw new MlvError('USAGE', '--in-place and --to-remote exclude each other', {
       hint: 'In place, "mlv push" tells the remote where the data lies.',
     })
   const opened = await openUrlSource(project, source)
   try {
-    return await take(project, { path: request.out, source, opened }, request)
+    return await take(project, { path: request.out, source, opened, earlier }, request)
   } finally {
     opened.close()
   }

@@ -12,7 +12,7 @@ import { findPointers } from './find-pointers.ts'
 import { hideFromGit, ignorePaths } from './ignored.ts'
 import { dataPathOf, formatPointer, type Pointer, pointerPathOf, readPointer } from './pointer.ts'
 import type { Project } from './project.ts'
-import { keptSource, type Source } from './source.ts'
+import { followSame, keptSource, parseSource, type Source } from './source.ts'
 import { checkParents, findTracked } from './tracked.ts'
 import { noteEntry, openWorktree } from './worktree.ts'
 
@@ -27,9 +27,28 @@ export interface Imported {
   written: RepoPath[]
 }
 
+function trackedAlready(path: RepoPath, isImport: boolean): MlvError {
+  return new MlvError('PATH_TRACKED', `${path} is tracked already`, {
+    hint: isImport
+      ? `Get the newest version with "mlv update ${quotePath(path)}", or take another source with --force.`
+      : 'Name another place with -o, or replace it with --force.',
+  })
+}
+
+/** An earlier import of the same to the same place: it may have been interrupted. */
+export interface Earlier {
+  entry: Entry
+  source: Source
+}
+
 /** Refuses places where nothing can be imported to, before anything is asked of the source.
+ *  @param source what is to be imported, at whatever version   @returns the import of the same that is there already
  *  @throws PATH_INVALID, PATH_OVERLAP, PATH_TRACKED */
-export async function checkPlace(project: Project, path: RepoPath, force: boolean): Promise<void> {
+export async function checkPlace(
+  project: Project,
+  path: RepoPath,
+  { force, source }: { force: boolean; source: Source },
+): Promise<Earlier | undefined> {
   const { root } = project
   const refuse = (what: string, hint: string) => new MlvError('PATH_INVALID', what, { hint })
   if (path === '') throw refuse('The project itself cannot be imported to', 'Name a place in it with -o.')
@@ -49,17 +68,23 @@ export async function checkPlace(project: Project, path: RepoPath, force: boolea
     throw new MlvError('PATH_OVERLAP', `${path} holds ${inside}, which is tracked already`, {
       hint: 'Name another place with -o.',
     })
-  if (force) return
-  if (covering)
-    throw new MlvError('PATH_TRACKED', `${path} is tracked already`, {
-      hint: covering.pointer.source
-        ? `Get the newest version with "mlv update ${quotePath(path)}", or take another source with --force.`
-        : 'Name another place with -o, or replace it with --force.',
-    })
+  if (force) return undefined
+  if (covering) {
+    const { entry, source: known } = covering.pointer
+    const before = known && parseSource(known, pointerPathOf(path))
+    if (before && followSame(before, source)) return { entry, source: before }
+    throw trackedAlready(path, before !== undefined)
+  }
   if (lstatSync(join(root, path), { throwIfNoEntry: false }))
     throw new MlvError('PATH_OVERLAP', `${path} is there already`, {
       hint: 'Name another place with -o, or replace it with --force.',
     })
+  return undefined
+}
+
+/** The same import again finishes an interrupted one, and brings nothing new: that is for updates. @throws PATH_TRACKED */
+export function checkAgain(path: RepoPath, earlier: Earlier | undefined, entry: Entry): void {
+  if (earlier && !sameEntry(earlier.entry, entry)) throw trackedAlready(path, true)
 }
 
 /** Records data that `store` holds, the cache or a remote, and, with `place`, puts it into the workspace.

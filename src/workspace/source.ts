@@ -53,6 +53,8 @@ const TEXTS = [
   'profile',
 ]
 const SWITCHES = ['path_style', 'in_place']
+/** What changes when the data does. */
+const VERSIONS = ['commit', 'etag', 'modified', 'version', 'listing']
 
 /** Reads a pointer's `source`. @param where the pointer, for messages   @throws POINTER_INVALID */
 export function parseSource(value: Record<string, unknown>, where: string): Source {
@@ -75,6 +77,12 @@ export function parseSource(value: Record<string, unknown>, where: string): Sour
 export function keptSource(source: Source): Record<string, unknown> {
   const keys = [...TEXTS, ...SWITCHES] as (keyof Source)[]
   return Object.fromEntries(keys.flatMap((key) => (source[key] === undefined ? [] : [[key, source[key]]])))
+}
+
+/** Whether two imports follow the same place, at whatever version. */
+export function followSame(one: Source, other: Source): boolean {
+  const place = (source: Source) => JSON.stringify(Object.entries(keptSource(source)).filter(([key]) => !VERSIONS.includes(key)))
+  return place(one) === place(other)
 }
 
 /** What a relative folder typed at `cwd` is called from the project's root; others stay as typed. */
