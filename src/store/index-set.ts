@@ -5,6 +5,7 @@ import { fileError, hasCode, systemCode } from '../base/errors.ts'
 import { faultPoint } from '../base/fault-point.ts'
 import type { Oid } from '../base/oid.ts'
 import { asBuffer, type BlobInfo, type Blobs } from './blobs.ts'
+import { KEYS } from './layout.ts'
 import { openIndex, type PackIndex, parseIndexKey } from './pack-index.ts'
 
 /** An index as its place lists it. */
@@ -60,6 +61,8 @@ export function createIndexSet(blobs: Blobs, { copies, mend, thorough = false }:
   const indexes = objectSide.open
   const chunkIndexes = chunkSide.open
   const discarded = new Set<Oid>()
+  /** keys of those that were written here */
+  const own = new Map<Oid, string>()
 
   function keepCopy(name: string, bytes: Buffer): void {
     if (!copies) return
@@ -185,6 +188,17 @@ export function createIndexSet(blobs: Blobs, { copies, mend, thorough = false }:
     if (!(await readIndexes(chunkSide))) await readListed()
   }
 
+  /** A listing may be older than what was written here: asked for by name, it shows. */
+  async function listOwn(): Promise<void> {
+    const listed = new Set([objectSide, chunkSide].flatMap((side) => side.listed.map(({ oid }) => oid)))
+    for (const [oid, key] of own) {
+      if (listed.has(oid)) continue
+      const found = await blobs.head(key)
+      if (found) (parseIndexKey(key)?.chunks ? chunkSide : objectSide).listed.push({ ...found, oid })
+      else own.delete(oid)
+    }
+  }
+
   /** Lists index/ and reads what is new. What vanishes in between was merged into what the next listing shows. */
   async function readListed(): Promise<void> {
     for (let tries = LISTINGS; tries > 0; tries--) {
@@ -194,6 +208,7 @@ export function createIndexSet(blobs: Blobs, { copies, mend, thorough = false }:
         const name = parseIndexKey(info.key)
         if (name) (name.chunks ? chunkSide : objectSide).listed.push({ ...info, oid: name.oid })
       }
+      await listOwn()
       forget()
       const isWhole = await readIndexes(objectSide)
       if ((!wantsChunks || (await readIndexes(chunkSide))) && isWhole) return
@@ -209,6 +224,7 @@ export function createIndexSet(blobs: Blobs, { copies, mend, thorough = false }:
       const side = chunks ? chunkSide : objectSide
       const index = openIndex(bytes, oid)
       side.open.set(oid, index)
+      own.set(oid, chunks ? KEYS.chunkIndex(oid) : KEYS.index(oid))
       keepCopy(chunks ? `${oid}-chunks` : oid, bytes)
       leaveSuperseded(side, [index])
     },

@@ -1,11 +1,12 @@
 import { type Oid, oidOfBytes } from '../base/oid.ts'
 import type { Blobs } from './blobs.ts'
+import { createCondemned } from './condemned.ts'
 import { createDamage, type Damage } from './damage.ts'
 import { createIndexSet, type IndexFile, type IndexSetOptions } from './index-set.ts'
 import { KEYS, type StoreDescription } from './layout.ts'
 import { TYPES } from './pack.ts'
 import type { Location, PackIndex, PackSummary } from './pack-index.ts'
-import { listRecords, readRecords, type StoredRecord } from './record.ts'
+import { listRecords } from './record.ts'
 
 /** What is known of a store's content from its indexes and records. */
 export interface Presence {
@@ -56,44 +57,30 @@ export function createPresence(blobs: Blobs, options: IndexSetOptions): Presence
   const indexSet = createIndexSet(blobs, options)
   const indexes = indexSet.objects.open
   const chunkIndexes = indexSet.chunks.open
-  const condemnedPacks = new Set<Oid>()
-  const condemnedObjects = new Map<Oid, number>()
-  let condemned = new Map<Oid, StoredRecord>()
+  const condemned = createCondemned(blobs)
   const purged = new Set<Oid>()
   const damage = createDamage(blobs)
-
-  async function readCondemned(): Promise<void> {
-    const records = new Map<Oid, StoredRecord>()
-    for await (const record of readRecords(blobs, KEYS.condemned, condemned)) records.set(record.name, record)
-    condemned = records
-    condemnedPacks.clear()
-    condemnedObjects.clear()
-    for (const record of records.values()) {
-      for (const oid of record.packs) condemnedPacks.add(oid)
-      for (const oid of record.objects) condemnedObjects.set(oid, Math.max(record.modified, condemnedObjects.get(oid) ?? 0))
-    }
-  }
 
   /** The packs that count, and the whole objects that do not. */
   function countedPacks(): Set<Oid> {
     const packs = new Set(indexSet.all().flatMap((index) => index.packs))
-    for (const pack of condemnedPacks) packs.delete(pack)
+    for (const pack of condemned.packs) packs.delete(pack)
     return packs
   }
 
   async function refresh(description: StoreDescription): Promise<boolean> {
     const before = countedPacks()
-    const spurned = new Map(condemnedObjects)
+    const spurned = new Map(condemned.objects)
     await readAll(description)
     const now = countedPacks()
     return (
-      [...before].some((pack) => !now.has(pack)) || [...condemnedObjects].some(([oid, since]) => since > (spurned.get(oid) ?? 0))
+      [...before].some((pack) => !now.has(pack)) || [...condemned.objects].some(([oid, since]) => since > (spurned.get(oid) ?? 0))
     )
   }
 
   async function readAll(description: StoreDescription): Promise<void> {
     await indexSet.read()
-    if (description.records.includes('condemned')) await readCondemned()
+    if (description.records.includes('condemned')) await condemned.read()
     if (description.records.includes('purged')) for await (const oid of listRecords(blobs, KEYS.purged)) purged.add(oid)
     if (description.records.includes('corrupt')) await damage.load()
   }
@@ -104,14 +91,14 @@ export function createPresence(blobs: Blobs, options: IndexSetOptions): Presence
     return found
   }
 
-  const isDoomed = (pack: Oid) => condemnedPacks.has(pack) || damage.isGone(pack)
+  const isDoomed = (pack: Oid) => condemned.packs.has(pack) || damage.isGone(pack)
   const counts = new Map<PackIndex, Uint32Array>()
   function countsOf(index: PackIndex): Uint32Array {
     const known = counts.get(index) ?? index.packCounts()
     counts.set(index, known)
     return known
   }
-  const rank = (place: Location) => (condemnedPacks.has(place.pack) ? TYPES.length : 0) + TYPES.indexOf(place.type)
+  const rank = (place: Location) => (condemned.packs.has(place.pack) ? TYPES.length : 0) + TYPES.indexOf(place.type)
   const best = (found: Location[]) => (found.length < 2 ? found[0] : found.sort((a, b) => rank(a) - rank(b))[0])
   const isBytes = (place: Location) => place.type === 'bytes'
 
@@ -127,15 +114,15 @@ export function createPresence(blobs: Blobs, options: IndexSetOptions): Presence
     locateChunk: (oid) => best([...places(oid, chunkIndexes), ...places(oid, indexes)].filter(isBytes)),
     has(oid) {
       if (purged.has(oid)) return false
-      if (damage.isNone && condemnedPacks.size === 0) {
+      if (damage.isNone && condemned.packs.size === 0) {
         for (const index of indexes.values()) if (index.has(oid)) return true
         return false
       }
       const place = best(places(oid, indexes))
-      return place !== undefined && !condemnedPacks.has(place.pack)
+      return place !== undefined && !condemned.packs.has(place.pack)
     },
-    hasChunk: (oid) => places(oid, chunkIndexes).some((place) => !condemnedPacks.has(place.pack) && isBytes(place)),
-    condemnedAt: (oid) => condemnedObjects.get(oid),
+    hasChunk: (oid) => places(oid, chunkIndexes).some((place) => !condemned.packs.has(place.pack) && isBytes(place)),
+    condemnedAt: (oid) => condemned.objects.get(oid),
     isPurged: (oid) => purged.has(oid),
     digest: () => oidOfBytes(Buffer.from([...condemned.keys(), '', ...[...purged].sort(), '', damage.describe()].join('\n'))),
     packsOf: (oid) => [...new Set([...indexes.values()].flatMap((index) => index.find(oid).map(({ pack }) => pack)))],
@@ -143,7 +130,7 @@ export function createPresence(blobs: Blobs, options: IndexSetOptions): Presence
     discard: indexSet.discard,
     placesOf: (oid) => indexSet.all().flatMap((index) => index.find(oid)),
     packs: () => new Map(indexSet.all().flatMap((index) => [...index.summarize()])),
-    isCondemnedPack: (pack) => condemnedPacks.has(pack),
+    isCondemnedPack: (pack) => condemned.packs.has(pack),
     knowsPack: (pack) => isDoomed(pack) || indexSet.all().some((index) => index.packs.includes(pack)),
     countInPack(pack) {
       for (const index of indexes.values()) {

@@ -234,7 +234,7 @@ export function createReader({ blobs, presence, loose, refresh, giveUp, setLoose
 
   /** An object from its own bucket, with words for what may have happened to it there. */
   async function* readPlace(oid: Oid, place: ForeignPlace, options: ReadOptions): AsyncGenerator<Buffer> {
-    const where = `s3://${place.bucket}/${place.key}`
+    const where = `s3://${place.bucket}/${place.key}${place.version === undefined ? '' : ` (version ${place.version})`}`
     if (!foreign) throw missing(oid)
     try {
       yield* foreign(place, options.signal)

@@ -17,16 +17,17 @@ export interface StoredRecord extends StoreRecord {
 }
 
 /** Reads the records below `prefix`; names that are no oid are foreign and passed over. @throws STORE_INVALID
- *  @param known records read before, which need not be read again: only for those named by their content */
+ *  @param options known: records read before, which need not be read again, only for those named by their content; onGone: told of each
+ *  record that is listed and no longer there */
 export async function* readRecords(
   blobs: Blobs,
   prefix: string,
-  known?: ReadonlyMap<Oid, StoredRecord>,
+  options: { known?: ReadonlyMap<Oid, StoredRecord>; onGone?: () => void } = {},
 ): AsyncGenerator<StoredRecord> {
   for await (const { key, modified } of blobs.list(prefix)) {
     const name = key.slice(prefix.length)
     if (!isOid(name)) continue
-    const before = known?.get(name)
+    const before = options.known?.get(name)
     if (before) {
       yield { ...before, modified }
       continue
@@ -36,8 +37,9 @@ export async function* readRecords(
       bytes = await blobs.get(prefix + name)
     } catch (error) {
       // Withdrawn since it was listed.
-      if (hasCode(error, 'BLOB_MISSING')) continue
-      throw error
+      if (!hasCode(error, 'BLOB_MISSING')) throw error
+      options.onGone?.()
+      continue
     }
     yield { name, modified, ...parseRecord(bytes, `${blobs.url}/${prefix}${name}`) }
   }

@@ -144,6 +144,7 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
 
     delete: (key, signal) =>
       ask('deleting', key, signal, async () => {
+        faultPoint('blob: delete')
         try {
           await send(() => client.send(new DeleteObjectCommand(common(key)), { abortSignal: signal }), signal)
         } catch (error) {

@@ -146,7 +146,7 @@ function answerError(error: Answer, place: S3Place, doing: string): MlvError | u
   const status = statusOf(error)
   const server = place.endpoint ?? 'Amazon S3'
   const make = (code: ErrorCode, text: string, hint: string) => new MlvError(code, text, { hint, cause: error })
-  if (name === 'NoSuchKey')
+  if (name === 'NoSuchKey' || name === 'NoSuchVersion')
     return make(
       'BLOB_MISSING',
       `${place.url} has no such blob: ${doing}`,

@@ -1,10 +1,10 @@
-import { createWriteStream, existsSync, lstatSync, readlinkSync, renameSync, rmSync, type Stats, symlinkSync } from 'node:fs'
+import { existsSync, lstatSync, readlinkSync, renameSync, rmSync, type Stats, symlinkSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
 import { temporaryName } from '../base/atomic.ts'
 import { mapBounded } from '../base/concurrency.ts'
 import { fileError, MlvError, systemCode } from '../base/errors.ts'
+import { faultPoint } from '../base/fault-point.ts'
 import { makeFolders } from '../base/make-folders.ts'
 import { oidOfBytes, oidOfFile } from '../base/oid.ts'
 import { nameOf, type RepoPath } from '../base/paths.ts'
@@ -116,15 +116,28 @@ function folderDestination(folder: string): Destination {
       try {
         makeFolders(dirname(path))
         checkParents(folder, file.path as RepoPath)
-        const mode = file.entry.kind === 'exec' ? 0o777 : 0o666
+        faultPoint('file: open')
         if (file.entry.kind === 'link') symlinkSync(await collect(file.pieces()), temporary)
-        else await pipeline(Readable.from(file.pieces()), createWriteStream(temporary, { flags: 'wx', mode }))
+        else await writePieces(temporary, file)
+        faultPoint('file: name')
         renameSync(temporary, path)
       } catch (error) {
         rmSync(temporary, { force: true })
         throw fileError(error, 'writing', path)
       }
     },
+  }
+}
+
+async function writePieces(path: string, { entry, pieces }: ExportedFile): Promise<void> {
+  const handle = await open(path, 'wx', entry.kind === 'exec' ? 0o777 : 0o666)
+  try {
+    for await (const piece of pieces()) {
+      faultPoint('file: write')
+      await handle.writeFile(piece)
+    }
+  } finally {
+    await handle.close()
   }
 }
 

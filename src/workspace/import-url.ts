@@ -1,5 +1,5 @@
 import { mapBounded } from '../base/concurrency.ts'
-import { MlvError } from '../base/errors.ts'
+import { hasCode, MlvError } from '../base/errors.ts'
 import { loadFingerprint } from '../base/fingerprint.ts'
 import { createOidHash, type Oid } from '../base/oid.ts'
 import { nameOf, type RepoPath } from '../base/paths.ts'
@@ -232,8 +232,23 @@ export const SOURCE_URL_FAULTS = [
   'USAGE',
 ] as const
 
-/** Looks whether what a url names has changed, and takes what changed.
- *  @returns undefined when the server says that it is as it was   @throws as importUrl, naming the pointer */
+/** Puts what the pointer has named before into the workspace, where an interrupted update has not. Work stays, and what is not here is left to a pull. */
+async function finishUpdate(
+  project: Project,
+  { path, entry, source }: { path: RepoPath; entry: Entry; source: UrlSource },
+): Promise<Imported | undefined> {
+  const store = await project.cache('read')
+  if (source.in_place || !store.has(entry.oid)) return undefined
+  try {
+    return await placeImport(project, { path, entry, source, force: false, place: true, store })
+  } catch (error) {
+    if (hasCode(error, 'WORK_UNSAVED', 'OBJECT_MISSING')) return undefined
+    throw error
+  }
+}
+
+/** Looks whether what a url names has changed, and takes it if so.
+ *  @returns undefined when the server says that it is as it was, and nothing was left to do   @throws as importUrl, naming the pointer */
 export async function updateFromUrl(
   project: Project,
   now: { path: RepoPath; entry: Entry; source: UrlSource; remote: string | undefined },
@@ -243,7 +258,7 @@ export async function updateFromUrl(
   let opened: OpenedSource | undefined
   try {
     opened = await openUrlSource(project, source)
-    if (isPinned(source, opened) === true) return undefined
+    if (isPinned(source, opened) === true) return options.toRemote ? undefined : await finishUpdate(project, now)
     const taken = await readSourceFiles(project, source.files, now.remote)
     return await take(project, { path, source, opened, known: taken && { taken } }, options)
   } catch (error) {

@@ -54,7 +54,7 @@ const TEXTS = [
 ]
 const SWITCHES = ['path_style', 'in_place']
 /** What changes when the data does. */
-const VERSIONS = ['commit', 'etag', 'modified', 'version', 'listing']
+const VERSIONS = ['commit', 'etag', 'modified', 'version', 'listing', 'files']
 
 /** Reads a pointer's `source`. @param where the pointer, for messages   @throws POINTER_INVALID */
 export function parseSource(value: Record<string, unknown>, where: string): Source {

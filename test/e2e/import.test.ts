@@ -292,7 +292,7 @@ describe('mlv import-url from a web server', () => {
 })
 
 describe('mlv import-url from a bucket', async () => {
-  const server = await startS3()
+  const server = await startS3({ keepsVersions: true })
   afterAll(() => server?.stop())
   const real = it.skipIf(!server)
 
@@ -436,6 +436,43 @@ describe('mlv import-url from a bucket', async () => {
     expectFailure(await here.mlv('import-url', `s3://${name}/lake/`, ...at, '--in-place', '--to-remote', '-o', 'y'), 2, 'exclude')
     expectFailure(await here.mlv('import-url', 'https://127.0.0.1:9/x', '--in-place'), 2, 'in place')
   })
+
+  real(
+    'in place, in a bucket that keeps versions, what was imported stays readable; a version that is gone is told',
+    async () => {
+      const { here, name, put, blobs, at } = await world('in-place-versions')
+      const { DeleteObjectCommand, ListObjectVersionsCommand, PutBucketVersioningCommand, S3Client } = await import(
+        '@aws-sdk/client-s3'
+      )
+      const { accessKeyId, secretAccessKey, endpoint, region } = server as S3Server
+      const client = new S3Client({ endpoint, region, forcePathStyle: true, credentials: { accessKeyId, secretAccessKey } })
+      await client.send(new PutBucketVersioningCommand({ Bucket: name, VersioningConfiguration: { Status: 'Enabled' } }))
+      await put('lake/a', 'first')
+      await put('lake/b', 'bee')
+      await here.mlv('import-url', `s3://${name}/lake/`, ...at, '--in-place')
+      await here.mlv('import-url', `s3://${name}/lake/a`, ...at, '--in-place', '-o', 'one')
+      expect(here.read('one.mlv')).toMatch(/\n {2}version: \S+\n/)
+      const { Versions } = await client.send(new ListObjectVersionsCommand({ Bucket: name, Prefix: 'lake/a' }))
+      expect(Versions!.length).toBe(1)
+      // Overwritten and deleted since, and yet what was imported.
+      await put('lake/a', 'other')
+      await blobs.delete('lake/b')
+      expect(await here.mlv('pull')).toMatchObject({ exitCode: 0, stderr: '' })
+      expect(listing(here.path('lake'))).toEqual({ a: 'first', b: 'bee' })
+      expect(here.read('one')).toBe('first')
+      expect((await here.mlv('update')).stdout).toMatch(/^updated {2}lake .*\nupdated {2}one /)
+      expect(await here.mlv('pull')).toMatchObject({ exitCode: 0, stderr: '' })
+      expect([listing(here.path('lake')), here.read('one')]).toEqual([{ a: 'other' }, 'other'])
+
+      await put('gone/x', 'x')
+      await here.mlv('import-url', `s3://${name}/gone/x`, ...at, '--in-place', '-o', 'x')
+      const { Versions: ofX } = await client.send(new ListObjectVersionsCommand({ Bucket: name, Prefix: 'gone/x' }))
+      await put('gone/x', 'newer')
+      await client.send(new DeleteObjectCommand({ Bucket: name, Key: 'gone/x', VersionId: ofX![0]!.VersionId }))
+      expect(expectFailure(await here.mlv('pull', 'x'), 5, /gone\/x \(version \S+\) is gone/)).toContain('mlv update')
+      client.destroy()
+    },
+  )
 
   real('refuses keys that are no paths here, before anything is written', async () => {
     const { here, name, put, at } = await world('hostile')

@@ -6,7 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { oidOfFile } from '../../src/base/oid.ts'
 import { listing } from '../helpers/listing.ts'
-import { BIN, makeFolder, makeRepo, type Repo } from '../helpers/repo.ts'
+import { BIN, makeFolder, makeRepo } from '../helpers/repo.ts'
+import { killAfter } from './kill-after.ts'
 
 /** Times a command is killed in each test. */
 const KILLS = 6
@@ -23,15 +24,6 @@ function manyFiles(): Record<string, string> {
   for (let i = 0; i < 400; i++) files[`data/${i % 20}/file${i}`] = noise(500 + i, `small ${i}`)
   for (let i = 0; i < 4; i++) files[`data/large${i}`] = noise(3 << 20, `large ${i}`)
   return files
-}
-
-/** Runs a command and kills it with SIGKILL after some milliseconds. @returns whether it was killed before its end */
-async function killAfter(repo: Repo, milliseconds: number, ...args: string[]): Promise<boolean> {
-  const child = spawn(process.execPath, [BIN, ...args], { cwd: repo.dir, env: repo.env as NodeJS.ProcessEnv, stdio: 'ignore' })
-  const ended = new Promise<NodeJS.Signals | null>((done) => child.once('exit', (_code, signal) => done(signal)))
-  await Promise.race([sleep(milliseconds), ended])
-  child.kill('SIGKILL')
-  return (await ended) === 'SIGKILL'
 }
 
 /** Milliseconds a whole run takes, so that kills can be spread over it. */

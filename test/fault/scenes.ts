@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { expect } from 'vitest'
 import type { Entry } from '../../src/workspace/entry.ts'
@@ -15,6 +15,8 @@ export interface Scene {
   prepare(): Promise<Repo>
   /** the command fetches what the cache lacks of what the pointers stand for */
   cacheLags?: boolean
+  /** the stores are damaged before, for the command to mend */
+  isDamaged?: boolean
   /** is only killed: its writes fail as those of another scene do */
   killsOnly?: boolean
   /** beside what holds for every command: true at every moment, also after a kill */
@@ -27,8 +29,8 @@ export interface Scene {
   after(repo: Repo): Promise<void>
 }
 
-const LARGE = 'large enough to lie whole in the cache\n'.repeat(2000)
-const OLD = {
+export const LARGE = 'large enough to lie whole in the cache\n'.repeat(2000)
+export const OLD = {
   'data/a': 'old a',
   'data/sub/b': 'old b',
   'data/gone': 'gone',
@@ -49,7 +51,7 @@ export async function start(files: Record<string, string> = {}): Promise<Repo> {
 
 const SECRET = 'what the law wants gone'
 
-const storesOf = (repo: Repo) =>
+export const storesOf = (repo: Repo) =>
   [
     [repo.path('.git/mlv/store'), 'cache'],
     [join(repo.dir, '..', 'remote'), 'remote'],
@@ -100,16 +102,16 @@ const collected = (...flags: string[]): Pick<Scene, 'args' | 'prepare' | 'after'
   },
 })
 
-async function ok(repo: Repo, ...args: string[]): Promise<void> {
+export async function ok(repo: Repo, ...args: string[]): Promise<void> {
   expect({ args, ...(await repo.mlv(...args)) }).toMatchObject({ args, exitCode: 0 })
 }
 
-const expectData = (repo: Repo, files: Record<string, string>) =>
+export const expectData = (repo: Repo, files: Record<string, string>) =>
   expect(Object.fromEntries(Object.entries(listing(repo.path('data'))).map(([path, text]) => [`data/${path}`, text]))).toEqual(
     files,
   )
 
-async function expectUpToDate(repo: Repo): Promise<void> {
+export async function expectUpToDate(repo: Repo): Promise<void> {
   expect(await repo.mlv('status')).toEqual({ exitCode: 0, stdout: 'up to date\n', stderr: '' })
 }
 
@@ -348,9 +350,31 @@ export async function committedEntries(repo: Repo): Promise<Entry[]> {
   return found
 }
 
-/** Runs a scene's command once more, to its end, after it was cut off. */
-export async function runAgain(scene: Scene, repo: Repo): Promise<void> {
+/** The points a command passes, in order, and how long it takes. */
+export async function pointsOf(scene: Scene, world: Repo): Promise<{ points: string[]; milliseconds: number }> {
+  const repo = await world.copy()
+  const list = join(repo.dir, '..', 'points')
+  const started = performance.now()
+  const result = await repo.mlvWith({ env: { MLV_FAULT: `list:${list}` } }, ...scene.args)
+  const milliseconds = performance.now() - started
+  expect(result).toMatchObject({ exitCode: 0 })
+  await scene.after(repo)
+  const points = existsSync(list) ? readFileSync(list, 'utf8').trim().split('\n') : []
+  repo.cleanup()
+  return { points, milliseconds }
+}
+
+/** What a check of all that the workspace needs says. */
+export async function expectChecked(repo: Repo): Promise<void> {
+  expect(await repo.mlv('fsck', '--read-data')).toMatchObject({ exitCode: 0, stderr: '' })
+}
+
+/** Runs a scene's command once more, to its end, after it was cut off.
+ *  @param isKnown whether worlds that end like this one have been looked at already */
+export async function runAgain(scene: Scene, repo: Repo, isKnown: () => boolean = () => false): Promise<void> {
   const isDone = scene.isDone?.(repo) ?? false
   expect({ ...(await repo.mlv(...scene.args)), isDone }).toMatchObject(isDone ? { isDone } : { exitCode: 0 })
+  if (isKnown()) return
   await scene.after(repo)
+  await expectChecked(repo)
 }

@@ -62,8 +62,8 @@ export interface Repo {
   exists(path: string): boolean
   /** clones it (`git clone` with `args`) into a new temp folder */
   clone(...args: string[]): Promise<Repo>
-  /** a copy with everything that lies beside it (its home; a remote called ../NAME), times kept, in a new temp folder */
-  copy(): Promise<Repo>
+  /** a copy with everything that lies beside it (its home; a remote called ../NAME), times kept, in a new temp folder, which may be made ready first */
+  copy(makeReady?: (folder: string) => void): Promise<Repo>
   cleanup(): void
 }
 
@@ -172,8 +172,9 @@ function openRepo(dir: string, env: Record<string, string | undefined>, cleanup:
       await repo.git('clone', '-q', ...args, `file://${dir}`, target)
       return openRepo(target, env, other.cleanup)
     },
-    async copy() {
+    async copy(makeReady) {
       const other = makeFolder()
+      makeReady?.(other.dir)
       const copied = await run('cp', ['-a', `${dirname(dir)}/.`, other.dir], { cwd: dir, env })
       if (copied.exitCode !== 0) throw new Error(`cp: ${copied.stderr}`)
       const own = { ...env, ...isolatedEnv(join(other.dir, 'home')) }

@@ -10,6 +10,8 @@ export interface S3Server {
   region: string
   /** makes a bucket with that name, or one close to it, and gives its name */
   bucket(name: string): Promise<string>
+  /** where buckets lie as folders, and blobs as files; undefined of a server that was not started here */
+  folder?: string
   stop(): Promise<void>
 }
 
@@ -23,35 +25,37 @@ export function findS3(): { endpoint: string } | { program: string } | undefined
 
 /** Starts a real S3 server (versitygw) on a temporary folder, or takes the one MLV_TEST_S3_ENDPOINT names, with MLV_TEST_S3_ACCESS_KEY_ID and MLV_TEST_S3_SECRET_ACCESS_KEY.
  *  @returns undefined where there is none: the tests skip, unless MLV_REQUIRE_REAL=1 made the run fail before */
-export async function startS3(): Promise<S3Server | undefined> {
+export async function startS3(options: S3ServerOptions = {}): Promise<S3Server | undefined> {
   const found = findS3()
   if (!found) return undefined
-  return 'endpoint' in found ? foreignServer(found.endpoint) : ownServer(found.program)
+  return 'endpoint' in found ? foreignServer(found.endpoint) : ownServer(found.program, options)
 }
 
-async function ownServer(program: string): Promise<S3Server> {
+export interface S3ServerOptions {
+  /** its buckets can be told to keep versions */
+  keepsVersions?: boolean
+}
+
+async function ownServer(program: string, { keepsVersions = false }: S3ServerOptions): Promise<S3Server> {
   const accessKeyId = 'mlvtest'
   const secretAccessKey = 'mlvtestsecret'
   const server = await startServer({
     program,
-    args: (port, folder) => [
-      '--port',
-      `127.0.0.1:${port}`,
-      '--access',
-      accessKeyId,
-      '--secret',
-      secretAccessKey,
-      'posix',
-      folder,
-    ],
+    args: (port, folder) => {
+      for (const name of ['buckets', 'versions']) mkdirSync(join(folder, name), { recursive: true })
+      const login = ['--port', `127.0.0.1:${port}`, '--access', accessKeyId, '--secret', secretAccessKey]
+      const versions = keepsVersions ? ['--versioning-dir', join(folder, 'versions')] : []
+      return [...login, 'posix', ...versions, join(folder, 'buckets')]
+    },
     isReady: async (port) => (await fetch(`http://127.0.0.1:${port}/`)).status > 0,
     patience: 20,
   })
+  const folder = join(server.folder, 'buckets')
   return {
-    ...{ endpoint: `http://127.0.0.1:${server.port}`, accessKeyId, secretAccessKey, region: 'us-east-1' },
+    ...{ endpoint: `http://127.0.0.1:${server.port}`, accessKeyId, secretAccessKey, region: 'us-east-1', folder },
     bucket: async (name) => {
       // A bucket of the posix backend is a folder.
-      mkdirSync(join(server.folder, name), { recursive: true })
+      mkdirSync(join(folder, name), { recursive: true })
       return name
     },
     stop: server.stop,

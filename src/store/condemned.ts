@@ -1,0 +1,63 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { MlvError } from '../base/errors.ts'
+import type { Oid } from '../base/oid.ts'
+import type { Blobs } from './blobs.ts'
+import { KEYS } from './layout.ts'
+import { readRecords, type StoredRecord } from './record.ts'
+
+/** What a collection has condemned: it can still be read, and does not count as present. */
+export interface Condemned {
+  packs: Set<Oid>
+  /** whole objects, with the time of their record by the clock of the place, in ms since 1970 */
+  objects: Map<Oid, number>
+  /** Reads the records as they are now. @throws STORE_INVALID; REMOTE_FAILED while the listing is older than what lies there */
+  read(): Promise<void>
+}
+
+/** How often the records are listed, with pauses that triple: 2.6 s. */
+const LISTINGS = 4
+const FIRST_PAUSE_MS = 200
+
+export function createCondemned(blobs: Blobs): Condemned {
+  const packs = new Set<Oid>()
+  const objects = new Map<Oid, number>()
+  let known = new Map<Oid, StoredRecord>()
+
+  /** @returns undefined when a record is gone that is still listed */
+  async function readOnce(): Promise<Map<Oid, StoredRecord> | undefined> {
+    const records = new Map<Oid, StoredRecord>()
+    let isCurrent = true
+    const onGone = () => {
+      isCurrent = false
+    }
+    for await (const record of readRecords(blobs, KEYS.condemned, { known, onGone })) records.set(record.name, record)
+    return isCurrent ? records : undefined
+  }
+
+  /** What a record named that is gone is not known: it was taken back, or its packs were deleted, which another record then tells. */
+  async function readCurrent(): Promise<Map<Oid, StoredRecord>> {
+    for (let number = 1; ; number++) {
+      const records = await readOnce()
+      if (records) return records
+      if (number === LISTINGS)
+        throw new MlvError('REMOTE_FAILED', `${blobs.url} lists what is no longer there`, {
+          hint: 'A collection has just been there, and its listings lag behind: run the command again later.',
+        })
+      await sleep(FIRST_PAUSE_MS * 3 ** (number - 1))
+    }
+  }
+
+  return {
+    packs,
+    objects,
+    async read() {
+      known = await readCurrent()
+      packs.clear()
+      objects.clear()
+      for (const record of known.values()) {
+        for (const oid of record.packs) packs.add(oid)
+        for (const oid of record.objects) objects.set(oid, Math.max(record.modified, objects.get(oid) ?? 0))
+      }
+    },
+  }
+}
