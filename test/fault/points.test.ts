@@ -1,8 +1,9 @@
 import { writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { mapBounded } from '../../src/base/concurrency.ts'
 import type { CommandResult, Repo } from '../helpers/repo.ts'
+import { fillDisk, mountSmallDisk } from '../helpers/small-disk.ts'
 import { diskState, statesAtPoints } from './disk-state.ts'
 import { killAfter } from './kill-after.ts'
 import { committedEntries, expectChecked, pointsOf, runAgain, SCENES, type Scene, start } from './scenes.ts'
@@ -12,6 +13,9 @@ import { expectSound, faultsOfStore } from './soundness.ts'
 
 /** Kills at moments that chance chooses. */
 const RANDOM = 4
+/** Size of a small disk, and KiB that are left on it. */
+const DISK_MIB = 48
+const LEFT = [0, 40]
 /** So many worlds that ended like others are looked at all the same: the tables of file times are not compared. */
 const ONE_IN = 5
 
@@ -35,6 +39,26 @@ const killedAfter = (milliseconds: number): Trial => ({
     const repo = await world.copy()
     await killAfter(repo, milliseconds, ...args)
     return { repo }
+  },
+})
+
+const onSmallDisk = (kibibytes: number): Trial => ({
+  fault: `a disk with ${kibibytes} KiB left`,
+  async run(world, args) {
+    let unmount: (() => void) | undefined
+    const repo = await world.copy((folder) => {
+      unmount = mountSmallDisk(folder, DISK_MIB)
+      if (unmount) onTestFinished(unmount)
+    })
+    if (!unmount) return { repo }
+    const free = fillDisk(dirname(repo.dir), kibibytes)
+    const result = await repo.mlv(...args)
+    free()
+    const cleanup = () => {
+      unmount?.()
+      repo.cleanup()
+    }
+    return { repo: { ...repo, cleanup }, result }
   },
 })
 
@@ -95,6 +119,7 @@ describe.each([...SCENES, ...DAMAGED, ...ELSEWHERE])('$name', (scene) => {
       ...kinds.map((name) => atPoint(`ENOSPC:${points.indexOf(name) + 1}+`)),
       ...kinds.map((name) => atPoint(`EIO:1@${name}`)),
       ...Array.from({ length: RANDOM }, () => killedAfter(Math.round(milliseconds * (0.2 + 0.8 * Math.random())))),
+      ...(scene.killsOnly ? [] : LEFT).map(onSmallDisk),
     ])
   }, 600_000)
 })
