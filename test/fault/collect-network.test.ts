@@ -53,14 +53,22 @@ describe.skipIf(server?.folder === undefined)('a collection of a bucket over a b
     const { clone, remote } = await makeWorld(server, proxy!.endpoint)
     await pushGarbage(clone, 'garbage')
     const env = { AWS_MAX_ATTEMPTS: '2' }
+    let failures = 0
     for (const after of [1, 9, 13, 17, 21]) {
       proxy!.inject({ fault: { kind: 'status', status: 503, name: 'SlowDown' }, after })
       const result = await clone.mlvWith({ env }, ...GC.filter((word) => word !== '--json'))
-      expectFailure(result, 7, 'answered 503')
-      expect(proxy!.clear()).toBeGreaterThan(0)
+      // What earlier ones did may leave fewer requests than that.
+      if (proxy!.clear() === 0) expect(result).toMatchObject({ exitCode: 0, stderr: '' })
+      else {
+        expectFailure(result, 7, 'answered 503')
+        failures++
+      }
       expect(await unreadable(remote, 'remote', await pointedAt(clone.dir))).toEqual([])
     }
-    expect(JSON.parse(await ok(clone, ...GC)).done.deleted).toBeGreaterThan(0)
+    expect(failures).toBeGreaterThan(1)
+    await ok(clone, ...GC)
+    const left = JSON.parse(await ok(clone, ...GC, '--dry-run'))
+    expect([left.condemn.packs, left.delete.packs]).toEqual([0, 0])
     expect(await unreadable(remote, 'remote', await pointedAt(clone.dir))).toEqual([])
   })
 
