@@ -10,6 +10,8 @@ export interface Condemned {
   packs: Set<Oid>
   /** whole objects, with the time of their record by the clock of the place, in ms since 1970 */
   objects: Map<Oid, number>
+  /** of the records, as they were listed */
+  names(): Iterable<Oid>
   /** Reads the records as they are now. @throws STORE_INVALID; REMOTE_FAILED while the listing is older than what lies there */
   read(): Promise<void>
 }
@@ -50,6 +52,7 @@ export function createCondemned(blobs: Blobs): Condemned {
   return {
     packs,
     objects,
+    names: () => known.keys(),
     async read() {
       known = await readCurrent()
       packs.clear()

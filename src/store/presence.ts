@@ -124,7 +124,7 @@ export function createPresence(blobs: Blobs, options: IndexSetOptions): Presence
     hasChunk: (oid) => places(oid, chunkIndexes).some((place) => !condemned.packs.has(place.pack) && isBytes(place)),
     condemnedAt: (oid) => condemned.objects.get(oid),
     isPurged: (oid) => purged.has(oid),
-    digest: () => oidOfBytes(Buffer.from([...condemned.keys(), '', ...[...purged].sort(), '', damage.describe()].join('\n'))),
+    digest: () => oidOfBytes(Buffer.from([...condemned.names(), '', ...[...purged].sort(), '', damage.describe()].join('\n'))),
     packsOf: (oid) => [...new Set([...indexes.values()].flatMap((index) => index.find(oid).map(({ pack }) => pack)))],
     isCorrupt: (oid) => indexSet.all().some((index) => index.find(oid).some((place) => damage.isCorrupt(place))),
     discard: indexSet.discard,
