@@ -19,6 +19,8 @@ export const section: Section = {
     const bucket = await openBucket(bench)
     try {
       yield* measureTransfer(bench, bucket, repo, size)
+      remove(repo)
+      yield* measureHuge(bench, bucket)
       if (bench.has('dvc')) yield* measureDvc(bench, bucket, size)
     } finally {
       await bucket.stop()
@@ -117,6 +119,19 @@ async function* measureTransfer(bench: Bench, bucket: Bucket, repo: string, size
   yield valueRow('pull of that version where the old one is in the cache', edited.seconds, 's')
   yield valueRow('… receives of the file', shareReceived, '%', { atMost: 1 })
   remove(clone)
+}
+
+/** Memory does not grow with the file. */
+async function* measureHuge(bench: Bench, bucket: Bucket): AsyncIterable<Row> {
+  const size = bench.scaled(10240) * MIB
+  const repo = initMlv(bench, 'huge')
+  writeLargeFile(join(repo, 'model.bin'), size)
+  prepare(bench, repo, bench.mlv('add', '--quiet', 'model.bin'))
+  bucket.connect(repo, 'huge')
+  const { seconds, peak } = await measureMemory({ ...timed(bench, repo, bench.mlv('push')), env: bucket.env })
+  yield valueRow(`push ${size / MIB} MiB`, seconds, 's')
+  yield valueRow(`push ${size / MIB} MiB, peak memory`, peak ?? Number.NaN, 'MiB', { atMost: 300 })
+  remove(repo)
 }
 
 /** A program that copies one large file up and down, in parts and with many of them at once. */
