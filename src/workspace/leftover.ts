@@ -4,7 +4,7 @@ import { hasCode, systemCode } from '../base/errors.ts'
 import { isWithin, type RepoPath } from '../base/paths.ts'
 import { type Entry, sameEntry } from './entry.ts'
 import { commitRevision } from './open-revision.ts'
-import { readHeader } from './stat-table.ts'
+import { readHeader } from './stat-table-file.ts'
 import { readTargets, type Target } from './target.ts'
 import { recordedEntry, type Worktree } from './worktree.ts'
 

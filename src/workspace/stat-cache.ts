@@ -2,7 +2,8 @@ import { statSync } from 'node:fs'
 import { acquireShortLock } from '../base/lock-file.ts'
 import type { RepoPath } from '../base/paths.ts'
 import { sameEntry } from './entry.ts'
-import { readTable, type StatTable, tablePath, writeTable } from './stat-table.ts'
+import type { StatTable } from './stat-table.ts'
+import { readTable, tablePath, writeTable } from './stat-table-file.ts'
 
 /** The tables of one worktree, read on first use and written when asked. */
 export interface StatCache {

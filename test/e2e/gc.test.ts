@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import type { RepoPath } from '../../src/base/paths.ts'
 import { openStore } from '../../src/store/open-store.ts'
 import { createDirBlobs } from '../../src/transport/dir-blobs.ts'
-import { tablePath } from '../../src/workspace/stat-table.ts'
+import { tablePath } from '../../src/workspace/stat-table-file.ts'
 import { makeFolder, makeRepo, type Repo } from '../helpers/repo.ts'
 
 /** A repository whose remote is a folder. */

@@ -6,16 +6,8 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { oidOfBytes } from '../../src/base/oid.ts'
 import type { RepoPath } from '../../src/base/paths.ts'
 import type { Entry } from '../../src/workspace/entry.ts'
-import {
-  emptyTable,
-  isUnchanged,
-  kindOf,
-  readTable,
-  type StatRow,
-  type StatTable,
-  tablePath,
-  writeTable,
-} from '../../src/workspace/stat-table.ts'
+import { emptyTable, isUnchanged, kindOf, type StatRow, type StatTable } from '../../src/workspace/stat-table.ts'
+import { readTable, tablePath, writeTable } from '../../src/workspace/stat-table-file.ts'
 
 const DATA = 'data' as RepoPath
 let state: string
