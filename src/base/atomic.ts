@@ -4,9 +4,17 @@ import { basename, dirname, join } from 'node:path'
 import { fileError, systemCode } from './errors.ts'
 import { faultPoint } from './fault-point.ts'
 
+let last: number | undefined
+
+/** 12 hex characters that nobody else uses: a random beginning, then counting, because randomness takes as long as making a file. */
+export function uniqueName(): string {
+  last = last === undefined ? randomBytes(6).readUIntBE(0, 6) : (last + 1) % 2 ** 48
+  return last.toString(16).padStart(12, '0')
+}
+
 /** A name beside `path` that no one else uses; leftovers are recognisable by their start, and their end makes none a pointer. */
 export function temporaryName(path: string): string {
-  return join(dirname(path), `.mlv-tmp-${randomBytes(6).toString('hex')}-${basename(path).slice(0, 40)}.tmp`)
+  return join(dirname(path), `.mlv-tmp-${uniqueName()}-${basename(path).slice(0, 40)}.tmp`)
 }
 
 function writeAll(fd: number, bytes: Uint8Array): void {

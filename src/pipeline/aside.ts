@@ -1,12 +1,24 @@
-import { randomBytes } from 'node:crypto'
-import { cpSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { hostname } from 'node:os'
 import { basename, dirname, join } from 'node:path'
-import { flushFolder, writeFileAtomic } from '../base/atomic.ts'
+import { flushFolder, uniqueName, writeFileAtomic } from '../base/atomic.ts'
 import { fileError, MlvError, systemCode } from '../base/errors.ts'
 import type { RepoPath } from '../base/paths.ts'
 import { hasEnded, isZombie } from '../base/process-state.ts'
+import { loadIgnore } from '../workspace/ignore.ts'
 import type { Project } from '../workspace/project.ts'
+import { exists, movePath } from './move-path.ts'
+import { returnHidden } from './return-hidden.ts'
 
 /** Earlier outs of a stage that runs wait in `.git/mlv/aside/WORKTREE/STAGE/`: `0`, `1`, … and `manifest.json`, which says who runs it and
  *  which path each number is. The folder is also the claim: a stage runs once at a time. Removing the manifest is the success. */
@@ -42,22 +54,6 @@ function asideFolder(project: Place): string {
   return join(project.homeDir, 'aside', basename(project.stateDir))
 }
 
-function exists(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false }) !== undefined
-}
-
-/** Moves a file or folder; over the border of a file system it copies. */
-function move(from: string, to: string): void {
-  mkdirSync(dirname(to), { recursive: true })
-  try {
-    renameSync(from, to)
-  } catch (error) {
-    if (systemCode(error) !== 'EXDEV') throw fileError(error, 'writing', to)
-    cpSync(from, to, { recursive: true, verbatimSymlinks: true, preserveTimestamps: true })
-    rmSync(from, { recursive: true, force: true })
-  }
-}
-
 function isGone(manifest: Manifest): boolean {
   return manifest.host === hostname() && hasEnded(manifest.pid)
 }
@@ -76,7 +72,7 @@ function moveToFailed(project: Place, stage: string, paths: RepoPath[]): string 
   if (written.length === 0) return undefined
   const folder = join(project.homeDir, 'failed', stage)
   rmSync(folder, { recursive: true, force: true })
-  for (const path of written) move(join(project.root, path), join(folder, path))
+  for (const path of written) movePath(join(project.root, path), join(folder, path))
   return folder
 }
 
@@ -90,7 +86,7 @@ function putBack(project: Place, stage: string, outs: Manifest['outs']): string 
     touched.map((out) => out.path),
   )
   for (const [index, out] of outs.entries())
-    if (out.had && exists(join(folder, String(index)))) move(join(folder, String(index)), join(project.root, out.path))
+    if (out.had && exists(join(folder, String(index)))) movePath(join(folder, String(index)), join(project.root, out.path))
   rmSync(folder, { recursive: true, force: true })
   return failed
 }
@@ -173,13 +169,12 @@ export function recoverAside(project: Place, force: boolean): Recovered[] {
   return recovered
 }
 
-function claim(folder: string, stage: string, manifest: Manifest): void {
-  const staged = join(dirname(folder), `.${stage}-${randomBytes(6).toString('hex')}`)
+function claim(folder: string, stage: string, manifest: Manifest, flush: boolean): void {
+  const staged = join(dirname(folder), `.${stage}-${uniqueName()}`)
   const text = `${JSON.stringify(manifest)}\n`
   try {
     mkdirSync(staged, { recursive: true })
-    // With nothing to lose there is nothing to flush.
-    if (manifest.outs.some((out) => out.had)) writeFileAtomic(join(staged, MANIFEST), text)
+    if (flush) writeFileAtomic(join(staged, MANIFEST), text)
     else writeFileSync(join(staged, MANIFEST), text)
   } catch (error) {
     rmSync(staged, { recursive: true, force: true })
@@ -204,16 +199,44 @@ function claim(folder: string, stage: string, manifest: Manifest): void {
   }
 }
 
+/** Deletes what a stage had set aside: the manifest first. Names are few and known, and a removal that looks for them takes ten times as long. */
+function dropFolder(folder: string, outs: readonly string[]): void {
+  try {
+    for (const name of [MANIFEST, COMMAND, ...outs]) dropName(join(folder, name))
+    rmdirSync(folder)
+  } catch (error) {
+    // A command may have deleted all of .git/mlv; then nothing is left to be dropped.
+    if (systemCode(error) !== 'ENOENT') rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+function dropName(path: string): void {
+  try {
+    unlinkSync(path)
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return
+    if (!['EISDIR', 'EPERM'].includes(systemCode(error) ?? '')) throw error
+    rmSync(path, { recursive: true, force: true })
+  }
+}
+
 /** Claims a stage and moves its earlier outs out of the way; `persist` outs are not given here.
+ *  @param saved paths whose bytes the cache has: a power loss costs nothing there, and nothing is flushed for them
  *  @throws LOCK_HELD when it is running elsewhere, FILE_UNWRITABLE */
-export function setAside(project: Place, stage: string, paths: RepoPath[]): Aside {
+export function setAside(project: Place, stage: string, paths: RepoPath[], saved: ReadonlySet<RepoPath> = new Set()): Aside {
   const folder = join(asideFolder(project), stage)
   const outs = paths.map((path) => ({ path, had: exists(join(project.root, path)) }))
-  claim(folder, stage, { pid: process.pid, host: hostname(), since: new Date().toISOString(), outs })
+  const folders = outs.flatMap(({ path, had }, index) =>
+    had && lstatSync(join(project.root, path)).isDirectory()
+      ? [{ path, from: join(folder, String(index)), ignore: loadIgnore(project.root, path) }]
+      : [],
+  )
+  const flush = outs.some(({ path, had }) => had && !saved.has(path))
+  claim(folder, stage, { pid: process.pid, host: hostname(), since: new Date().toISOString(), outs }, flush)
   const hadOuts = outs.some((out) => out.had)
-  if (hadOuts) flushFolder(dirname(folder))
+  if (flush) flushFolder(dirname(folder))
   try {
-    for (const [index, out] of outs.entries()) if (out.had) move(join(project.root, out.path), join(folder, String(index)))
+    for (const [index, out] of outs.entries()) if (out.had) movePath(join(project.root, out.path), join(folder, String(index)))
   } catch (error) {
     putBack(project, stage, outs)
     throw error
@@ -222,9 +245,13 @@ export function setAside(project: Place, stage: string, paths: RepoPath[]): Asid
     hadOuts,
     note: (...groups) => writeFileSync(join(folder, COMMAND), groups.join('\n')),
     drop() {
-      // A command may have deleted all of .git/mlv; then nothing is left to be dropped.
-      rmSync(join(folder, MANIFEST), { force: true })
-      rmSync(folder, { recursive: true, force: true })
+      for (const { from, path, ignore } of folders)
+        if (exists(from))
+          returnHidden({ from, to: join(project.root, path), left: join(project.homeDir, 'failed', stage, path), ignore })
+      dropFolder(
+        folder,
+        outs.flatMap(({ had }, index) => (had ? [String(index)] : [])),
+      )
     },
     putBack: () => putBack(project, stage, outs),
     clear: () => {

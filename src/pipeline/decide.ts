@@ -4,6 +4,7 @@ import type { WorkspaceData } from '../workspace/data.ts'
 import type { Entry } from '../workspace/entry.ts'
 import type { Project } from '../workspace/project.ts'
 import { compareStage } from './compare-stage.ts'
+import { isUnchangedAtGlance } from './glance.ts'
 import type { StageGraph } from './graph.ts'
 import { readInputs, type StageInputs } from './inputs.ts'
 import type { Lock, LockedOut, LockedStage } from './lock.ts'
@@ -115,6 +116,7 @@ async function decideRun(
 /** Decides one stage; those it waits for must be decided, or done, before. Only reads. */
 export async function decideStage(stage: Stage, view: DecisionView): Promise<{ decision: Decision; edited: RepoPath[] }> {
   if (stage.frozen) return { decision: { kind: 'frozen' }, edited: [] }
+  if (isUnchangedAtGlance(stage, view)) return { decision: { kind: 'unchanged' }, edited: [] }
   const locked = view.lock.stages.get(stage.name)
   const inputs = await readInputs(stage, locked, { ...view, env: view.project.surroundings.env })
   const outs = await readOuts(stage, locked, view)

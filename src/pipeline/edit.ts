@@ -15,12 +15,6 @@ export interface NewStage {
   plots?: string[]
 }
 
-/** Joins words into one line of shell: words that mean more than themselves are quoted. One word alone is taken as a whole line. */
-export function shellLine(words: string[]): string {
-  if (words.length === 1) return words[0]!
-  return words.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)).join(' ')
-}
-
 /** Reads `train.lr`, `eval.yaml:threshold,other` and `all.toml:` (the whole file) into the items of a stage's params. */
 export function paramItems(given: string[]): NewStage['params'] {
   const items: (string | Record<string, string[] | null>)[] = []

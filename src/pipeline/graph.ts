@@ -49,6 +49,7 @@ function collectOuts(pipeline: Pipeline): Makers {
 }
 
 function inputsOf(stage: Stage): { path: RepoPath; at: Place }[] {
+  if (stage.params.length === 0) return stage.deps
   const files = new Map(stage.params.map((param) => [param.file, { path: param.file, at: param.at }]))
   return [...stage.deps, ...files.values()]
 }
@@ -62,12 +63,25 @@ function findEdges(pipeline: Pipeline, makers: Makers): Map<string, Set<string>>
       if (inside) inside.add(stage)
       else below.set(folder, new Set([stage]))
     }
+  // Inputs that share a folder, most often, share what is above them.
+  const above = new Map<RepoPath, Stage[]>()
+  const makersAbove = (folder: RepoPath): Stage[] => {
+    let found = above.get(folder)
+    if (!found) {
+      found = folder === '' ? [] : [...makersAt(folder), ...makersAbove(parentOf(folder))]
+      above.set(folder, found)
+    }
+    return found
+  }
+  const makersAt = (path: RepoPath): Stage[] => {
+    const maker = makers.get(path)?.stage
+    return maker ? [maker] : []
+  }
   const edges = new Map<string, Set<string>>()
   for (const stage of pipeline.stages) {
     const found = new Set<string>()
     for (const { path, at } of inputsOf(stage)) {
-      const sources = [path, ...ancestors(path)].map((at) => makers.get(at)?.stage)
-      for (const source of [...sources, ...(below.get(path) ?? [])]) {
+      for (const source of [...makersAt(path), ...makersAbove(parentOf(path)), ...(below.get(path) ?? [])]) {
         if (source === stage)
           throw new MlvError(
             'PIPELINE_INVALID',
@@ -76,7 +90,7 @@ function findEdges(pipeline: Pipeline, makers: Makers): Map<string, Set<string>>
               hint: 'Let it write somewhere else, or name the files that it reads one by one.',
             },
           )
-        if (source) found.add(source.name)
+        found.add(source.name)
       }
     }
     edges.set(stage.name, found)

@@ -62,7 +62,7 @@ async function findDep(dep: Dep, stage: Stage, locked: Entry | undefined, view: 
   if (expected) return { entry: expected, absent: true, edited: false }
   const near = makers.length > 0 && [...view.expected.keys()].some((path) => isWithin(dep.path, path) || isWithin(path, dep.path))
   if (near) return locked ? 'as locked' : 'pending'
-  const entry = await view.observer.dep(dep.path)
+  const entry = await view.observer.dep(dep.path, dep.each)
   if (makers.length > 0) return entry ? { entry, absent: false, edited: false } : 'missing'
   const pointer = await findPointer(dep.path, view)
   if (pointer === 'unknown' || pointer === undefined) {

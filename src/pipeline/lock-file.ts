@@ -22,9 +22,9 @@ function readText(project: Pick<Project, 'root'>): string | undefined {
 
 type Place = Pick<Project, 'root' | 'stateDir'>
 
-/** Where the SHA-256 of the last text is kept that mlv wrote or checked: checking one takes as long as reading it. */
+/** Where the SHA-256 of the last text is kept that mlv wrote, or would have written: checking one takes as long as reading it. */
 function ownTextPath(project: Place): string {
-  return join(project.stateDir, 'lock-text')
+  return join(project.stateDir, 'lock-canonical')
 }
 
 function isOwnText(project: Place, oid: Oid): boolean {
@@ -52,7 +52,8 @@ export async function readLock(project: Place): Promise<Lock> {
   const oid = oidOfBytes(text)
   if (isOwnText(project, oid)) return parseLock(text, true)
   const lock = await parseLock(text)
-  rememberOwnText(project, oid)
+  // What a person has edited is read with all checks each time, until mlv writes it.
+  if (formatLock(lock) === text) rememberOwnText(project, oid)
   return lock
 }
 
@@ -82,7 +83,7 @@ export async function updateLock(project: Project, edit: (lock: Lock) => void): 
 }
 
 export interface LockRecorder {
-  /** Remembers what a stage ran with, and writes when a second has passed since the last write. */
+  /** Remembers what a stage ran with, and writes when it has been long enough since the last write. */
   record(name: string, stage: LockedStage): Promise<void>
   /** Writes what is left; with `known`, drops the stages that are not among them from a lock that is written anyway. */
   finish(known?: ReadonlySet<string>): Promise<void>
@@ -90,28 +91,33 @@ export interface LockRecorder {
   readonly written: boolean
 }
 
-/** A long pipeline of quick stages would write a large mlv.lock again and again. */
+/** A long pipeline of quick stages would write a large mlv.lock again and again: there is a second between two writes at least. */
 const WRITE_EVERY = 1000
+/** And this many times as long as the last one took: however many stages there are, a twentieth of the time goes into mlv.lock at most. */
+const REST = 20
 
-export function createLockRecorder(project: Project): LockRecorder {
+/** @param now ms, of a clock that never goes back */
+export function createLockRecorder(project: Project, now: () => number = () => performance.now()): LockRecorder {
   const pending = new Map<string, LockedStage>()
-  let writtenAt = Number.NEGATIVE_INFINITY
+  let nextAt = Number.NEGATIVE_INFINITY
   let written = false
 
   async function write(known?: ReadonlySet<string>): Promise<void> {
+    const begun = now()
     const changed = await updateLock(project, (lock) => {
       for (const [name, stage] of pending) lock.stages.set(name, stage)
       if (known) for (const name of [...lock.stages.keys()]) if (!known.has(name)) lock.stages.delete(name)
     })
     written ||= changed
     pending.clear()
-    writtenAt = performance.now()
+    const ended = now()
+    nextAt = ended + Math.max(WRITE_EVERY, REST * (ended - begun))
   }
 
   return {
     async record(name, stage) {
       pending.set(name, stage)
-      if (performance.now() - writtenAt >= WRITE_EVERY) await write()
+      if (now() >= nextAt) await write()
     },
     async finish(known) {
       if (pending.size > 0 || (written && known)) await write(known)

@@ -1,24 +1,28 @@
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { MlvError } from '../base/errors.ts'
 import { parentOf, type RepoPath } from '../base/paths.ts'
-import type { DataFile, WorkspaceData } from '../workspace/data.ts'
+import type { DataFile, Look, WorkspaceData } from '../workspace/data.ts'
 import type { Entry } from '../workspace/entry.ts'
 import type { Project } from '../workspace/project.ts'
 import type { StageGraph } from './graph.ts'
 import { sourcesOf } from './notebook.ts'
+import { findPointersBeside } from './pointers-beside.ts'
 import { type ParamRef, placeText } from './stage.ts'
 
 /** Looks at the workspace, once per path until told to forget. */
 export interface Observer {
   /** what lies at an out */
   out(path: RepoPath): Promise<Entry | undefined>
-  /** what a stage reads there: a folder without what git ignores, but with the outs of stages */
-  dep(path: RepoPath): Promise<Entry | undefined>
+  /** What a stage reads there: a folder without what git ignores, but with the outs of stages. @param cut its files will be asked for, too */
+  dep(path: RepoPath, cut?: boolean): Promise<Entry | undefined>
   /** the files of what a stage reads there */
   files(path: RepoPath): Promise<DataFile[]>
   /** Stores what stages read at these paths. @returns what each holds, a notebook with its outputs */
   keep(paths: readonly RepoPath[]): Promise<Map<RepoPath, Entry>>
+  /** a file whose size, time and inode are those last seen; undefined says nothing */
+  glance(path: RepoPath): Entry | undefined
+  /** whether a pointer may stand for it: false is certain */
+  mayBeTracked(path: RepoPath): boolean
   /** what its pointer says, for paths that have one */
   tracked(path: RepoPath): Promise<Entry | undefined>
   /** @throws PATH_MISSING without the file, PATH_INVALID where it leads out of the project, PARAMS_INVALID without the key, YAML_INVALID */
@@ -50,7 +54,9 @@ export function createObserver(
   const outs = new Map<RepoPath, Promise<Entry | undefined>>()
   const deps = new Map<RepoPath, Promise<Entry | undefined>>()
   const pointers = new Map<RepoPath, Promise<Entry | undefined>>()
-  const beside = new Map<RepoPath, boolean>()
+  const looks = new Map<RepoPath, Promise<Look | undefined>>()
+  const glances = new Map<RepoPath, Entry | undefined>()
+  const { mayBeTracked, forget: forgetPointers } = findPointersBeside(project.root)
   const files = new Map<RepoPath, Promise<unknown>>()
 
   async function readValues(ref: ParamRef): Promise<unknown> {
@@ -79,17 +85,11 @@ export function createObserver(
 
   const howToRead = (path: RepoPath) => (isStored(path) ? { all: true } : { also: storedBelow(path) })
 
-  // Most paths of a pipeline have no pointer, and a failing read costs ten times a stat.
-  function mayBeTracked(path: RepoPath): boolean {
-    for (let at = path; at !== ''; at = parentOf(at)) {
-      let known = beside.get(at)
-      if (known === undefined) {
-        known = existsSync(join(project.root, `${at}.mlv`))
-        beside.set(at, known)
-      }
-      if (known) return true
-    }
-    return false
+  function glance(path: RepoPath): Entry | undefined {
+    if (glances.has(path)) return glances.get(path)
+    const seen = data.glance(path)
+    glances.set(path, seen)
+    return seen
   }
 
   function once<K, V>(memory: Map<K, Promise<V>>, key: K, work: () => Promise<V>): Promise<V> {
@@ -100,9 +100,12 @@ export function createObserver(
     return made
   }
 
+  const lookAt = (path: RepoPath) => once(looks, path, () => data.look(path, howToRead(path)))
+
   return {
     out: (path) => once(outs, path, () => data.hash(path, { all: true })),
-    dep: (path) => {
+    dep: (path, cut) => {
+      if (cut) return once(deps, path, async () => (await lookAt(path))?.entry())
       if (isStored(path)) return once(outs, path, () => data.hash(path, { all: true }))
       return once(deps, path, async () => {
         const entry = await data.hash(path, { also: storedBelow(path) })
@@ -110,8 +113,10 @@ export function createObserver(
         return entry && path.endsWith('.ipynb') && !mayBeTracked(path) ? sourcesOf(join(project.root, path), entry) : entry
       })
     },
-    files: (path) => data.files(path, howToRead(path)),
+    files: async (path) => (await lookAt(path))?.files() ?? [],
     keep: (paths) => data.keep(paths.map((path) => ({ path, ...howToRead(path) }))),
+    glance,
+    mayBeTracked,
     tracked: (path) => once(pointers, path, async () => (mayBeTracked(path) ? data.tracked(path) : undefined)),
     async param(ref) {
       const value = await once(files, ref.file, () => readValues(ref))
@@ -128,7 +133,9 @@ export function createObserver(
       outs.clear()
       deps.clear()
       pointers.clear()
-      beside.clear()
+      looks.clear()
+      glances.clear()
+      forgetPointers()
       files.clear()
     },
   }

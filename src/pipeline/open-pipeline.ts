@@ -12,7 +12,7 @@ import { PIPELINE_FILE, type Pipeline } from './stage.ts'
 import type { FileReader } from './variables.ts'
 
 /** Part of the name of a parsed copy: a change of Stage or of what the schema checks takes the next number. */
-const COPY_FORMAT = 5
+const COPY_FORMAT = 6
 
 interface ParsedCopy {
   format: number

@@ -1,7 +1,7 @@
 import type { Oid } from '../base/oid.ts'
 import { canonicalJson } from './canonical-json.ts'
 import { type DatumTable, readTable, readUnfinished } from './datum-table.ts'
-import { type Datum, datumKey, listDatums } from './datums.ts'
+import { type Datum, datumKeys, listDatums } from './datums.ts'
 import type { DecisionView } from './decide.ts'
 import type { StageInputs } from './inputs.ts'
 import type { Stage } from './stage.ts'
@@ -16,6 +16,8 @@ export interface DatumPlan {
   datums: PlannedDatum[]
   /** results of earlier runs */
   known: DatumTable
+  /** whether these are those of the run that mlv.lock records, and no others */
+  recorded: boolean
 }
 
 /** All that counts for every datum: what the stage reads besides the inputs that are cut into parts. */
@@ -45,9 +47,10 @@ export async function planDatums(
   const known = await readTable(view.lock.stages.get(stage.name)?.datums, view.data)
   for (const [key, rows] of await readTable(unfinished?.table, view.data)) known.set(key, rows)
   const failed = new Set(unfinished?.failed)
+  const keyOf = datumKeys(shared)
   const datums = listDatums(each, files).map((datum): PlannedDatum => {
-    const key = datumKey(datum, shared)
+    const key = keyOf(datum)
     return { datum, key, state: known.has(key) ? 'done' : failed.has(key) ? 'failed' : 'new' }
   })
-  return { datums, known }
+  return { datums, known, recorded: unfinished === undefined }
 }

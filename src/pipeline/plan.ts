@@ -57,10 +57,14 @@ export function selectStages(graph: StageGraph, options: ReproOptions): string[]
   })
 }
 
+type PointerView = Pick<Observer, 'tracked'> & Partial<Pick<Observer, 'mayBeTracked'>>
+
 /** @throws PATH_TRACKED when a pointer stands for an out, too */
-export async function checkPointers(graph: StageGraph, view: { observer: Pick<Observer, 'tracked'> }): Promise<void> {
+export async function checkPointers(graph: StageGraph, view: { observer: PointerView }): Promise<void> {
+  const { observer } = view
   for (const [path, { stage, out }] of graph.makers) {
-    if ((await view.observer.tracked(path)) === undefined) continue
+    if (observer.mayBeTracked && !observer.mayBeTracked(path)) continue
+    if ((await observer.tracked(path)) === undefined) continue
     throw new MlvError(
       'PATH_TRACKED',
       `${placeText(out.at)}: "${path}" is an out of stage "${stage.name}" and tracked by a pointer`,
@@ -119,6 +123,11 @@ export async function planRepro(scene: PipelineScene, options: ReproOptions): Pr
     stages.push({ stage, decision: decided.decision })
   }
   return { stages, edited: [...edited], whole: names.length === scene.graph.order.length, view }
+}
+
+/** Whether carrying the plan out would change nothing at all: every stage is unchanged or frozen. */
+export function isSettled(plan: ReproPlan): boolean {
+  return plan.edited.length === 0 && plan.stages.every(({ decision: { kind } }) => kind === 'unchanged' || kind === 'frozen')
 }
 
 /** Whether the plan would run a command, or lacks outs that it could not get without being told how. */

@@ -1,8 +1,7 @@
 import { readdirSync } from 'node:fs'
 import { availableParallelism, totalmem } from 'node:os'
-import { MlvError } from '../base/errors.ts'
 import { type Limits, type Need, NO_NEED } from './schedule.ts'
-import { placeText, type Stage } from './stage.ts'
+import type { Stage } from './stage.ts'
 
 const UNITS: Record<string, number> = {
   '': 1,
@@ -23,30 +22,25 @@ export function parseBytes(value: unknown): number | undefined {
   return match ? Number(match[1]) * UNITS[match[2]!.toLowerCase()]! : undefined
 }
 
-function invalid(stage: Stage, key: string, value: unknown, sample: string): MlvError {
-  return new MlvError(
-    'PIPELINE_INVALID',
-    `${placeText(stage.at)}: stage "${stage.name}": resources: ${key} is ${JSON.stringify(value)}`,
-    {
-      hint: `Write for example resources: {${key}: ${sample}}.`,
-    },
-  )
+const isAmount = (value: unknown) => typeof value === 'number' && value >= 0 && Number.isFinite(value)
+
+const SAMPLES = { cpus: '2', gpus: '1', memory: '4GiB' } as const
+
+/** The first of what a stage takes of a machine that is no amount, with how one is written. More than a machine has is fine: such a stage runs alone. */
+export function wrongAmount(resources: Record<string, unknown>): { key: string; sample: string } | undefined {
+  for (const [key, sample] of Object.entries(SAMPLES)) {
+    const value = resources[key]
+    if (value === undefined || value === null) continue
+    if (key === 'memory' ? parseBytes(value) === undefined : !isAmount(value)) return { key, sample }
+  }
+  return undefined
 }
 
-function readAmount(stage: Stage, key: 'cpus' | 'gpus'): number {
-  const value = stage.resources?.[key]
-  if (value === undefined || value === null) return 0
-  if (typeof value === 'number' && value >= 0 && Number.isFinite(value)) return value
-  throw invalid(stage, key, value, '2')
-}
-
-/** What a stage takes of this machine; undeclared amounts are not counted. @throws PIPELINE_INVALID */
-export function needOf(stage: Stage): Need {
-  if (!stage.resources && stage.mutex.length === 0) return NO_NEED
-  const given = stage.resources?.memory
-  const memory = given === undefined || given === null ? 0 : parseBytes(given)
-  if (memory === undefined) throw invalid(stage, 'memory', given, '4GiB')
-  return { cpus: readAmount(stage, 'cpus'), memory, gpus: readAmount(stage, 'gpus'), mutex: stage.mutex }
+/** What a stage takes of this machine; undeclared amounts are not counted. */
+export function needOf({ resources, mutex }: Stage): Need {
+  if (!resources && mutex.length === 0) return NO_NEED
+  const { cpus, gpus, memory } = (resources ?? {}) as { cpus?: number; gpus?: number; memory?: unknown }
+  return { cpus: cpus ?? 0, memory: parseBytes(memory ?? 0)!, gpus: gpus ?? 0, mutex }
 }
 
 function countGpus(env: Record<string, string | undefined>): number {

@@ -7,7 +7,6 @@ import { KEYS } from '../store/layout.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { applyTransfer, countObjects, planTransfer } from '../store/transfer.ts'
 import type { WorkspaceData } from '../workspace/data.ts'
-import type { Entry } from '../workspace/entry.ts'
 import { fetchEntries } from '../workspace/fetch-entries.ts'
 import { gatherObjects } from '../workspace/gather.ts'
 import type { Project } from '../workspace/project.ts'
@@ -162,16 +161,32 @@ export async function openRunCache(project: Project, data: WorkspaceData): Promi
     return true
   }
 
+  /** A record that lies, or names what is broken or was purged, is a miss like one whose outs are gone; it says nothing of the remote. */
+  async function fetched(record: RunRecord, store: ObjectStore): Promise<boolean> {
+    try {
+      return (
+        (
+          await fetchEntries(
+            project,
+            record.outs.map(({ entry }) => entry),
+            store,
+          )
+        ).kind === 'whole'
+      )
+    } catch (error) {
+      if (hasCode(error, 'TREE_INVALID', 'OBJECT_MISSING', 'OBJECT_CORRUPT', 'OBJECT_PURGED', 'POINTER_INVALID')) return false
+      throw error
+    }
+  }
+
   async function findRemote(stage: Stage, key: Oid): Promise<RunRecord | undefined> {
     remote ??= openRemote()
     const store = await remote
     if (!store) return undefined
-    const entries = (record: RunRecord): Entry[] => record.outs.map(({ entry }) => entry)
     try {
       const limit = AbortSignal.any([AbortSignal.timeout(PATIENCE_MS), ...(signal ? [signal] : [])])
-      const found = await findRecord(store.blobs, { stage, key, scopes, signal: limit }, async (record) => {
-        return (await fetchEntries(project, entries(record), store)).kind === 'whole'
-      })
+      const asked = { stage, key, scopes, signal: limit }
+      const found = await findRecord(store.blobs, asked, (record) => fetched(record, store))
       if (found) await keepRecord(project, found)
       return found
     } catch (error) {

@@ -71,12 +71,14 @@ export function workFolder(stage: Pick<StageCommands, 'name' | 'wdir' | 'at'>, p
   return cwd
 }
 
-/** Runs the commands of a stage one after another, all of them again up to `retry` times. @throws STAGE_FAILED, INTERRUPTED, PATH_MISSING */
-export async function runCommands(stage: StageCommands, project: Project, ports: CommandPorts): Promise<void> {
+/** Runs the commands of a stage one after another, all of them again up to `retry` times.
+ *  @returns whether they left processes running   @throws STAGE_FAILED, INTERRUPTED, PATH_MISSING */
+export async function runCommands(stage: StageCommands, project: Project, ports: CommandPorts): Promise<boolean> {
   const cwd = workFolder(stage, project)
   const { shell, aside, onOutput } = ports
   const { signal, warn } = project.surroundings
   const env = { ...project.surroundings.env, ...ports.env }
+  let left = false
   for (let attempt = 0; ; attempt++) {
     let failure: MlvError | undefined
     for (const command of stage.cmd) {
@@ -91,6 +93,7 @@ export async function runCommands(stage: StageCommands, project: Project, ports:
         onOutput,
       })
       if (end.kind === 'done') {
+        left ||= end.left !== undefined
         if (end.left !== undefined)
           warn(`stage "${stage.name}" left processes running; end them with "kill -- -${end.left}" if they are not wanted`)
         continue
@@ -98,7 +101,7 @@ export async function runCommands(stage: StageCommands, project: Project, ports:
       failure = commandError(stage, command, end)
       break
     }
-    if (!failure) return
+    if (!failure) return left
     if (failure.code === 'INTERRUPTED' || attempt >= stage.retry) throw failure
     warn(`${failure.message}; trying again (${attempt + 1} of ${stage.retry})`)
     aside.clear()

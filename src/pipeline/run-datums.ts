@@ -5,25 +5,15 @@ import { fileError, hasCode, MlvError } from '../base/errors.ts'
 import type { Aside } from './aside.ts'
 import type { Datum } from './datums.ts'
 import type { DecisionView } from './decide.ts'
-import { shellLine } from './edit.ts'
+import type { DoneBatch, Failure } from './map-results.ts'
+import { movePath } from './move-path.ts'
 import type { PlannedDatum } from './plan-datums.ts'
 import { runCommands } from './run-command.ts'
 import { logOutput, type StagePorts } from './run-stage.ts'
+import { shellWord } from './shell-line.ts'
 import type { Stage } from './stage.ts'
 
 export type MapScene = DecisionView & StagePorts
-
-/** A datum that has run, and its folder below the stage's. */
-export interface Done {
-  planned: PlannedDatum
-  folder: string
-}
-
-/** A datum that did not give its part. */
-export interface Failure {
-  planned: PlannedDatum
-  error: MlvError
-}
 
 /** The paths of a datum's parts of one input, as the command sees them from its folder. */
 function pathsOf(datum: Datum, stage: Stage, input?: string): string[] {
@@ -35,7 +25,7 @@ function pathsOf(datum: Datum, stage: Stage, input?: string): string[] {
 function fillCommand(line: string, stage: Stage, values: { datum?: Datum; out?: string; list?: string }): string {
   const { datum, out, list } = values
   const groups = datum?.parts.flatMap((part) => part.groups) ?? []
-  const words = (texts: string[]) => texts.map((text) => shellLine([text, '']).replace(/ ''$/, '')).join(' ')
+  const words = (texts: string[]) => texts.map(shellWord).join(' ')
   return line.replace(/\{(in|out|list|datum|in\.\w+|[1-9])\}/g, (whole, name: string) => {
     if (name === 'list') return list === undefined ? whole : words([list])
     if (!datum || out === undefined) return whole
@@ -66,6 +56,15 @@ export function makeFolder(folder: string): void {
   }
 }
 
+/** Makes a folder where nothing lies, in one that is there. */
+function makeNewFolder(folder: string): void {
+  try {
+    mkdirSync(folder)
+  } catch (error) {
+    throw fileError(error, 'writing', folder)
+  }
+}
+
 /** Notes of the commands that run side by side, which all must have ended before the stage may run again. */
 function noteGroups(aside: Aside): (batch: number, group?: number) => void {
   const groups = new Map<number, number>()
@@ -85,23 +84,40 @@ function checkFolder(stage: Stage, { datum }: PlannedDatum, out: string): void {
   })
 }
 
-/** Runs the command for some datums; each has a folder of its own for what it writes. @throws STAGE_FAILED, INTERRUPTED, PATH_MISSING */
-async function runBatch(
-  batch: readonly PlannedDatum[],
+interface Batch {
+  datums: readonly PlannedDatum[]
+  folder: string
+  /** a folder for each datum */
+  outs: string[]
+  /** names the file with a line for each */
+  list: string
+}
+
+type BatchScene = MapScene & { stage: Stage; note: (group: number) => void; onOutput: StagePorts['onOutput'] }
+
+/** Makes what the command of a batch needs. @param spare another batch's folders, as many and empty: a folder takes as long to make as a file to store */
+function prepareBatch(
+  datums: readonly PlannedDatum[],
   folder: string,
-  scene: MapScene & { stage: Stage; note: (group: number) => void; onOutput: StagePorts['onOutput'] },
-): Promise<void> {
+  { stage, spare }: { stage: Stage; spare?: string },
+): Batch {
+  const batch = { datums, folder, outs: datums.map((_, at) => join(folder, String(at))), list: `${folder}.jsonl` }
+  if (spare !== undefined) movePath(spare, folder)
+  else for (const path of [folder, ...batch.outs]) makeNewFolder(path)
+  writeFileSync(batch.list, datums.map(({ datum }, at) => listLine(datum, stage, batch.outs[at]!)).join(''))
+  return batch
+}
+
+/** Runs the command for some datums; each has a folder of its own for what it writes.
+ *  @returns whether it left processes running   @throws STAGE_FAILED, INTERRUPTED, PATH_MISSING */
+async function runBatch({ datums, outs, list }: Batch, scene: BatchScene): Promise<boolean> {
   const { stage, project, shell, note } = scene
-  const outs = batch.map((_, at) => join(folder, String(at)))
+  const single = stage.batch === undefined ? datums[0]!.datum : undefined
+  const given = { datum: single, out: outs[0]!, list }
   const clear = () => {
     for (const out of outs) makeFolder(out)
   }
-  clear()
-  const single = stage.batch === undefined ? batch[0]!.datum : undefined
-  const list = `${folder}.jsonl`
-  writeFileSync(list, batch.map(({ datum }, at) => listLine(datum, stage, outs[at]!)).join(''))
-  const given = { datum: single, out: outs[0]!, list }
-  await runCommands({ ...stage, cmd: stage.cmd.map((line) => fillCommand(line, stage, given)) }, project, {
+  const left = await runCommands({ ...stage, cmd: stage.cmd.map((line) => fillCommand(line, stage, given)) }, project, {
     shell,
     aside: { note, clear },
     onOutput: scene.onOutput ?? (() => {}),
@@ -110,7 +126,8 @@ async function runBatch(
       : { MLV_LIST: list },
   })
   rmSync(list, { force: true })
-  for (const [at, planned] of batch.entries()) checkFolder(stage, planned, outs[at]!)
+  for (const [at, planned] of datums.entries()) checkFolder(stage, planned, outs[at]!)
+  return left
 }
 
 function cutBatches(datums: readonly PlannedDatum[], size: number): PlannedDatum[][] {
@@ -119,34 +136,72 @@ function cutBatches(datums: readonly PlannedDatum[], size: number): PlannedDatum
   return batches
 }
 
-/** Runs the command for all that is to be done, some at once; one that fails keeps no other from running. */
+/** Runs the command for all that is to be done, some at once; one that fails keeps no other from running. While commands run, the folders of the
+ *  next are made, and what has ended is taken in.
+ *  @param take stores what a batch wrote, and says whether its folders are empty then   @returns once all is taken in */
 export async function runDatums(
   todo: readonly PlannedDatum[],
   work: string,
-  scene: MapScene & { stage: Stage; aside: Aside },
-): Promise<{ done: Done[]; failures: Failure[] }> {
-  const { stage, project } = scene
-  const done: Done[] = []
-  const failures: Failure[] = []
+  scene: MapScene & { stage: Stage; aside: Aside; failures: Failure[]; take: (batch: DoneBatch) => Promise<boolean> },
+): Promise<void> {
+  const { stage, project, failures, jobs } = scene
   makeFolder(work)
   const log = logOutput(project, stage.name, scene.onOutput)
   const note = noteGroups(scene.aside)
+  const batches = cutBatches(todo, stage.batch ?? 1)
+  const prepared = new Map<number, Batch>()
+  const spares: string[] = []
+  const prepare = (at: number) => {
+    const datums = batches[at]
+    if (datums && !prepared.has(at))
+      prepared.set(at, prepareBatch(datums, join(work, String(at)), { stage, spare: spares.pop() }))
+  }
+  let taking: Promise<void> = Promise.resolve()
+  let broken: { error: unknown } | undefined
+  const takeLater = (batch: DoneBatch, left: boolean) => {
+    taking = taking
+      .then(async () => {
+        if (broken || !(await scene.take(batch))) return
+        // What was left running may still write to its folder.
+        if (!left && batch.datums.length === batches[0]!.length) spares.push(batch.folder)
+      })
+      .catch((error) => {
+        broken ??= { error }
+      })
+  }
   try {
-    await mapBounded(cutBatches(todo, stage.batch ?? 1), scene.jobs, async (batch, at) => {
-      if (project.surroundings.signal?.aborted) return
+    await mapBounded(batches, jobs, async (datums, at) => {
+      if (project.surroundings.signal?.aborted || broken) return
       try {
-        await runBatch(batch, join(work, String(at)), { ...scene, note: (group) => note(at, group), onOutput: log.onOutput })
-        for (const [index, planned] of batch.entries()) done.push({ planned, folder: `${at}/${index}` })
+        prepare(at)
+        const batch = prepared.get(at)!
+        prepared.delete(at)
+        const running = runBatch(batch, { ...scene, note: (group) => note(at, group), onOutput: log.onOutput })
+        const ahead = attempt(() => prepare(at + Math.max(1, jobs)))
+        const left = await running
+        if (ahead) throw ahead.error
+        takeLater(batch, left)
       } catch (error) {
         if (hasCode(error, 'INTERRUPTED')) return
         if (!(error instanceof MlvError) || error.code !== 'STAGE_FAILED') throw error
-        for (const planned of batch) failures.push({ planned, error })
+        for (const planned of datums) failures.push({ planned, error })
       } finally {
         note(at)
       }
     })
   } finally {
     log.close()
+    await taking
   }
-  return { done, failures }
+  if (broken) throw (broken as { error: unknown }).error
+}
+
+/** What went wrong, for later: a command that runs is waited for first. */
+function attempt(work: () => void): { error: unknown } | undefined {
+  try {
+    work()
+    return undefined
+  } catch (error) {
+    return { error }
+  }
 }

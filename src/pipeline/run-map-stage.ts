@@ -1,68 +1,21 @@
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, renameSync, rmSync } from 'node:fs'
 import { basename, dirname, join, posix } from 'node:path'
-import { fileError, hasCode, MlvError, systemCode } from '../base/errors.ts'
+import { fileError, MlvError, systemCode } from '../base/errors.ts'
 import { quotePath, type RepoPath } from '../base/paths.ts'
-import type { Collector, DataFile } from '../workspace/data.ts'
+import type { Collector, DataFile, EarlierTree } from '../workspace/data.ts'
 import type { Entry } from '../workspace/entry.ts'
 import { checkParents } from '../workspace/tracked.ts'
 import { setAside } from './aside.ts'
 import { type DatumTable, noteUnfinished, writeTable } from './datum-table.ts'
 import type { Datum } from './datums.ts'
 import type { StageInputs } from './inputs.ts'
+import { createMapResults, type Failure, type MapResults } from './map-results.ts'
+import { exists } from './move-path.ts'
 import { type DatumPlan, planDatums } from './plan-datums.ts'
-import { type Done, type Failure, type MapScene, makeFolder, runDatums } from './run-datums.ts'
+import { type MapScene, makeFolder, runDatums } from './run-datums.ts'
 import { changedDeps, lockedStage, placeAbsent, type StageRun } from './run-stage.ts'
 import type { Stage } from './stage.ts'
-
-/** Errors of files that no store takes. */
-const UNSTORABLE = ['PATH_UNSUPPORTED', 'PATH_INVALID', 'FILE_UNREADABLE'] as const
-
-/** Stores the files of all that ran. What cannot be stored, a pipe or a file named .git, fails its datum alone. */
-async function collectFiles(done: readonly Done[], work: string, collector: Collector, failures: Failure[]): Promise<DataFile[]> {
-  try {
-    return await collector.collect(work)
-  } catch (error) {
-    if (!hasCode(error, ...UNSTORABLE)) throw error
-  }
-  const files: DataFile[] = []
-  for (const { planned, folder } of done)
-    try {
-      for (const file of await collector.collect(join(work, folder))) files.push({ ...file, path: `${folder}/${file.path}` })
-    } catch (error) {
-      if (!(error instanceof MlvError) || !hasCode(error, ...UNSTORABLE)) throw error
-      failures.push({ planned, error })
-    }
-  return files
-}
-
-/** Stores what datums wrote, and adds it to their rows. @returns where each file of the out lies now, by its path in it */
-async function storeResults(
-  { done, failures }: { done: readonly Done[]; failures: Failure[] },
-  work: string,
-  results: DatumTable,
-  collector: Collector,
-): Promise<Map<string, string>> {
-  const rows = new Map<string, DataFile[]>()
-  const collected = await collectFiles(done, work, collector, failures)
-  const failed = new Set(failures.map(({ planned }) => planned))
-  for (const { planned, folder } of done) {
-    if (failed.has(planned)) continue
-    const files: DataFile[] = []
-    results.set(planned.key, files)
-    rows.set(folder, files)
-  }
-  const places = new Map<string, string>()
-  for (const file of collected) {
-    const [batch, at, ...rest] = file.path.split('/')
-    const files = rows.get(`${batch}/${at}`)
-    const path = rest.join('/')
-    if (!files || path === '') continue
-    files.push({ ...file, path })
-    places.set(path, join(work, file.path))
-  }
-  return places
-}
 
 /** All files of the out, each once. @throws STAGE_FAILED when two datums wrote one path, or one wrote below what another wrote as a file */
 function joinFiles(stage: Stage, plan: DatumPlan, results: DatumTable): DataFile[] {
@@ -86,6 +39,15 @@ function joinFiles(stage: Stage, plan: DatumPlan, results: DatumTable): DataFile
       if (other) refuse(at, other, datum)
     }
   return [...files.values()]
+}
+
+/** The out as the last run left it. */
+function earlierTree(stage: Stage, { known, recorded }: DatumPlan, { lock }: MapScene): EarlierTree | undefined {
+  const entry = lock.stages.get(stage.name)?.outs[0]?.entry
+  if (!entry || !recorded) return undefined
+  const files = new Map<string, DataFile>()
+  for (const rows of known.values()) for (const file of rows) files.set(file.path, file)
+  return { entry, files }
 }
 
 function failedError(stage: Stage, failures: Failure[], count: number): MlvError {
@@ -122,10 +84,11 @@ export async function runMapStage(stage: Stage, inputs: StageInputs, scene: MapS
       plan.datums.flatMap(({ key }) => (!again && plan.known.has(key) ? [[key, plan.known.get(key)!]] : [])),
     )
     const collector = await turn(() => data.collector())
-    const { done, failures } = await runDatums(todo, work, { ...scene, stage, aside })
+    const failures: Failure[] = []
+    const made = createMapResults(join(work, 'ready'), { collector, results, failures })
+    await runDatums(todo, work, { ...scene, stage, aside, failures, take: (batch) => turn(() => made.take(batch)) })
     return await turn(async () => {
       if (failures.length === 0) scene.check?.()
-      const places = await storeResults({ done, failures }, work, results, collector)
       const left = plan.datums.filter(({ key }) => !results.has(key))
       const changed = await changedDeps(inputs, scene)
       const table = await writeTable(await sureResults(stage, inputs, { changed, plan, results, scene }), collector)
@@ -135,16 +98,16 @@ export async function runMapStage(stage: Stage, inputs: StageInputs, scene: MapS
         project.surroundings.signal?.throwIfAborted()
         throw failures.length > 0 ? failedError(stage, failures, plan.datums.length) : notRun(stage, left.length)
       }
-      const entry = await collector.tree(joinFiles(stage, plan, results))
+      const entry = await collector.tree(joinFiles(stage, plan, results), earlierTree(stage, plan, scene))
       await collector.finish()
       const { path, git, persist } = stage.outs[0]!
-      await placeOut(path, entry, places, scene)
+      await placeOut({ path, entry, made, collector }, scene)
       aside.drop()
       noteUnfinished(project, stage.name, undefined)
       scene.observer.forget()
-      const made = { outs: [{ path, entry, git, persist }], unsure: changed.length > 0, datums: table }
+      const outcome = { outs: [{ path, entry, git, persist }], unsure: changed.length > 0, datums: table }
       const counts = { ran: todo.length, kept: plan.datums.length - todo.length }
-      return { locked: lockedStage(stage, inputs, made), seconds: (performance.now() - start) / 1000, changed, datums: counts }
+      return { locked: lockedStage(stage, inputs, outcome), seconds: (performance.now() - start) / 1000, changed, datums: counts }
     })
   } catch (error) {
     aside.drop()
@@ -175,25 +138,41 @@ function notRun(stage: Stage, count: number): MlvError {
   })
 }
 
+interface Placing {
+  path: RepoPath
+  entry: Entry
+  made: MapResults
+  collector: Collector
+}
+
 /** Makes the out hold `entry`. Files that datums have just written are moved there, which costs a tenth of writing them again from the cache. */
-async function placeOut(path: RepoPath, entry: Entry, places: Map<string, string>, { project, data }: MapScene): Promise<void> {
+async function placeOut({ path, entry, made, collector }: Placing, { project, data }: MapScene): Promise<void> {
   const folder = join(project.root, path)
   try {
-    const made = new Set<string>()
-    for (const [below, from] of places) {
-      const to = join(folder, below)
-      const parent = dirname(to)
-      if (!made.has(parent)) {
-        checkParents(project.root, `${path}/${below}` as RepoPath)
-        mkdirSync(parent, { recursive: true })
-      }
-      made.add(parent)
-      renameSync(from, to)
-    }
+    if (made.ready && !exists(folder)) {
+      checkParents(project.root, path)
+      mkdirSync(dirname(folder), { recursive: true })
+      renameSync(made.ready, folder)
+    } else moveEach(path, made.places, project.root)
+    collector.moved(path, new Map(Array.from(made.places, ([below, { from }]) => [below, from])))
   } catch (error) {
     // Something else lies there, or another disk: all comes from the cache.
     if (!['EXDEV', 'EEXIST', 'ENOTDIR', 'EISDIR', 'ENOTEMPTY'].includes(systemCode(error) ?? ''))
       throw fileError(error, 'writing', folder)
   }
   await data.place(path, entry, { force: true })
+}
+
+function moveEach(path: RepoPath, places: MapResults['places'], root: string): void {
+  const made = new Set<string>()
+  for (const [below, { at }] of places) {
+    const to = join(root, path, below)
+    const parent = dirname(to)
+    if (!made.has(parent)) {
+      checkParents(root, `${path}/${below}` as RepoPath)
+      mkdirSync(parent, { recursive: true })
+    }
+    made.add(parent)
+    renameSync(at, to)
+  }
 }

@@ -43,7 +43,7 @@ export async function recordOuts(
 ): Promise<LockedOut[]> {
   for (const out of stage.outs) checkParents(project.root, out.path)
   const stored = saveAll ? stage.outs : storedOuts(stage)
-  const saved = stored.length > 0 ? await data.save(await present(stored, data)) : new Map()
+  const saved = stored.length > 0 ? await data.save(stored.map(({ path }) => path)) : new Map()
   const outs: LockedOut[] = []
   const missing: string[] = []
   for (const { path, git, persist, at, role } of stage.outs) {
@@ -64,12 +64,6 @@ export async function recordOuts(
       hint: 'Let the command write it, or take it out of mlv.yaml.',
     })
   return outs.sort((a, b) => compareUtf8(a.path, b.path))
-}
-
-async function present(outs: Stage['outs'], data: Scene['data']): Promise<RepoPath[]> {
-  const paths: RepoPath[] = []
-  for (const { path } of outs) if (await data.hash(path, { all: true })) paths.push(path)
-  return paths
 }
 
 /** Outs with what their stage says of them. */

@@ -4,6 +4,7 @@ import type { YamlFile } from '../base/yaml.ts'
 import { checkMapStage, readEach } from './each.ts'
 import { expandStage, MOST_MADE } from './expand.ts'
 import { fillDeep } from './interpolate.ts'
+import { wrongAmount } from './resources.ts'
 import {
   child,
   type Field,
@@ -243,7 +244,22 @@ function addEach(stage: Stage, each: Field, batch: Field): void {
 function readResources(field: Field): Record<string, unknown> {
   const value = readMapping(field, 'resources: {cpus: 2, memory: 4GiB}')
   const { scope } = field
-  if (!scope) return value
+  const filled = scope ? fillResources(field, value, scope) : value
+  const wrong = wrongAmount(filled)
+  if (!wrong) return filled
+  const { key, sample } = wrong
+  throw invalid(
+    Object.hasOwn(value, key) ? child(field, key, field.label) : field,
+    `${key} is ${JSON.stringify(filled[key])}`,
+    `Write for example resources: {${key}: ${sample}}.`,
+  )
+}
+
+function fillResources(
+  field: Field,
+  value: Record<string, unknown>,
+  scope: NonNullable<Field['scope']>,
+): Record<string, unknown> {
   return Object.fromEntries(
     Object.keys(value).map((key) => {
       const item = child(field, key, `${field.label}: ${key}`)

@@ -64,20 +64,34 @@ export function readRow(bytes: Buffer, at: number, fail: (what: string) => never
   return { oid: oid ?? (bytes.toString('hex', at, at + 32) as Oid), offset: bytes.readUInt32LE(at + 32), length, size, type }
 }
 
+/** What a builder begins with: most packs stay small, and a process that writes many would spend half its time on collecting whole ones. */
+const FIRST_BYTES = 256 << 10
+
 export function createPackBuilder(capacity = PACK_BYTES): PackBuilder {
   let buffer: Buffer | undefined
   const free: Buffer[] = []
   let rows = Buffer.allocUnsafe(ROW_BYTES * 256)
   let used = 0
   let count = 0
+
+  /** A buffer that holds what is used so far and this many bytes in all. */
+  function bufferOf(bytes: number): Buffer {
+    buffer ??= free.pop() ?? sharedBuffer(Math.min(FIRST_BYTES, capacity))
+    if (buffer.length >= bytes) return buffer
+    const larger = sharedBuffer(Math.min(capacity, Math.max(bytes, 4 * buffer.length)))
+    buffer.copy(larger, 0, 0, used)
+    return larger
+  }
+
   return {
     get count() {
       return count
     },
     reserve(length) {
-      buffer ??= free.pop() ?? sharedBuffer(capacity)
-      const room = capacity - FOOTER_BYTES - ROW_BYTES * (count + 1) - used
-      return length > room ? undefined : buffer.subarray(used, used + length)
+      const rest = FOOTER_BYTES + ROW_BYTES * (count + 1)
+      if (used + length + rest > capacity) return undefined
+      buffer = bufferOf(used + length + rest)
+      return buffer.subarray(used, used + length)
     },
     keep(oid, length, size, type) {
       const at = count * ROW_BYTES

@@ -1,8 +1,7 @@
-import { randomBytes } from 'node:crypto'
 import { existsSync, linkSync, mkdirSync, readdirSync, renameSync, statSync, unlinkSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { flushFolder } from '../base/atomic.ts'
+import { flushFolder, uniqueName } from '../base/atomic.ts'
 import { systemCode } from '../base/errors.ts'
 import { faultPoint } from '../base/fault-point.ts'
 import type { Rate } from '../base/rate.ts'
@@ -50,7 +49,7 @@ export function createTemporaryFiles(root: string, { top, rate }: { top: RootFol
     const folder = join(root, TEMPORARY)
     top.check()
     makeFolder(folder)
-    const path = join(folder, `${process.pid}-${randomBytes(9).toString('hex')}`)
+    const path = join(folder, `${process.pid}-${uniqueName()}`)
     faultPoint('blob: open')
     const file = await openNew(path)
     try {

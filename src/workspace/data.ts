@@ -12,13 +12,34 @@ export interface DataFile {
   size: number
 }
 
+/** What one look at a path has seen. */
+export interface Look {
+  entry(): Promise<Entry>
+  /** its files, each with its oid, by path */
+  files(): Promise<DataFile[]>
+}
+
+/** What counts in a folder: see `hash`. */
+export interface LookOptions {
+  all?: boolean
+  also?: readonly RepoPath[]
+}
+
+export interface EarlierTree {
+  entry: Entry
+  files: ReadonlyMap<string, DataFile>
+}
+
 /** Takes files from anywhere into the cache, and puts trees together. */
 export interface Collector {
   /** Hashes and stores all below a folder (absolute). @throws PATH_UNSUPPORTED, PATH_INVALID, FILE_CHANGED, DISK_FULL */
   collect(folder: string): Promise<DataFile[]>
-  /** The tree of files that are stored. */
-  tree(files: Iterable<DataFile>): Promise<Entry>
+  /** The tree of files that are stored. @param before an earlier tree and all its files: where none of these is gone, only what differs is made anew */
+  tree(files: readonly DataFile[], before?: EarlierTree): Promise<Entry>
   put(bytes: Buffer): Promise<Oid>
+  /** Told that collected files lie in the folder `path` now, by their path below it, and what they were called (absolute) when they were
+   *  collected: where they are many they need not be read again. */
+  moved(path: RepoPath, files: ReadonlyMap<string, string>): void
   /** Nothing counts as stored before. */
   finish(): Promise<void>
 }
@@ -28,15 +49,19 @@ export interface Collector {
 export interface WorkspaceData {
   /** What lies at `path` now, or undefined when nothing does. A folder skips what git ignores (but not what mlv tracks, nor the paths `also`)
    *  unless `all`; .mlvignore always counts. */
-  hash(path: RepoPath, options?: { all?: boolean; also?: readonly RepoPath[] }): Promise<Entry | undefined>
+  hash(path: RepoPath, options?: LookOptions): Promise<Entry | undefined>
+  /** The entry of a file that is known and unchanged by its size, time and inode; undefined says nothing. Reads no file. */
+  glance(path: RepoPath): Entry | undefined
+  /** What hash looks at, with its files; undefined where nothing lies. */
+  look(path: RepoPath, options?: LookOptions): Promise<Look | undefined>
   /** The files that hash counts, each with its oid; none where nothing lies. */
-  files(path: RepoPath, options?: { all?: boolean; also?: readonly RepoPath[] }): Promise<DataFile[]>
+  files(path: RepoPath, options?: LookOptions): Promise<DataFile[]>
   collector(): Promise<Collector>
   /** The files of a tree in the cache. @throws OBJECT_MISSING, OBJECT_CORRUPT, TREE_INVALID */
   list(tree: Entry): Promise<DataFile[]>
   /** An object of the cache. @throws OBJECT_MISSING, OBJECT_CORRUPT */
   read(oid: Oid): Promise<Buffer>
-  /** Like hash with `all`, and every object is in the cache when it returns. One call for many paths costs one flush. */
+  /** Like hash with `all`, and every object is in the cache when it returns. One call for many paths costs one flush. Where nothing lies there is no entry. */
   save(paths: RepoPath[]): Promise<Map<RepoPath, Entry>>
   /** Like hash of each path, and every object is in the cache when it returns; they count as no more recorded than before. */
   keep(items: readonly { path: RepoPath; all?: boolean; also?: readonly RepoPath[] }[]): Promise<Map<RepoPath, Entry>>

@@ -1,47 +1,39 @@
+import { join } from 'node:path'
 import { hasCode } from '../base/errors.ts'
 import { loadFingerprint } from '../base/fingerprint.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
-import { compareUtf8, isWithin, joinPath, nameOf, type RepoPath } from '../base/paths.ts'
+import { compareUtf8, nameOf, type RepoPath } from '../base/paths.ts'
+import type { ObjectStore } from '../store/object-store.ts'
 import type { TreeEntry } from '../store/tree.ts'
 import { diffTrees, editPaths, findPath, walkTree } from '../store/tree-walk.ts'
 import { addPaths } from './add.ts'
 import { refuseOutdated } from './add-checks.ts'
 import { applyCheckout } from './checkout-apply.ts'
 import { planCheckout } from './checkout-plan.ts'
-import type { Collector, DataFile, WorkspaceData } from './data.ts'
+import type { Collector, DataFile, EarlierTree, WorkspaceData } from './data.ts'
 import type { ChangeCounts, Entry } from './entry.ts'
 import { isWhole } from './fetch-entries.ts'
-import { hashFiles, isStored, type Saving } from './hash-files.ts'
-import { loadIgnore } from './ignore.ts'
+import { hashFiles, isStored } from './hash-files.ts'
 import { ignorePaths } from './ignored.ts'
-import { POINTER_SUFFIX } from './pointer.ts'
+import { lookAt } from './path-look.ts'
 import type { Project } from './project.ts'
 import { openSaving, recordSnapshot } from './saving.ts'
-import { scannedFiles, scanPath } from './scan.ts'
+import { scanPath } from './scan.ts'
 import type { Snapshot } from './snapshot.ts'
-import { emptyTable } from './stat-table.ts'
+import { emptyTable, forgetTrees, type StatRow } from './stat-table.ts'
 import { findTracked } from './tracked.ts'
-import { insidePath, openWorktree, pageReader, recordedEntry, type Worktree } from './worktree.ts'
-
-type VisibleOptions = { all?: boolean; also?: readonly RepoPath[] }
+import { openWorktree, pageReader, recordedEntry, type Worktree } from './worktree.ts'
 
 /** Opens the workspace's data for a pipeline. */
 export async function openWorkspaceData(project: Project): Promise<WorkspaceData> {
   let worktree = openWorktree(project)
 
-  async function hash(path: RepoPath, options: VisibleOptions = {}, saving?: Saving): Promise<Entry | undefined> {
-    const direct = await worktree.quickFile(path, saving)
-    if (direct) return direct
-    // Nothing, most often: a stage's out before its first run. Rows and rules of a folder take ten times as long.
-    if (!(await worktree.isFolder(path))) return undefined
-    if (options.all || (await findTracked(project.root, path))) return (await worktree.snapshot(path, { saving })).entry
-    return hashVisible(worktree, path, options.also ?? [], saving)
-  }
-
   return {
-    hash: (path, options) => hash(path, options),
-    files: (path, options = {}) => listFiles(worktree, path, options),
-    collector: () => openCollector(project),
+    hash: async (path, options = {}) => (await lookAt(worktree, path, options))?.entry(),
+    look: (path, options = {}) => lookAt(worktree, path, options),
+    glance: (path) => worktree.glance(path),
+    files: async (path, options = {}) => (await lookAt(worktree, path, options))?.files() ?? [],
+    collector: () => openCollector(worktree),
     async list(tree) {
       const read = pageReader(await project.cache('write'))
       const files: DataFile[] = []
@@ -65,7 +57,7 @@ export async function openWorkspaceData(project: Project): Promise<WorkspaceData
         }
         await saving.finish()
         // What a collection has condemned meanwhile must be stored again before the lock refers to it.
-      } while (await saving.store.refresh())
+      } while (await saving.store.recheck())
       for (const snapshot of snapshots) recordSnapshot(worktree.cache, snapshot, snapshot.entry!, saving.store.epoch())
       return saved
     },
@@ -75,7 +67,7 @@ export async function openWorkspaceData(project: Project): Promise<WorkspaceData
       do {
         saving = await openSaving(project)
         for (const { path, ...options } of items) {
-          const entry = await hash(path, options, saving)
+          const entry = await (await lookAt(worktree, path, options, saving))?.entry()
           if (entry) kept.set(path, entry)
         }
         await saving.finish()
@@ -135,80 +127,11 @@ export async function openWorkspaceData(project: Project): Promise<WorkspaceData
   }
 }
 
-/** A folder as git would keep it, plus what mlv tracks inside it and the paths `also`: entries by their paths below it. Rows of its files are those
- *  of single files. */
-async function visibleEntries(
-  worktree: Worktree,
-  path: RepoPath,
-  also: readonly RepoPath[],
-  saving?: Saving,
-): Promise<Map<string, TreeEntry>> {
-  const { project } = worktree
-  const git = await project.git()
-  const prefix = project.prefix === '' ? '' : `${project.prefix}/`
-  const ignore = loadIgnore(project.root, path)
-  const entries = new Map<string, TreeEntry>()
-  const inside = [...worktree.tracked().filter((tracked) => isWithin(tracked, path)), ...also]
-  for (const gitPath of await git.visible(project.gitPath(path))) {
-    const full = gitPath.slice(prefix.length) as RepoPath
-    const below = path === '' ? full : full.slice(path.length + 1)
-    if (ignore.ignores(below, false) || full.startsWith('.mlv/')) continue
-    if (full.endsWith(POINTER_SUFFIX) && inside.includes(full.slice(0, -POINTER_SUFFIX.length) as RepoPath)) continue
-    const entry = await worktree.quickFile(full, saving)
-    if (entry) entries.set(below, { ...entry, name: nameOf(below) } as TreeEntry)
-  }
-  for (const tracked of inside) {
-    const entry = (await worktree.snapshot(tracked, { saving })).entry
-    if (entry)
-      entries.set(path === '' ? tracked : tracked.slice(path.length + 1), { ...entry, name: nameOf(tracked) } as TreeEntry)
-  }
-  return entries
-}
+/** Fewer files than these are read again where they have been moved to: the tree around them is edited, not built anew. */
+const MANY_MOVED = 512
 
-async function hashVisible(
-  worktree: Worktree,
-  path: RepoPath,
-  also: readonly RepoPath[],
-  saving?: Saving,
-): Promise<Entry | undefined> {
-  const entries = await visibleEntries(worktree, path, also, saving)
-  if (entries.size === 0 && !(await worktree.isFolder(path))) return undefined
-  await loadFingerprint()
-  const pages = new Map<Oid, Buffer>()
-  const sorted = new Map([...entries].sort((a, b) => compareUtf8(a[0], b[0])))
-  const root = await editPaths(undefined, sorted, {
-    read: async (oid) => pages.get(oid)!,
-    sink: (oid, bytes) => void pages.set(oid, bytes),
-  })
-  if (saving) for (const [oid, bytes] of pages) if (!isStored(saving, oid)) await saving.writer.add(oid, bytes)
-  return { kind: 'tree', ...root }
-}
-
-async function allFiles(worktree: Worktree, path: RepoPath, prefix = ''): Promise<DataFile[]> {
-  const { scan } = await worktree.snapshot(path)
-  if (scan.kind === 'absent') return []
-  const found = scan.kind === 'file' ? [scan.file] : scannedFiles(scan.folder)
-  return Array.from(found, ({ path: below, kind, oid, size }) => ({
-    path: below === '' ? prefix : joinPath(prefix, below),
-    kind,
-    oid: oid!,
-    size,
-  }))
-}
-
-async function listFiles(worktree: Worktree, path: RepoPath, { all, also = [] }: VisibleOptions): Promise<DataFile[]> {
-  const single = await worktree.quickFile(path)
-  if (single && single.kind !== 'tree') return [{ path: '', kind: single.kind, oid: single.oid, size: single.size }]
-  if (all || (await findTracked(worktree.project.root, path))) return allFiles(worktree, path)
-  const files: DataFile[] = []
-  for (const [below, entry] of await visibleEntries(worktree, path, also)) {
-    if (entry.kind !== 'tree') files.push({ path: below, kind: entry.kind, oid: entry.oid, size: entry.size })
-    else files.push(...(await allFiles(worktree, insidePath(path, below), below)))
-  }
-  return files.sort((a, b) => compareUtf8(a.path, b.path))
-}
-
-async function openCollector(project: Project): Promise<Collector> {
+async function openCollector({ project, cache }: Worktree): Promise<Collector> {
+  const collected = new Map<string, StatRow>()
   const saving = await openSaving(project)
   const keep = async (oid: Oid, bytes: Buffer) => {
     if (!isStored(saving, oid)) await saving.writer.add(oid, bytes)
@@ -221,27 +144,73 @@ async function openCollector(project: Project): Promise<Collector> {
       await hashFiles(
         folder,
         scan.unknown,
-        (file, row) => files.push({ path: file.path, kind: row.kind as DataFile['kind'], oid: row.oid, size: row.size }),
+        (file, row) => {
+          collected.set(join(folder, file.path), row)
+          files.push({ path: file.path, kind: row.kind as DataFile['kind'], oid: row.oid, size: row.size })
+        },
         { saving, signal: project.surroundings.signal },
       )
       return files.sort((a, b) => compareUtf8(a.path, b.path))
     },
-    async tree(files) {
+    async tree(files, before) {
       await loadFingerprint()
-      const entries = Array.from(files, (file): [string, TreeEntry] => [file.path, { ...file, name: nameOf(file.path) }])
-      const pages = new Map<Oid, Buffer>()
-      const root = await editPaths(undefined, new Map(entries), {
-        read: async (oid) => pages.get(oid)!,
-        sink: (oid, bytes) => void pages.set(oid, bytes),
-      })
-      for (const [oid, bytes] of pages) await keep(oid, bytes)
-      return { kind: 'tree', ...root }
+      const made = (before && (await editTree(files, before, saving.store))) ?? (await buildTree(files))
+      for (const [oid, bytes] of made.pages) await keep(oid, bytes)
+      return made.entry
     },
     async put(bytes) {
       const oid = oidOfBytes(bytes)
       await keep(oid, bytes)
       return oid
     },
+    moved(path, files) {
+      if (files.size < MANY_MOVED) return
+      const table = cache.folder(path)
+      for (const [below, from] of files) {
+        const row = collected.get(from)
+        if (row) table.rows.set(below, row)
+      }
+      forgetTrees(table, '')
+    },
     finish: saving.finish,
+  }
+}
+
+interface MadeTree {
+  entry: Entry
+  pages: Map<Oid, Buffer>
+}
+
+const treeEntry = (file: DataFile): TreeEntry => ({ ...file, name: nameOf(file.path) })
+
+async function buildTree(files: readonly DataFile[]): Promise<MadeTree> {
+  const pages = new Map<Oid, Buffer>()
+  const io = { read: async (oid: Oid) => pages.get(oid)!, sink: (oid: Oid, bytes: Buffer) => void pages.set(oid, bytes) }
+  const root = await editPaths(undefined, new Map(files.map((file) => [file.path, treeEntry(file)])), io)
+  return { entry: { kind: 'tree', ...root }, pages }
+}
+
+/** @returns undefined where the tree must be built anew: a file is gone, whose folder might be left empty, or the earlier tree is not what its files say */
+async function editTree(files: readonly DataFile[], before: EarlierTree, store: ObjectStore): Promise<MadeTree | undefined> {
+  const { entry } = before
+  if (entry.kind !== 'tree' || entry.files !== before.files.size) return undefined
+  const edits = new Map<string, TreeEntry>()
+  let left = before.files.size
+  for (const file of files) {
+    const old = before.files.get(file.path)
+    if (old) left--
+    if (old?.oid !== file.oid || old.kind !== file.kind) edits.set(file.path, treeEntry(file))
+  }
+  if (left > 0) return undefined
+  const pages = new Map<Oid, Buffer>()
+  try {
+    const root = await editPaths(entry.oid, edits, {
+      read: async (oid) => pages.get(oid) ?? store.read(oid),
+      sink: (oid, bytes) => void pages.set(oid, bytes),
+    })
+    return root.files === files.length ? { entry: { kind: 'tree', ...root }, pages } : undefined
+  } catch (error) {
+    if (hasCode(error, 'OBJECT_MISSING', 'OBJECT_CORRUPT', 'OBJECT_PURGED', 'TREE_INVALID')) return undefined
+    throw error
   }
 }

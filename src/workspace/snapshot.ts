@@ -1,3 +1,4 @@
+import { lstatSync } from 'node:fs'
 import { join } from 'node:path'
 import { loadFingerprint } from '../base/fingerprint.ts'
 import type { Oid } from '../base/oid.ts'
@@ -11,7 +12,7 @@ import { createHashCrew, type HashCrew } from './hash-threads.ts'
 import type { Ignore } from './ignore.ts'
 import { type Scan, type ScannedFile, scannedFiles, scannedFolders, scanPath } from './scan.ts'
 import type { StatCache } from './stat-cache.ts'
-import { forgetTrees, type StatRow, type StatTable } from './stat-table.ts'
+import { forgetTrees, kindOf, type StatRow, type StatTable } from './stat-table.ts'
 
 /** What lies at a path, with every file's oid. */
 export interface Snapshot {
@@ -108,6 +109,30 @@ async function snapshotFile(
       options,
     )
   return { path, entry: { kind: file.kind, oid: file.oid!, size: file.size }, scan, table, unchanged: known }
+}
+
+/** Reads many single files that the rows do not know, all in one go: one by one each would take ten times as long. Left out is what is no
+ *  file or symbolic link, and what is gone. */
+export async function takeFiles(paths: readonly RepoPath[], options: SnapshotOptions): Promise<Map<RepoPath, Entry>> {
+  const table = options.cache.files()
+  const files: ScannedFile[] = []
+  for (const path of paths) {
+    const stats = lstatSync(`${options.root}/${path}`, { throwIfNoEntry: false })
+    if (stats?.isFile() || stats?.isSymbolicLink())
+      files.push({ name: '', path, kind: kindOf(stats), size: stats.size, oid: undefined })
+  }
+  const entries = new Map<RepoPath, Entry>()
+  const { saving, objects, signal, onBytes } = options
+  await hashFiles(
+    options.root,
+    files,
+    (file, row) => {
+      keepRow(table, file.path, file, row, saving !== undefined)
+      entries.set(file.path as RepoPath, { kind: file.kind, oid: row.oid, size: row.size })
+    },
+    { saving, objects, signal, onBytes },
+  )
+  return entries
 }
 
 function keepRow(table: StatTable, key: string, file: ScannedFile, row: StatRow, saved: boolean): void {

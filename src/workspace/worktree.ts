@@ -12,7 +12,7 @@ import { cacheFolder } from './link.ts'
 import { dataPathOf } from './pointer.ts'
 import type { Project } from './project.ts'
 import { scannedFiles, scannedFolders } from './scan.ts'
-import { type Snapshot, type SnapshotOptions, takePartSnapshot, takeSnapshot } from './snapshot.ts'
+import { type Snapshot, type SnapshotOptions, takeFiles, takePartSnapshot, takeSnapshot } from './snapshot.ts'
 import { createStatCache, type StatCache } from './stat-cache.ts'
 import { isUnchanged, kindOf } from './stat-table.ts'
 
@@ -27,8 +27,12 @@ export interface Worktree {
   snapshot(path: RepoPath, options?: Pick<SnapshotOptions, 'saving' | 'keepPages' | 'onBytes'>): Promise<Snapshot>
   /** a part of a folder alone: its entry is not known */
   partSnapshot(path: RepoPath, part: string): Promise<Snapshot>
+  /** the entry of a single file or link that its row knows and whose stats say the same; undefined says nothing */
+  glance(path: RepoPath): Entry | undefined
   /** the entry of a single file or link, or undefined where there is none. @param saving its bytes are there when it returns */
   quickFile(path: RepoPath, saving?: Saving): Promise<Entry | undefined>
+  /** the entries of many single files or links; what is neither is left out. @param saving as above */
+  quickFiles(paths: readonly RepoPath[], saving?: Saving): Promise<Map<RepoPath, Entry>>
   isFolder(path: RepoPath): Promise<boolean>
   /** whether the disk takes `A` and `a` for one name */
   foldsCase(): boolean
@@ -49,6 +53,14 @@ export function openWorktree(project: Project, purpose: 'read' | 'write' = 'writ
     store: () => project.cache(purpose),
     signal: project.surroundings.signal,
   })
+  function glance(path: RepoPath): Entry | undefined {
+    const row = cache.files().rows.get(path)
+    if (!row) return undefined
+    // No join: normalising takes as long as the look itself.
+    const stats = lstatSync(`${project.root}/${path}`, { throwIfNoEntry: false })
+    return stats && isUnchanged(row, stats) ? { kind: kindOf(stats), oid: row.oid, size: row.size } : undefined
+  }
+
   return {
     project,
     cache,
@@ -56,6 +68,20 @@ export function openWorktree(project: Project, purpose: 'read' | 'write' = 'writ
     tracked: () => findPointers(project).map(dataPathOf).sort(compareUtf8),
     snapshot: (path, options = {}) => takeSnapshot(path, { ...lookingAt(path), ...options }),
     partSnapshot: (path, part) => takePartSnapshot(path, part, lookingAt(path)),
+    glance,
+    async quickFiles(paths, saving) {
+      const entries = new Map<RepoPath, Entry>()
+      const unknown: RepoPath[] = []
+      for (const path of paths) {
+        const entry = glance(path)
+        if (entry && (!saving || isStored(saving, entry.oid))) entries.set(path, entry)
+        else unknown.push(path)
+      }
+      if (unknown.length === 0) return entries
+      const looking = { ...lookingAt('' as RepoPath), ignore: nothingIgnored, saving }
+      for (const [path, entry] of await takeFiles(unknown, looking)) entries.set(path, entry)
+      return entries
+    },
     async quickFile(path, saving) {
       const table = cache.files()
       const stats = lstatSync(join(project.root, path), { throwIfNoEntry: false })

@@ -13,6 +13,7 @@ const SECTIONS: Record<string, () => Promise<{ section: Section }>> = {
   large: () => import('./large.ts'),
   chunker: () => import('./chunker.ts'),
   repro: () => import('./repro.ts'),
+  stages: () => import('./stages.ts'),
   million: () => import('./million.ts'),
   many: () => import('./many.ts'),
   map: () => import('./map.ts'),

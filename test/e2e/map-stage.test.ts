@@ -45,6 +45,25 @@ it('runs its command for each file, and again only for what is new or changed', 
   expect(repo.read('upper/x/two.up')).toBe('BB\n')
 })
 
+it('makes the same tree by edits as from nothing', async () => {
+  const files = { 'raw/z/new.txt': 'n\n', 'raw/x/two.txt': 'bb\n' }
+  const outOf = (repo: Repo) => /"outs": \[\s*(.*)\n/.exec(repo.read('mlv.lock'))![1]
+  const { repo, repro } = await makeMap()
+  await repro()
+  for (const [path, text] of Object.entries(files)) repo.write(path, text)
+  await repro()
+  const added = await makeMap(UPPER, files)
+  await added.repro()
+  expect(outOf(repo)).toBe(outOf(added.repo))
+  const { rmSync } = await import('node:fs')
+  rmSync(repo.path('raw/z'), { recursive: true })
+  await repro()
+  const fresh = await makeMap(UPPER, { 'raw/x/two.txt': 'bb\n' })
+  await fresh.repro()
+  expect(outOf(repo)).toBe(outOf(fresh.repo))
+  expect(existsSync(repo.path('upper/z'))).toBe(false)
+})
+
 it('runs all again with --force', async () => {
   const { repro, seen } = await makeMap()
   await repro()

@@ -61,8 +61,19 @@ it('refuses amounts that are none', async () => {
   const repo = await makeRepo({ 'mlv.yaml': 'stages:\n  a: {cmd: "true", resources: {memory: lots}}\n' }, { init: true })
   const result = await repo.mlv('repro')
   expect(result.stderr).toBe(
-    'error: mlv.yaml:2:3: stage "a": resources: memory is "lots"\n  Write for example resources: {memory: 4GiB}.\n',
+    'error: mlv.yaml:2:40: stage "a": resources memory is "lots"\n  Write for example resources: {memory: 4GiB}.\n',
   )
+})
+
+it('names the logs of the stages that a template makes', async () => {
+  const yaml = 'stages:\n  a: {foreach: [us, uk], do: {cmd: "echo ${item}"}}\n'
+  const repo = await makeRepo({ 'mlv.yaml': yaml }, { init: true })
+  await repo.mlv('repro')
+  expect(await repo.mlv('logs', 'a')).toMatchObject({
+    exitCode: 2,
+    stderr: expect.stringContaining('Name one of them: mlv logs a@us, mlv logs a@uk.'),
+  })
+  expect((await repo.mlv('logs', 'a@uk')).stdout).toBe('uk\n')
 })
 
 it('passes on much output, and does not wait for what is left in the background', async () => {

@@ -282,6 +282,25 @@ it('runs a stage again whose deps changed while it ran', async () => {
   expect((await repro(repo, '--dry-run'))[0]).toBe('would run   a  (deps changed while it last ran)')
 })
 
+it('leaves what .mlvignore hides in the folder of an out where it lies, also when the stage writes the folder anew', async () => {
+  const repo = await makePipeline({ '.mlvignore': '*.note\nmine/\n' })
+  const command = (line: string) => repo.write('mlv.yaml', repo.read('mlv.yaml').replace(/cmd: mkdir.*/, `cmd: ${line}`))
+  command('mkdir -p prep/sub && cp raw/a.csv prep/sub && echo new > prep/b.note')
+  await repro(repo, 'prepare')
+  const hidden = ['prep/my.note', 'prep/sub/my.note', 'prep/mine/x']
+  for (const path of hidden) repo.write(path, 'by hand')
+  repo.write('prep/b.note', 'old')
+  repo.write('raw/a.csv', '1\n4\n')
+  expect(await repro(repo, 'prepare')).toContain('ran         prepare')
+  for (const path of hidden) expect(repo.read(path)).toBe('by hand')
+  expect(repo.read('prep/sub/a.csv')).toBe('1\n4\n')
+  expect(repo.read('prep/b.note')).toBe('new\n')
+  // Where a file takes the place of the folder, it is set aside.
+  command('echo file > prep')
+  expect(await repro(repo, '-s', 'prepare')).toContain('ran         prepare')
+  expect(repo.read('.git/mlv/failed/prepare/prep/mine/x')).toBe('by hand')
+})
+
 it('replaces no out that is saved nowhere, until accepted or forced', async () => {
   const repo = await makePipeline()
   repo.write('model.bin', 'trained by hand\n')

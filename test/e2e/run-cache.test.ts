@@ -168,6 +168,28 @@ it.each([
   expect(ran()).toBe(3)
 })
 
+it('takes no more than one miss from a record of the remote that calls a file a folder', async () => {
+  const stage = (name: string) =>
+    `  ${name}: {cmd: 'echo x >> "$RUNS" && cp data.txt ${name}.txt', deps: [data.txt], outs: [${name}.txt]}\n`
+  const pipeline = `stages:\n${stage('a')}${stage('b')}`
+  const { repo, env, remote, ran } = await makePipeline({ pipeline })
+  await repo.mlv('remote', 'add', 'team', remote)
+  await reproWith(repo, 1)
+  await repo.commit('one')
+  await repo.mlv('push')
+  const { createHash } = await import('node:crypto')
+  const lying = records(remote).find((path) => readFileSync(path, 'utf8').includes('a.txt'))!
+  const text = readFileSync(lying, 'utf8').replace('"kind": "file"', '"files": 1, "kind": "tree"')
+  rmSync(lying)
+  writeFileSync(join(lying, '..', createHash('sha256').update(text).digest('hex')), text)
+  const other = await makeRepo({ 'mlv.yaml': pipeline, 'data.txt': 'd\n' }, { init: true, env })
+  await other.mlv('remote', 'add', 'team', remote)
+  const out = await reproWith(other, 1)
+  expect(out).toContain('ran         a')
+  expect(out).toContain('restored    b  from the run cache')
+  expect(ran()).toBe(3)
+})
+
 it('runs where the record gives a size that its object does not have', async () => {
   const { repo, ran } = await makePipeline()
   await reproWith(repo, 1)

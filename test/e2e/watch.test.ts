@@ -5,7 +5,7 @@ import { BIN, makeRepo } from '../helpers/repo.ts'
 
 it('runs again when an input changes, goes on after an error, and ends with Ctrl-C', async () => {
   const repo = await makeRepo(
-    { 'mlv.yaml': 'stages:\n  copy: {cmd: cp in.txt out.txt, deps: [in.txt], outs: [out.txt]}\n', 'in.txt': '1\n' },
+    { 'mlv.yaml': 'stages:\n  copy: {cmd: cp in.txt out.txt, deps: [in.txt], outs: [out.txt], speed: 3}\n', 'in.txt': '1\n' },
     { init: true },
   )
   const child = spawn(process.execPath, [BIN, 'repro', '--watch'], {
@@ -27,6 +27,7 @@ it('runs again when an input changes, goes on after an error, and ends with Ctrl
     repo.write('in.txt', '2\n')
     await watching(2, 'in.txt changed')
     expect(repo.read('out.txt')).toBe('2\n')
+    expect(text.split('unknown key "speed"')).toHaveLength(3)
     repo.write('mlv.yaml', 'stages: {')
     await watching(2, 'error: mlv.yaml')
   } finally {

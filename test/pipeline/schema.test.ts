@@ -53,6 +53,22 @@ it('leaves variables to the shell and takes the word true as a command', async (
   expect(stages.map((one) => one.cmd)).toEqual([['echo $HOME'], ['true'], ['false', '7']])
 })
 
+it.each([
+  ['{cpus: many}', 'mlv.yaml:4:23: stage "train": resources cpus is "many"'],
+  ['{cpus: 1, gpus: -1}', 'mlv.yaml:4:32: stage "train": resources gpus is -1'],
+  ['{memory: 4XiB}', 'mlv.yaml:4:25: stage "train": resources memory is "4XiB"'],
+])('refuses resources %s where they stand', async (resources, message) => {
+  await expect(parsePipeline(stage(`cmd: x\nresources: ${resources}`))).rejects.toMatchObject({
+    code: 'PIPELINE_INVALID',
+    message,
+  })
+})
+
+it('takes resources beyond those of any machine', async () => {
+  const { stages } = await parsePipeline(stage('cmd: x\nresources: {cpus: 5000, memory: 900TiB, gpus: 64, queue: long}'))
+  expect(stages[0]!.resources).toEqual({ cpus: 5000, memory: '900TiB', gpus: 64, queue: 'long' })
+})
+
 it('warns of unknown keys and repeated deps', async () => {
   const { warnings } = await parsePipeline(`colour: red\n${stage('cmd: x\nspeed: 3\ndeps: [a, a]\nouts: [{b: {push: false}}]')}`)
   expect(warnings).toEqual([

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { MlvError } from '../../base/errors.ts'
+import { quotePath } from '../../base/paths.ts'
 import { type Configure, example } from '../command.ts'
 
 export const configure: Configure = (command, act) => {
@@ -18,6 +19,14 @@ export const configure: Configure = (command, act) => {
       const path = logPath(project, stage)
       if (!/^[^/\\]+$/.test(stage) || !existsSync(path)) {
         const names = (await readPipeline(project))?.stages.map(({ name }) => name) ?? []
+        const made = names.filter((name) => name.startsWith(`${stage}@`))
+        if (made.length > 0)
+          throw new MlvError('STAGE_UNKNOWN', `"${stage}" stands for ${made.length} stages, each with a log of its own`, {
+            hint: `Name one of them: ${made
+              .slice(0, 3)
+              .map((name) => `mlv logs ${quotePath(name)}`)
+              .join(', ')}${made.length > 3 ? ', …; see "mlv stage list"' : ''}.`,
+          })
         throw names.includes(stage)
           ? new MlvError('PATH_MISSING', `Stage "${stage}" has not run here`, { hint: `Run "mlv repro ${stage}".` })
           : new MlvError('STAGE_UNKNOWN', `There is no stage "${stage}"`, { hint: 'See "mlv stage list".' })

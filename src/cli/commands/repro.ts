@@ -92,6 +92,20 @@ async function openChecker({ output }: Context, { project, graph }: ReproPlan['v
   return undefined
 }
 
+/** Tells of a plan that changes nothing, without what carries one out. */
+async function showSettled({ output }: Context, plan: ReproPlan): Promise<void> {
+  const { createUnchangedLines, eventJson } = await import('../render/stages.ts')
+  const lines = createUnchangedLines(plan.stages.length, output.verbose)
+  const events = plan.stages.map(({ stage, decision }) => ({ kind: decision.kind as 'unchanged' | 'frozen', stage: stage.name }))
+  for (const event of events) {
+    const line = lines.take(event)
+    if (line !== '') output.say(line)
+  }
+  const counted = lines.flush()
+  if (counted !== '') output.say(counted)
+  if (output.json) output.answer({ added: [], stages: events.map(eventJson), written: [] }, () => '')
+}
+
 async function apply(
   context: Context,
   project: Project,
@@ -171,6 +185,11 @@ async function repro(context: Context, stages: string[], options: Options): Prom
   const plan = await makePlan(context, project, { stages, options })
   try {
     if (options.dryRun) return await showPlan(context, plan, options)
+    const { isSettled } = await import('../../pipeline/plan.ts')
+    if (isSettled(plan)) {
+      await showSettled(context, plan)
+      return 0
+    }
     const ran = await apply(context, project, { plan, options })
     return options.exitCode && ran ? 1 : 0
   } finally {
@@ -192,7 +211,9 @@ async function watchRepro(context: Context, stages: string[], options: Options):
   for (;;) {
     let paths: RepoPath[] = ['mlv.yaml' as RepoPath]
     try {
-      paths = watchedPaths(await openPipeline(project))
+      // The run says what is to be warned of.
+      const silent = { ...project, surroundings: { ...project.surroundings, warn: () => {} } }
+      paths = watchedPaths(await openPipeline(silent))
     } catch (error) {
       if (!(error instanceof MlvError)) throw error
     }

@@ -31,9 +31,10 @@ async function add(context: Context, name: string, words: string[], options: Add
     })
   if (options.dryRun && !options.infer)
     throw new MlvError('USAGE', '--dry-run goes with --infer', { hint: `mlv stage add --infer --dry-run ${name} -- COMMAND` })
-  const [project, { addStage, paramItems, shellLine }, { writePipeline }] = await Promise.all([
+  const [project, { addStage, paramItems }, { shellLine }, { writePipeline }] = await Promise.all([
     context.project(),
     import('../../pipeline/edit.ts'),
+    import('../../pipeline/shell-line.ts'),
     import('../../pipeline/write-pipeline.ts'),
   ])
   const stage = {

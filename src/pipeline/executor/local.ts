@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { fileError, MlvError } from '../../base/errors.ts'
-import { quotePath } from '../../base/paths.ts'
+import { quotePath, type RepoPath } from '../../base/paths.ts'
 import { checkParents } from '../../workspace/tracked.ts'
 import { type Aside, setAside } from '../aside.ts'
 import { runCommands } from '../run-command.ts'
@@ -53,12 +53,22 @@ export function createLocalExecutor(shell: Shell): Executor {
   }
 }
 
+/** Those of some paths that are files, unchanged since they were last seen, whose bytes the cache has. */
+async function savedFiles(paths: readonly RepoPath[], { data }: Pick<TaskPlace, 'data'>): Promise<Set<RepoPath>> {
+  const saved = new Set<RepoPath>()
+  for (const path of paths) {
+    const entry = data.glance(path)
+    if (entry && (await data.isCached(entry))) saved.add(path)
+  }
+  return saved
+}
+
 async function prepare(task: Task, place: TaskPlace): Promise<Aside> {
   const { project } = place
   await placeAbsent(task, place.absent, place)
   const removed = task.outs.filter((out) => !out.persist).map((out) => out.path)
   for (const out of task.outs) checkParents(project.root, out.path)
-  const aside = setAside(project, task.name, removed)
+  const aside = setAside(project, task.name, removed, await savedFiles(removed, place))
   try {
     for (const folder of new Set(task.outs.map((out) => dirname(join(project.root, out.path))))) makeFolder(folder)
     return aside

@@ -1,6 +1,7 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { constants } from 'node:os'
 import type { Readable } from 'node:stream'
+import { setTimeout as pause } from 'node:timers/promises'
 import { MlvError, systemCode } from '../../base/errors.ts'
 
 /** One command of a stage. */
@@ -103,13 +104,25 @@ function pass(stream: Readable, tell: (bytes: Buffer) => void | Promise<void>, e
 }
 
 /** Whether anything of a process group is left. */
-export function isAlive(group: number): boolean {
+function isAlive(group: number): boolean {
   try {
     process.kill(-group, 0)
     return true
   } catch {
     return false
   }
+}
+
+/** What a command started may end a moment after it, as an mlv that tidies up does, and strace. ms */
+const LAST_BREATH_MS = 300
+const LOOK_EVERY_MS = 20
+
+async function staysAlive(group: number): Promise<boolean> {
+  for (let waited = 0; waited < LAST_BREATH_MS; waited += LOOK_EVERY_MS) {
+    await pause(LOOK_EVERY_MS)
+    if (!isAlive(group)) return false
+  }
+  return true
 }
 
 /** Each command gets a process group of its own, so that stopping one stops all it started. */
@@ -177,8 +190,8 @@ export function createShell(): Shell {
         })
         const told = (['stdout', 'stderr'] as const).map((from) => pass(child[from], (bytes) => run.onOutput(bytes, from), ended))
         void Promise.all([ended, ...told]).then(([end]) => {
-          const left = end.kind === 'done' && group !== undefined && isAlive(group) ? { left: group } : {}
-          done({ ...end, ...left })
+          if (end.kind !== 'done' || group === undefined || !isAlive(group)) done(end)
+          else void staysAlive(group).then((left) => done(left ? { ...end, left: group } : end))
         })
         if (run.signal?.aborted) onAbort()
       }),

@@ -7,7 +7,7 @@ import { fileError, systemCode } from '../../base/errors.ts'
 import { quotePath } from '../../base/paths.ts'
 import { hasEnded } from '../../base/process-state.ts'
 import type { Project } from '../../workspace/project.ts'
-import { type CommandEnd, type CommandRun, isAlive, type Shell } from '../executor/shell.ts'
+import type { CommandRun, Shell } from '../executor/shell.ts'
 import { createStraceParser, type FileEvent, TRACED_CALLS } from './strace-output.ts'
 
 const TRACE = ['-f', '-q', '-y', '-e', `trace=${TRACED_CALLS.map((call) => `?${call}`).join(',')}`]
@@ -109,19 +109,6 @@ async function readTrace(file: string, cwd: string, tell: (event: FileEvent) => 
   }
 }
 
-/** ms that what a command ends with itself may take to be gone: under strace it takes longer */
-const LAST_PROCESSES_MS = 200
-
-async function withoutEnding(end: CommandEnd): Promise<CommandEnd> {
-  if (end.kind !== 'done' || end.left === undefined) return end
-  const deadline = performance.now() + LAST_PROCESSES_MS
-  while (isAlive(end.left)) {
-    if (performance.now() > deadline) return end
-    await sleep(5)
-  }
-  return { kind: 'done' }
-}
-
 /** Lets another shell run commands under strace, and tells what they did to files once each has ended.
  *  @param folder for the traces   @param tell told each event in order   @returns also whether every trace was whole, and how many commands ran */
 export function createTracingShell(
@@ -144,7 +131,7 @@ export function createTracingShell(
       const end = await inner.run({ ...run, shell: '', command: `exec ${words.map(quotePath).join(' ')}` })
       if (end.kind === 'done' && !(await readTrace(file, run.cwd, tell, LAST_LINES_MS))) isWhole = false
       rmSync(file, { force: true })
-      return withoutEnding(end)
+      return end
     },
   }
 }
