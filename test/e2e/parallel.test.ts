@@ -80,12 +80,15 @@ it('passes on much output, and does not wait for what is left in the background'
   const yaml = `stages:
   much: {cmd: "head -c 40000000 /dev/zero | tr '\\\\0' x"}
   left: {cmd: "sleep 60 & echo done"}
+  # Ends a moment after its stage; where nobody collects it, its entry stays.
+  late: {cmd: "sleep 0.05 &"}
 `
   const repo = await makeRepo({ 'mlv.yaml': yaml }, { init: true })
   const result = await repo.mlv('repro')
   expect(result).toMatchObject({ exitCode: 0 })
   expect(result.stdout.length).toBeGreaterThan(40_000_000)
   expect(result.stderr).toMatch(/^warning: stage "left" left processes running; end them with "kill -- -\d+"/)
+  expect(result.stderr).not.toContain('"late"')
   process.kill(-Number(/kill -- -(\d+)/.exec(result.stderr)![1]))
   expect((await repo.mlv('logs', 'left')).stdout).toBe('done\n')
 })

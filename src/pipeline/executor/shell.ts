@@ -1,4 +1,5 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import type { Readable } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -120,9 +121,30 @@ const LOOK_EVERY_MS = 20
 async function staysAlive(group: number): Promise<boolean> {
   for (let waited = 0; waited < LAST_BREATH_MS; waited += LOOK_EVERY_MS) {
     await pause(LOOK_EVERY_MS)
-    if (!isAlive(group)) return false
+    if (!isAlive(group) || !runs(group)) return false
   }
   return true
+}
+
+/** Whether any process of a group still runs: where nobody collects what has ended, as in some containers, its entry stays. */
+function runs(group: number): boolean {
+  let processes: string[]
+  try {
+    processes = readdirSync('/proc').filter((name) => /^\d+$/.test(name))
+  } catch {
+    // No /proc on this system: what counts as alive runs.
+    return true
+  }
+  return processes.some((id) => {
+    try {
+      // pid (name) state parent group …, where the name may hold anything
+      const [state, , itsGroup] = readFileSync(`/proc/${id}/stat`, 'latin1').split(') ').at(-1)!.split(' ')
+      return Number(itsGroup) === group && state !== 'Z'
+    } catch {
+      // It has ended meanwhile.
+      return false
+    }
+  })
 }
 
 /** Each command gets a process group of its own, so that stopping one stops all it started. */
