@@ -123,6 +123,10 @@ export async function execTask(task: Task, project: Project, ports: ExecPorts): 
     })
   const { signal } = project.surroundings
   const remote = project.config.remotes().length > 0 ? (await project.remote(undefined, 'read')).store : undefined
+  if (remote && !(await remote.blobs.head(KEYS.description, signal)))
+    throw new MlvError('PATH_MISSING', `There is no store at ${remote.blobs.url}`, {
+      hint: 'Check the url; "mlv stage task STAGE --push", where the data is, makes one.',
+    })
   const known = ports.force ? undefined : await findKnown(task, project, remote)
   if (known) return { key: task.key, stage: task.name, status: 'restored', outs: known.outs, seconds: 0 }
   if (remote) await checkWritable(project)

@@ -1,7 +1,8 @@
-import { chmodSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, lstatSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { fileError, hasCode, systemCode } from '../base/errors.ts'
+import { makeFolders } from '../base/make-folders.ts'
 import { hasEnded } from '../base/process-state.ts'
 import { recoverAside } from './aside.ts'
 
@@ -60,7 +61,7 @@ function sweep(parent: string): void {
 /** Makes an empty folder of its own below `parent` for one task, and removes those that killed ones left. @throws PATH_MISSING, FILE_UNWRITABLE, DISK_FULL */
 export function makeScratchFolder(parent: string): { folder: string; remove(): Error | undefined } {
   try {
-    mkdirSync(parent, { recursive: true })
+    makeFolders(parent)
     sweep(parent)
     const folder = mkdtempSync(join(parent, PREFIX))
     writeFileSync(join(folder, OWNER), `${JSON.stringify({ pid: process.pid, host: hostname() })}\n`)

@@ -259,6 +259,41 @@ describe('a task fails', () => {
       expect(await machine.exec(typed)).toMatchObject({ exitCode: 2, stderr: expect.stringContaining(message) })
     expect((await machine.exec(task, '--remote', 'team')).exitCode).toBe(2)
   })
+
+  it('when there is no store, or no place for its report, before anything runs', async () => {
+    const { repo, task, ran } = await makeWorld()
+    const machine = makeMachine(repo.env)
+    const result = await machine.exec(task, '--remote', './nowhere')
+    expect(result).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('There is no store at') })
+    expect(existsSync(join(machine.dir, 'nowhere'))).toBe(false)
+    for (const out of ['.', 'no/folder/report'])
+      expect(await machine.exec(task, '-o', out)).toMatchObject({
+        exitCode: 2,
+        stderr: expect.stringContaining('No report can be written'),
+      })
+    expect([ran(), readdirSync(machine.dir)]).toEqual([0, []])
+  })
+
+  it('when the disk of its folder is full, and the command with it', async ({ skip }) => {
+    const { repo, task, remote } = await makeWorld({
+      'mlv.yaml': stage('head -c 40000000 /dev/zero > model; echo full; sleep 600'),
+    })
+    const machine = makeMachine(repo.env)
+    const env = { ...machine.env, PATH: process.env.PATH }
+    if (
+      (await run('mount', ['-t', 'tmpfs', '-o', 'size=8m', 'none', machine.temporary], { cwd: machine.dir, env })).exitCode !== 0
+    )
+      return skip('this user may not mount a small disk')
+    try {
+      expect(await run(NODE, [BIN, 'exec', task, '-q'], { cwd: machine.dir, env })).toMatchObject({
+        exitCode: 9,
+        stderr: expect.stringContaining('error: The disk is full: writing'),
+      })
+      expect([readdirSync(machine.temporary), records(remote)]).toEqual([[], []])
+    } finally {
+      await run('umount', [machine.temporary], { cwd: machine.dir, env })
+    }
+  })
 })
 
 async function until(check: () => boolean): Promise<void> {

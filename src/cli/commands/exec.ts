@@ -1,13 +1,15 @@
-import { rmSync } from 'node:fs'
+import { accessSync, constants, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { resolve } from 'node:path'
+import { dirname, resolve } from 'node:path'
 import { fileError, MlvError, systemCode } from '../../base/errors.ts'
 import { isOid, type Oid } from '../../base/oid.ts'
 import type { Task } from '../../pipeline/task.ts'
 import type { TaskReport } from '../../pipeline/task-result.ts'
 import type { ScratchSettings } from '../../workspace/open-scratch.ts'
+import type { Project } from '../../workspace/project.ts'
 import { type Configure, example } from '../command.ts'
 import type { Context } from '../context.ts'
+import type { Output } from '../output.ts'
 
 interface ExecOptions {
   remote?: string
@@ -45,11 +47,35 @@ async function readTaskFile(path: string, typed: string): Promise<Buffer> {
   }
 }
 
+/** A report of an earlier run must not be taken for this one's, and one that cannot be written is to be known of before hours of work.
+ *  @throws PATH_INVALID, PATH_MISSING, FILE_UNWRITABLE */
+function clearReport(path: string): void {
+  const folder = dirname(path)
+  if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory() || statSync(path, { throwIfNoEntry: false })?.isDirectory())
+    throw new MlvError('PATH_INVALID', `No report can be written to ${path}`, { hint: 'Name a file in a folder that is there.' })
+  try {
+    accessSync(folder, constants.W_OK)
+    rmSync(path, { force: true })
+  } catch (error) {
+    throw fileError(error, 'writing', path)
+  }
+}
+
+/** What went wrong with the task matters more than that nobody can be told. */
+function tellFailure(tell: () => void, output: Output): void {
+  try {
+    tell()
+  } catch (error) {
+    if (!(error instanceof MlvError)) throw error
+    output.warn(`the report could not be written: ${error.message}`)
+  }
+}
+
 /** Opens an empty project for one task, and removes all of it at the end. */
 async function inScratch<T>(
   { surroundings, output }: Context,
   stores: ScratchSettings,
-  work: (project: import('../../workspace/project.ts').Project) => Promise<T>,
+  work: (project: Project) => Promise<T>,
 ): Promise<T> {
   const [{ makeScratchFolder }, { openScratch }] = await Promise.all([
     import('../../pipeline/task-scratch.ts'),
@@ -120,8 +146,7 @@ async function exec(context: Context, typed: string, options: ExecOptions): Prom
       : await readTaskFile(resolve(cwd, typed), typed)
   const task = parseTask(bytes, typed === '-' ? 'stdin' : typed)
   const out = options.out === undefined ? undefined : resolve(cwd, options.out)
-  // A report of an earlier run must not be taken for this one's.
-  if (out !== undefined) rmSync(out, { force: true })
+  if (out !== undefined) clearReport(out)
   const tell = (report: TaskReport) => {
     if (out !== undefined) writeFileAtomic(out, formatReport(report))
   }
@@ -129,7 +154,7 @@ async function exec(context: Context, typed: string, options: ExecOptions): Prom
   try {
     report = await execute(context, { task, stores: await findStores(asked, task.home, surroundings) }, options.force ?? false)
   } catch (error) {
-    if (error instanceof MlvError) tell(failedReport(task, error))
+    if (error instanceof MlvError) tellFailure(() => tell(failedReport(task, error)), output)
     throw error
   }
   tell(report)

@@ -210,8 +210,19 @@ export function createShell(): Shell {
             end(why ? { kind: why } : endOf(status, signal))
           })
         })
-        const told = (['stdout', 'stderr'] as const).map((from) => pass(child[from], (bytes) => run.onOutput(bytes, from), ended))
+        let failure: { error: unknown } | undefined
+        const tell = (bytes: Buffer, from: 'stdout' | 'stderr') => {
+          try {
+            return failure ? undefined : run.onOutput(bytes, from)
+          } catch (error) {
+            // Its log cannot be written, on a full disk for instance: thrown here it would end this process.
+            failure = { error }
+            stop('interrupted')
+          }
+        }
+        const told = (['stdout', 'stderr'] as const).map((from) => pass(child[from], (bytes) => tell(bytes, from), ended))
         void Promise.all([ended, ...told]).then(([end]) => {
+          if (failure) return fail(failure.error)
           if (end.kind !== 'done' || group === undefined || !isAlive(group)) done(end)
           else void staysAlive(group).then((left) => done(left ? { ...end, left: group } : end))
         })
