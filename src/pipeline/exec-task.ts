@@ -46,6 +46,10 @@ async function recordIn(store: ObjectStore, task: Task, project: Project): Promi
 async function sendRecord(task: Task, project: Project): Promise<RunRecord> {
   await pushRuns(project, undefined, [task.key])
   const { store } = await project.remote(undefined, 'write')
+  const sent = await recordIn(store, task, project)
+  if (sent) return sent
+  // Another may have sent the same meanwhile: its index came after the last listing here.
+  await store.refresh()
   const record = await recordIn(store, task, project)
   if (record) return record
   throw new MlvError('OBJECT_MISSING', `The result of stage "${task.name}" is not whole in ${store.blobs.url}`, {
