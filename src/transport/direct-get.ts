@@ -51,7 +51,8 @@ export function createDirectGetter(idleTimeout: number): DirectGetter {
   const idle = new Map<string, Line[]>()
 
   function open(request: DirectRequest): Line {
-    const { hostname: host } = request
+    // A URL has an IPv6 address in brackets.
+    const host = request.hostname.replace(/^\[(.*)\]$/, '$1')
     const line: Line = { socket: undefined as never, reading: undefined }
     const head = Buffer.allocUnsafeSlow(FIRST_BYTES)
     const onread = {
@@ -59,6 +60,8 @@ export function createDirectGetter(idleTimeout: number): DirectGetter {
       buffer: () => (line.reading?.headers ? line.reading.into.subarray(line.reading.done, line.reading.length) : head),
       callback: (length: number, buffer: Uint8Array) => {
         if (line.reading) takeBytes(line, Buffer.from(buffer.buffer, buffer.byteOffset, length))
+        // Bytes that nobody asked for would be taken for the next answer.
+        else line.socket.destroy()
         return true
       },
     }
@@ -86,9 +89,10 @@ export function createDirectGetter(idleTimeout: number): DirectGetter {
   return {
     async get(request, into, signal) {
       const place = `${request.protocol}//${request.hostname}:${request.port ?? ''}`
-      for (;;) {
+      // After one kept connection that gives nothing a new one is opened: the others may be as dead, and each would be waited for.
+      for (let tries = 0; ; tries++) {
         signal?.throwIfAborted()
-        const known = takeIdle(place)
+        const known = tries === 0 ? takeIdle(place) : undefined
         const line = known ?? open(request)
         const abort = () => line.socket.destroy()
         signal?.addEventListener('abort', abort, { once: true })
@@ -165,6 +169,7 @@ function parseHead(text: string, room: number): Map<string, string> | undefined 
     headers.set(line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim())
   }
   if (headers.has('transfer-encoding') || (headers.get('content-encoding') ?? 'identity') !== 'identity') return undefined
+  if (!headers.has('content-range')) return undefined
   const length = headers.get('content-length') ?? ''
   return /^\d+$/.test(length) && Number(length) <= room ? headers : undefined
 }

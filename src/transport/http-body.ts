@@ -35,8 +35,10 @@ export async function collectBody(body: HttpBody, range: GetOptions, rate: Rate 
 /** The part that was asked for. A server that ignored the range sent all: the part is cut out. @throws ShortBody when it is another part */
 export function partOf(bytes: Uint8Array, contentRange: string | undefined, { start = 0, end }: GetOptions): Uint8Array {
   if (contentRange === undefined) return start === 0 && end === undefined ? bytes : bytes.subarray(start, end)
-  const first = Number(/^bytes (\d+)-/.exec(contentRange)?.[1])
-  if (first !== start) throw new ShortBody(`asked for bytes from ${start}, got ${contentRange}`)
+  const [, first, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(contentRange) ?? []
+  const wanted = Math.min(end ?? Number.POSITIVE_INFINITY, total === '*' ? start + bytes.length : Number(total))
+  if (Number(first) !== start || !(start + bytes.length >= wanted))
+    throw new ShortBody(`asked for bytes ${start}-${end === undefined ? '' : end - 1}, got ${bytes.length} of ${contentRange}`)
   return bytes
 }
 

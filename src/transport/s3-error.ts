@@ -24,14 +24,18 @@ interface Answer {
 
 const UNREACHABLE = [
   ...['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOTFOUND', 'EAI_AGAIN'],
-  ...['EHOSTUNREACH', 'ENETUNREACH', 'EPROTO', 'ECONNABORTED', 'ERR_SSL_WRONG_VERSION_NUMBER'],
+  ...['EHOSTUNREACH', 'ENETUNREACH', 'EPROTO', 'ECONNABORTED'],
 ]
 const UNTRUSTED = [
   'DEPTH_ZERO_SELF_SIGNED_CERT',
   'SELF_SIGNED_CERT_IN_CHAIN',
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
   'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'CERT_UNTRUSTED',
 ]
+/** What is wrong with a certificate that no other authority would mend. */
+const INVALID_CERTIFICATE = /^(ERR_TLS_CERT_ALTNAME_INVALID|CERT_\w+|INVALID_CA|INVALID_PURPOSE|HOSTNAME_MISMATCH)$/
 const DENIED = [
   // versitygw's name for an access key it does not know, with status 404
   'XAdminUserNotFound',
@@ -125,10 +129,19 @@ export function askedPause(error: unknown): number | undefined {
 /** An answer that is no XML, or only part of some. */
 const GARBLED = /[Dd]eserializ|not expected|XML/
 
+/** An answer that is no HTTP (Node's parser names what it stumbled over), or whose body is none of S3's. */
+function isGarbled(error: unknown): boolean {
+  return systemCode(error)?.startsWith('HPE_') === true || GARBLED.test((error as Error).message)
+}
+
 function isNetworkFault(error: unknown): boolean {
   const code = systemCode(error) ?? systemCode((error as { cause?: unknown }).cause)
   const { name, message } = error as Error
-  return (code !== undefined && UNREACHABLE.includes(code)) || name === 'TimeoutError' || message === 'aborted'
+  return (
+    (code !== undefined && (UNREACHABLE.includes(code) || code.startsWith('ERR_SSL_'))) ||
+    name === 'TimeoutError' ||
+    message === 'aborted'
+  )
 }
 
 /** Turns what the AWS SDK throws into words. No part of a request that could hold a secret gets into them; what is no answer and no network fault comes back as it is. */
@@ -183,7 +196,6 @@ function answerError(error: Answer, place: S3Place, doing: string): MlvError | u
 }
 
 function networkError(error: unknown, place: S3Place, doing: string): MlvError | undefined {
-  const { message } = error as Error
   const code = systemCode(error) ?? systemCode((error as { cause?: unknown }).cause)
   const server = place.endpoint ?? 'Amazon S3'
   if (code && UNTRUSTED.includes(code))
@@ -191,12 +203,17 @@ function networkError(error: unknown, place: S3Place, doing: string): MlvError |
       hint: 'Name the file of its authority in NODE_EXTRA_CA_CERTS.',
       cause: error,
     })
+  if (code && INVALID_CERTIFICATE.test(code))
+    return new MlvError('REMOTE_UNREACHABLE', `The certificate of ${server} does not hold (${code})`, {
+      hint: 'Give the endpoint by the name that the certificate is for, and compare its dates with the clock of this machine.',
+      cause: error,
+    })
   if (isNetworkFault(error))
     return new MlvError('REMOTE_UNREACHABLE', `${server} cannot be reached (${code ?? 'no answer in time'}): ${doing}`, {
       hint: 'Check the network, and the endpoint with "mlv config list", then run the command again.',
       cause: error,
     })
-  return GARBLED.test(message) ? notS3(place, doing, error) : undefined
+  return isGarbled(error) ? notS3(place, doing, error) : undefined
 }
 
 /** The error for an answer of a proxy, a login page or another kind of server. */

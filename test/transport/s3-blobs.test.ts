@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
+import { type AddressInfo, createServer as createLine } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -210,6 +211,39 @@ describe.skipIf(!s3)('on a real S3 server', () => {
     await expect(blobs.head('a')).rejects.toMatchObject(expected)
     await expect(keysOf(blobs, '')).rejects.toMatchObject(expected)
     portal.close().closeAllConnections()
+  })
+
+  test.each([
+    ['a head without end', `HTTP/1.1 206 X\r\nx: ${'y'.repeat(80_000)}`],
+    ['a length that is none', 'HTTP/1.1 206 X\r\ncontent-length: -5\r\n\r\n'],
+    ['no HTTP', 'SSH-2.0-OpenSSH_9.6\r\n\r\n'],
+  ])('%s is an answer of no S3 server', async (_, text) => {
+    const stranger = createLine((socket) => {
+      socket.on('error', () => {})
+      socket.on('data', () => socket.write(text))
+    })
+    await new Promise<void>((resolve) => stranger.listen(0, '127.0.0.1', resolve))
+    const endpoint = `http://127.0.0.1:${(stranger.address() as AddressInfo).port}`
+    const blobs = await open({ endpoint, env: { AWS_MAX_ATTEMPTS: '2' } })
+    const expected = { code: 'REMOTE_FAILED', message: expect.stringContaining('does not answer like an S3 server') }
+    await expect(blobs.get('a', { start: 0, end: 100_000 })).rejects.toMatchObject(expected)
+    await expect(blobs.put('a', Buffer.from('1'))).rejects.toMatchObject(expected)
+    blobs.close?.()
+    stranger.close()
+  })
+
+  test('an answer with less than the range that was asked for breaks off, whatever it says', async () => {
+    const short = createServer((request, response) => {
+      request.resume()
+      response.writeHead(206, { etag: '"1"', 'content-range': 'bytes 0-9/200000', 'content-length': 10 }).end('0123456789')
+    })
+    await new Promise<void>((resolve) => short.listen(0, '127.0.0.1', resolve))
+    const endpoint = `http://127.0.0.1:${(short.address() as AddressInfo).port}`
+    const blobs = await open({ endpoint, env: { AWS_MAX_ATTEMPTS: '2' } })
+    const expected = { code: 'REMOTE_FAILED', message: expect.stringContaining('got 10 of bytes 0-9/200000') }
+    for (const end of [1000, 100_000]) await expect(blobs.get('a', { start: 0, end })).rejects.toMatchObject(expected)
+    blobs.close?.()
+    short.close().closeAllConnections()
   })
 
   test.each([-24, -3, 3, 24])('a clock that is %i hours off is corrected by the time the server tells', async (hours) => {
