@@ -23,6 +23,8 @@ export interface PurgeFound {
   versions: Version[]
   /** folders that no store can list, though nobody purged them, each with one version */
   unreadable: { path: string; oid: Oid }[]
+  /** paths asked for that no version holds */
+  absent: RepoPath[]
 }
 
 interface Visit {
@@ -45,11 +47,18 @@ export async function searchPurge(
   const visited = new Set<string>()
   let frontier: Visit[] = []
 
-  const isInside = (path: string, oid: Oid) => wanted.oids.has(oid) || wanted.paths.some((gone) => isWithin(path, gone))
+  const met = new Set<RepoPath>()
+  const unlisted: string[] = []
+
+  function isInside(path: string, oid: Oid): boolean {
+    const gone = wanted.paths.find((each) => isWithin(path, each))
+    if (gone !== undefined) met.add(gone)
+    return gone !== undefined || wanted.oids.has(oid)
+  }
 
   function open(visit: Visit): void {
     // Where a path to purge lies below, the same page means another thing at another place.
-    const mixed = !visit.inside && wanted.paths.some((gone) => isWithin(gone, visit.path))
+    const mixed = wanted.paths.some((gone) => isWithin(gone, visit.path))
     const key = `${visit.inside} ${visit.oid} ${mixed ? visit.path : ''}`
     if (visit.inside) goes.pages.add(visit.oid)
     else if (!stays.has(visit.oid)) stays.set(visit.oid, visit.path)
@@ -59,7 +68,7 @@ export async function searchPurge(
   }
 
   function meet(entry: { kind: string; oid: Oid; size: number }, path: string, above: { inside: boolean }): void {
-    const inside = above.inside || isInside(path, entry.oid)
+    const inside = isInside(path, entry.oid) || above.inside
     if (entry.kind === 'tree') open({ oid: entry.oid, path, inside })
     else if (inside) goes.files.set(entry.oid, entry.size)
     else if (!stays.has(entry.oid)) stays.set(entry.oid, path)
@@ -74,6 +83,7 @@ export async function searchPurge(
       const page = pages.get(visit.oid)
       if (!page) {
         if (lost.has(visit.oid)) unreadable.set(visit.oid, visit.path)
+        unlisted.push(visit.path)
         continue
       }
       for (const entry of page.entries)
@@ -97,6 +107,7 @@ export async function searchPurge(
     shared,
     versions: versions.filter(createHolds(pages, gone)),
     unreadable: [...unreadable].map(([oid, path]) => ({ path, oid })),
+    absent: wanted.paths.filter((path) => !met.has(path) && ![...met, ...unlisted].some((known) => isWithin(path, known))),
   }
 }
 

@@ -63,7 +63,7 @@ export interface PurgePlan {
 }
 
 /** Finds everything that is to be deleted for good, in all commits and in each store. Reads only.
- *  @throws PATH_MISSING for a path that no commit tracks; OBJECT_MISSING for an object that nothing here knows; REMOTE_UNKNOWN, and what the remotes throw */
+ *  @throws PATH_MISSING for a path that no commit tracks or that no version of what is tracked holds; OBJECT_MISSING for an object that nothing here knows; REMOTE_UNKNOWN, and what the remotes throw */
 export async function planPurge(
   project: Project,
   options: PurgeOptions,
@@ -77,6 +77,7 @@ export async function planPurge(
   const history = await readHistory(project)
   refuseUnknown(history, options.paths)
   const found = await searchPurge(history.versions, { paths: options.paths, oids: new Set(options.oids) }, { stores, signal })
+  refuseAbsent(found)
   addUnnamed(found, options.oids, stores)
   const levels = [[...found.files.keys()], ...found.pages]
   // Remotes first: the cache may know chunks that they can no longer name.
@@ -126,6 +127,14 @@ function refuseUnknown({ versions }: History, paths: readonly RepoPath[]): void 
       throw new MlvError('PATH_MISSING', `${path} is tracked in no commit`, {
         hint: 'Name a path as it was when it was tracked, or the oid of an object.',
       })
+}
+
+/** A name that was mistyped must not pass for data that is gone. */
+function refuseAbsent({ absent }: PurgeFound): void {
+  if (absent.length > 0)
+    throw new MlvError('PATH_MISSING', `${absent[0]} lies in no version of what is tracked`, {
+      hint: 'Name it as it was when it was tracked: "mlv ls -R --rev REVISION" lists all names; or give the oid of an object.',
+    })
 }
 
 /** Objects that no version names, such as those of a branch that is gone. @throws OBJECT_MISSING */

@@ -156,6 +156,19 @@ describe('purge', () => {
     expect(clone.read('data/a')).toBe('a')
   })
 
+  it('refuses a name that no version holds, and deletes nothing then', async () => {
+    const { repo, remote } = await world({ 'people/ada': SECRET, 'people/more/bob': 'Bob' }, 'people')
+    await repo.mlv('push')
+    expectFailure(await purge(repo, 'people/adda'), 2, 'people/adda lies in no version of what is tracked')
+    expectFailure(await purge(repo, 'people/ada', 'people/more/bop'), 2, 'people/more/bop lies in no version')
+    expectFailure(await purge(repo, oidOf(SECRET), 'people/adda'), 2, 'people/adda lies in no version')
+    expect(bytesOf(remote)).toContain(SECRET)
+    // In one that goes as a whole, and again when its list of files is gone.
+    expect(await purge(repo, 'people', 'people/more')).toMatchObject(ok)
+    expect(await purge(repo, 'people/more/bob')).toMatchObject(ok)
+    expect(bytesOf(remote)).not.toContain(SECRET)
+  })
+
   it('leaves what lies elsewhere as well, and says where; by its oid it goes from everywhere', async () => {
     const { repo, remote } = await world(
       { 'data/ada': SECRET, 'data/empty': '', 'copies/ada': SECRET, 'copies/empty': '' },

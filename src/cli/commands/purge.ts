@@ -39,7 +39,7 @@ export const configure: Configure = (command, act) => {
       const { report } = plan
       const render = (done: boolean) => renderPurge(report, { done, quiet: context.output.quiet })
       if (!flags.dryRun) {
-        if (!flags.yes) {
+        if (!flags.yes && report.objects.length > 0) {
           if (!context.output.json) context.output.say(render(false))
           await confirm(questionOf(report), context.surroundings.signal)
         }

@@ -35,7 +35,7 @@ export function renderPurge(report: PurgeReport, { done, quiet }: { done: boolea
   }
   if (report.shared.length > 0)
     lines.push(
-      'stays, because it lies elsewhere as well; name those paths, too, or the oid:',
+      'stays, because it lies elsewhere as well, for instance here; give its oid to purge it wherever it lies:',
       ...list(report.shared.map(({ oid, path }) => `${oid}  ${shown(path)}`)),
     )
   if (report.workspace.length > 0) lines.push('still in the workspace, delete by hand:', ...list(report.workspace.map(shown)))
