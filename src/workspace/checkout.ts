@@ -1,15 +1,18 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { hasCode, MlvError } from '../base/errors.ts'
-import type { RepoPath } from '../base/paths.ts'
+import { quotePath, type RepoPath } from '../base/paths.ts'
 import { KEYS } from '../store/layout.ts'
+import { findPath } from '../store/tree-walk.ts'
 import { applyCheckout, type CheckedOut } from './checkout-apply.ts'
 import { type CheckoutPlan, planCheckout } from './checkout-plan.ts'
 import { entryAfter } from './checkout-record.ts'
 import { hideFromGit, showToGit } from './ignored.ts'
 import { findLeftovers } from './leftover.ts'
 import type { Project } from './project.ts'
-import { readTargets, selectTargets } from './target.ts'
+import { readTargets, selectTargets, type Target } from './target.ts'
 import { notTracked } from './tracked.ts'
-import { noteEntry, openWorktree } from './worktree.ts'
+import { insidePath, noteEntry, openWorktree, pageReader } from './worktree.ts'
 
 export interface CheckoutOptions {
   force?: boolean
@@ -18,6 +21,8 @@ export interface CheckoutOptions {
   dryRun?: boolean
   /** place files anew with the link types that are set now */
   relink?: boolean
+  /** the paths were asked of other revisions, too: what the workspace's version lacks is no error */
+  mayLack?: boolean
 }
 
 export interface CheckoutResult extends CheckedOut {
@@ -32,7 +37,7 @@ export interface CheckoutResult extends CheckedOut {
 }
 
 /** Makes the workspace hold what the pointers say, from the cache.
- *  @throws WORK_UNSAVED, OBJECT_MISSING (both before anything is changed), PATH_INVALID, LOCK_HELD */
+ *  @throws WORK_UNSAVED, OBJECT_MISSING, PATH_MISSING (all before anything is changed), PATH_INVALID, LOCK_HELD */
 export async function checkout(
   project: Project,
   paths: readonly RepoPath[],
@@ -47,6 +52,7 @@ export async function checkout(
     for (const path of paths) if (selectTargets(targets, [path]).length === 0) throw notTracked(path)
     const pointers = new Set(targets.filter((target) => target.origin === 'pointer').map((target) => target.path))
     for (const { target, part } of selectTargets(targets, paths)) {
+      if (!options.mayLack) await refuseUnknownPart(project, target, part)
       try {
         const { force, relink } = options
         const plan = await planCheckout(worktree, target.path, target.entry, { force, relink, part })
@@ -107,6 +113,22 @@ export async function checkout(
     }
     return result
   })
+}
+
+/** A name that was mistyped must not pass for one that is in place. What lies there, though the target does not hold it, is told or removed by the plan.
+ *  @throws PATH_MISSING */
+async function refuseUnknownPart(project: Project, { path, entry }: Target, part: string): Promise<void> {
+  if (part === '') return
+  const full = insidePath(path, part)
+  if (existsSync(join(project.root, full))) return
+  try {
+    if (entry.kind === 'tree' && (await findPath(entry.oid, part, pageReader(await project.cache('read'))))) return
+  } catch (error) {
+    // The plan says where the list of files is to be had.
+    if (hasCode(error, 'OBJECT_MISSING')) return
+    throw error
+  }
+  throw new MlvError('PATH_MISSING', `${path} holds no ${full}`, { hint: `See what it holds with "mlv ls ${quotePath(path)}".` })
 }
 
 /** All paths are looked at before any is changed. @throws WORK_UNSAVED, OBJECT_MISSING */

@@ -11,7 +11,7 @@ import { type DroppedFiles, planDropFiles, removeFiles } from './drop-files.ts'
 import { noteDropped } from './dropped.ts'
 import { gatherObjects } from './gather.ts'
 import type { Project } from './project.ts'
-import type { Selection } from './selection.ts'
+import { namesRevisions, type Selection } from './selection.ts'
 import { byRemote, nameMissing, selectWants, type Wants } from './sync.ts'
 import { readTargets } from './target.ts'
 import { openWorktree, pageReader, type Worktree } from './worktree.ts'
@@ -44,10 +44,6 @@ interface DropPlan {
   objects: Map<Oid, number>
   shared: number
   files: DroppedFiles[]
-}
-
-function namesRevisions(options: Selection): boolean {
-  return Boolean(options.allBranches || options.allTags || options.allCommits || options.revisions?.length)
 }
 
 /** Removes the local copies of paths that their remote holds: the cache's objects, and the workspace's files where asked. Every remote is

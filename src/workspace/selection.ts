@@ -22,6 +22,11 @@ export interface Selection {
   sources?: boolean
 }
 
+/** Whether others than the workspace's version were asked for. */
+export function namesRevisions(selection: Selection): boolean {
+  return Boolean(selection.allBranches || selection.allTags || selection.allCommits || selection.revisions?.length)
+}
+
 /** A target with the commits' names it was found at, for messages. */
 export interface SelectedTarget extends Target {
   revision: string

@@ -12,7 +12,7 @@ import { type CheckoutResult, checkout } from './checkout.ts'
 import { gatherObjects, type Root } from './gather.ts'
 import type { Project } from './project.ts'
 import { registerClone } from './project-record.ts'
-import { type SelectedTarget, type Selection, selectRevisions } from './selection.ts'
+import { namesRevisions, type SelectedTarget, type Selection, selectRevisions } from './selection.ts'
 import { selectTargets } from './target.ts'
 import { notTracked } from './tracked.ts'
 import { workspaceVersions } from './workspace-versions.ts'
@@ -268,6 +268,7 @@ export async function pull(project: Project, options: SyncOptions & { force?: bo
     allowMissing: true,
     force: options.force,
     dryRun: options.dryRun,
+    mayLack: namesRevisions(options),
   })
   return { ...fetched, checkedOut }
 }

@@ -36,6 +36,6 @@ export function checkParents(root: string, path: RepoPath): void {
 
 export function notTracked(path: RepoPath): MlvError {
   return new MlvError('PATH_MISSING', `${path === '' ? 'The project' : path} is not tracked by mlv`, {
-    hint: path === '' ? 'Track data with "mlv add PATH".' : `Track it with "mlv add ${quotePath(path)}".`,
+    hint: path === '' ? 'Track data with "mlv add PATH".' : `"mlv ls" lists what is; track it with "mlv add ${quotePath(path)}".`,
   })
 }

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { openIndex } from '../../src/store/pack-index.ts'
+import { expectFailure } from '../helpers/failure.ts'
 import { listing } from '../helpers/listing.ts'
 import { makeFolder, makeRepo, type Repo } from '../helpers/repo.ts'
 
@@ -87,6 +88,21 @@ describe('a part of a large tree', () => {
     expect((await repo.mlv('status')).stdout).toMatch(/^modified +data +\(\+0 −0 ~1\)\n +~ modified +data\/folder 1\/a/)
     repo.write('data/folder 1/a', 'a of 1')
     expect((await repo.mlv('status')).stdout).toBe('up to date\n')
+  })
+
+  it('that nothing holds is refused, and not taken for one in place', async () => {
+    const { repo, clone } = await world()
+    expectFailure(await repo.mlv('checkout', 'data/foldr 2'), 2, 'data holds no data/foldr 2')
+    expectFailure(await repo.mlv('checkout', 'data/folder 2/a/b'), 2, 'data holds no data/folder 2/a/b')
+    expectFailure(await clone.mlv('pull', 'data/folder 2/z'), 2, 'data holds no data/folder 2/z')
+    repo.write('data/new', 'not added yet')
+    expect(await repo.mlv('checkout', 'data/new')).toMatchObject(ok)
+    expect(repo.read('data/new')).toBe('not added yet')
+    // Another revision has it.
+    await repo.mlv('remove', 'data/folder 2')
+    rmSync(repo.path('data/folder 2'), { recursive: true })
+    expectFailure(await repo.mlv('checkout', 'data/folder 2'), 2, 'data holds no data/folder 2')
+    expect(await repo.mlv('pull', '--rev', 'HEAD', 'data/folder 2')).toMatchObject(ok)
   })
 
   it('that was edited, and looked at as a part, still shows when the whole is looked at', async () => {
