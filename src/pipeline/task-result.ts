@@ -42,11 +42,16 @@ export function failedReport(task: { key: Oid; name: string }, error: MlvError):
   }
 }
 
-/** Canonical JSON and a line feed. */
-export function formatReport(report: TaskReport): string {
+/** The report as docs/formats.md has it. */
+export function reportJson(report: TaskReport): Record<string, unknown> {
   const outs =
     'outs' in report
       ? [...report.outs].sort((a, b) => compareUtf8(a.path, b.path)).map(({ path, entry }) => ({ path, ...entry }))
       : undefined
-  return `${canonicalJson({ mlv_result: FORMAT, ...report, outs })}\n`
+  return { mlv_result: FORMAT, ...report, ...(outs && { outs }) }
+}
+
+/** Canonical JSON and a line feed. */
+export function formatReport(report: TaskReport): string {
+  return `${canonicalJson(reportJson(report))}\n`
 }

@@ -120,7 +120,13 @@ it('is not run a second time, unless it is forced', async () => {
   const machine = makeMachine(repo.env)
   await machine.exec(task)
   expect((await machine.exec(task)).stdout).toBe('known       train  has been run before (m.json, out/model)\n')
-  expect((await makeMachine(repo.env).exec(task, '--json')).stdout).toContain('"status": "restored"')
+  expect(JSON.parse((await makeMachine(repo.env).exec(task, '--json')).stdout)).toMatchObject({
+    ...{ mlv_result: 1, status: 'restored' },
+    outs: [
+      { path: 'm.json', kind: 'file', size: 10 },
+      { path: 'out/model', kind: 'tree' },
+    ],
+  })
   expect(ran()).toBe(1)
   expect(await machine.exec(task, '--force')).toMatchObject({ exitCode: 0 })
   expect([ran(), records(remote).length]).toEqual([2, 1])

@@ -129,14 +129,19 @@ async function execute(
 async function exec(context: Context, typed: string, options: ExecOptions): Promise<void> {
   const { surroundings, output } = context
   const { cwd } = surroundings
-  const [{ parseTask, TASK_BYTES }, { findStores }, { failedReport, formatReport }, { renderReport }, { writeFileAtomic }] =
-    await Promise.all([
-      import('../../pipeline/task-text.ts'),
-      import('../../pipeline/open-task.ts'),
-      import('../../pipeline/task-result.ts'),
-      import('../render/stages.ts'),
-      import('../../base/atomic.ts'),
-    ])
+  const [
+    { parseTask, TASK_BYTES },
+    { findStores },
+    { failedReport, formatReport, reportJson },
+    { renderReport },
+    { writeFileAtomic },
+  ] = await Promise.all([
+    import('../../pipeline/task-text.ts'),
+    import('../../pipeline/open-task.ts'),
+    import('../../pipeline/task-result.ts'),
+    import('../render/stages.ts'),
+    import('../../base/atomic.ts'),
+  ])
   const { endpoint, region, profile, remote, cache } = options
   const asked = { remote, cache, bucket: { endpoint, region, profile } }
   const bytes = isOid(typed)
@@ -158,7 +163,7 @@ async function exec(context: Context, typed: string, options: ExecOptions): Prom
     throw error
   }
   tell(report)
-  output.answer(report, () => (output.quiet ? '' : renderReport(report)))
+  output.answer(reportJson(report), () => (output.quiet ? '' : renderReport(report)))
 }
 
 export const configure: Configure = (command, act) => {
