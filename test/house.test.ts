@@ -11,11 +11,10 @@ const FLOORS = [
   ['store'],
   ['transport', 'git'],
   ['workspace'],
-  ['measure', 'registry'],
+  ['measure'],
   ['pipeline'],
   ['experiment', 'migrate'],
-  ['mlflow', 'report'],
-  ['serve'],
+  ['mlflow'],
   ['cli', 'library'],
 ]
 
@@ -72,6 +71,14 @@ describe('the house', () => {
 
   it('has only the rooms of the plan', () => {
     expect(sources.filter(({ room }) => floorOf(room) < 0).map(({ path }) => path)).toEqual([])
+  })
+
+  it('is described by CONTRIBUTING as it stands', () => {
+    const text = readFileSync(join(SRC, '../CONTRIBUTING.md'), 'utf8')
+    expect(text).toContain(`\`${FLOORS.map((rooms) => rooms.join(' | ')).join(' → ')}\``)
+    const named = [...text.matchAll(/^\| `([a-z]+)` +\|/gm)].map((match) => match[1])
+    expect(named).toEqual(FLOORS.flat())
+    expect([...new Set(sources.map(({ room }) => room))].sort()).toEqual(FLOORS.flat().sort())
   })
 
   it('imports downwards only', () => {
