@@ -91,13 +91,13 @@ function usageError(error: CommanderError, command: Command | undefined, [name, 
 }
 
 async function unknownCommand(typed: string): Promise<MlvError> {
-  const { nearest } = await import('./nearest.ts')
+  const [{ nearest }, { hintForOtherWord }] = await Promise.all([import('./nearest.ts'), import('./other-words.ts')])
   const close = nearest(
     typed,
     Object.keys(COMMANDS).filter((name) => !COMMANDS[name]!.hidden),
   )
   return new MlvError('USAGE', `There is no command "${typed}"`, {
-    hint: close ? `Did you mean "mlv ${close}"?` : 'See "mlv --help".',
+    hint: hintForOtherWord(typed) ?? (close ? `Did you mean "mlv ${close}"?` : 'See "mlv --help".'),
   })
 }
 

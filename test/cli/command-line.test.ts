@@ -48,6 +48,10 @@ describe('wrong use', () => {
   it.each([
     [['zebra'], 'There is no command "zebra"', 'mlv --help'],
     [['confg', 'list'], 'There is no command "confg"', 'Did you mean "mlv config"?'],
+    [['commit', '-m', 'x'], 'There is no command "commit"', 'mlv add -u'],
+    [['rm', 'data'], 'There is no command "rm"', 'Run "mlv remove"'],
+    [['exp', 'run'], 'There is no command "exp run"', 'git switch -c exp/NAME'],
+    [['exp'], '"mlv exp" needs one of: show', 'mlv exp show'],
     [['init', '--subdr'], "Unknown option '--subdr'", 'Did you mean "--subdir"?'],
     [['remote', 'ad', 'x'], "Unknown command 'ad'", 'Did you mean "add"?'],
     [['remote'], '"mlv remote" needs one of: add, list, modify, remove, default', 'mlv remote --help'],

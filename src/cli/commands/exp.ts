@@ -56,7 +56,10 @@ export const configure: Configure = (command, act) => {
   command.allowExcessArguments(true)
   command.action(
     act(async () => {
-      throw new MlvError('USAGE', 'Experiments are shown', { hint: 'Run "mlv exp show".' })
+      const [typed] = command.args
+      throw new MlvError('USAGE', typed ? `There is no command "exp ${typed}"` : '"mlv exp" needs one of: show', {
+        hint: 'An experiment is a commit: run "git switch -c exp/NAME", "mlv repro" and "git commit", then "mlv exp show" to compare.',
+      })
     }),
   )
 }
