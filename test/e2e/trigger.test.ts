@@ -134,7 +134,7 @@ describe('mlv trigger --commit', () => {
         ...{ exitCode: 0, changed: true },
         committed: { commit: done.committed.commit, paths: [] },
       })
-    expect((await here.mlv('trigger', '--commit')).stdout).toMatch(/\nnothing that mlv\/update lacks\n$/)
+    expect((await here.mlv('trigger', '--commit')).stdout).toMatch(/\nmlv\/update has all of it already\n$/)
     await change(source, 'three')
     expect(await answer(here, '--commit')).toMatchObject({ exitCode: 1 })
     expect(await here.git('log', '--format=%s', 'main..mlv/update')).toBe('Update raw\nUpdate raw')

@@ -35,7 +35,7 @@ function renderCommit({ branch, commit, paths, pushed, failed }: CommittedImport
   const sent = pushed ? ', and pushed it' : ''
   if (paths.length > 0) return `committed ${commit!.slice(0, 8)} to ${branch}${sent}`
   if (commit === undefined || failed.length > 0) return ''
-  return pushed ? `pushed ${branch}` : `nothing that ${branch} lacks`
+  return pushed ? `pushed ${branch}` : `${branch} has all of it already`
 }
 
 export function renderTrigger({ imports, committed }: TriggerAnswer): string {
