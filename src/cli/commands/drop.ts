@@ -30,11 +30,16 @@ export const configure: Configure = (command, act) => {
           hint: 'Run "mlv drop" once with --workspace, and once with the revisions.',
         })
       const project = await context.project()
-      const [{ drop }, { renderDrop }] = await Promise.all([import('../../workspace/drop.ts'), import('../render/drop.ts')])
+      const [{ drop }, { namesRevisions }, { renderDrop }] = await Promise.all([
+        import('../../workspace/drop.ts'),
+        import('../../workspace/selection.ts'),
+        import('../render/drop.ts'),
+      ])
       const { remote, workspace, allBranches, allTags, allCommits, rev, dryRun } = flags
       const selection = { allBranches, allTags, allCommits, revisions: rev }
+      const older = namesRevisions(selection)
       const result = await drop(project, { ...selection, paths: typedPaths(project, typed), remote, workspace, dryRun })
-      context.output.answer(result, () => (context.output.quiet ? '' : renderDrop(result, dryRun ?? false)))
+      context.output.answer(result, () => (context.output.quiet ? '' : renderDrop(result, { dryRun: dryRun ?? false, older })))
     }),
   )
 }
