@@ -23,12 +23,14 @@ export interface OpenContext extends PlaceContext {
   rate?: Rate
   /** told once of what a server cannot do */
   warn?: (line: string) => void
+  /** ends the reads that are given no signal of their own: a server that is silent must not outlast Ctrl-C */
+  signal?: AbortSignal
 }
 
 /** Opens the place that `settings` name. Nothing is asked of it yet, so a wrong password shows at the first request.
  *  @throws CONFIG_INVALID, SECRET_REFUSED */
 export async function openBlobs(settings: PlaceSettings, context: OpenContext): Promise<Blobs> {
-  const { rate, warn } = context
+  const { rate, warn, signal } = context
   const place = parsePlace(settings.url, context)
   switch (place.kind) {
     case 'folder': {
@@ -37,12 +39,12 @@ export async function openBlobs(settings: PlaceSettings, context: OpenContext): 
     }
     case 'http': {
       const { createHttpBlobs } = await import('./http-blobs.ts')
-      return createHttpBlobs({ url: place.url, rate })
+      return heeding(createHttpBlobs({ url: place.url, rate }), signal)
     }
     case 's3': {
       checkS3Settings(settings)
       const { createS3Blobs } = await import('./s3-blobs.ts')
-      return createS3Blobs({
+      const blobs = await createS3Blobs({
         bucket: place.bucket,
         prefix: place.prefix,
         endpoint: settings.endpoint === undefined ? undefined : parseEndpoint(settings.endpoint),
@@ -56,7 +58,18 @@ export async function openBlobs(settings: PlaceSettings, context: OpenContext): 
         rate,
         warn,
       })
+      return heeding(blobs, signal)
     }
+  }
+}
+
+/** Reads alone: what writes says itself where it may stop. */
+function heeding(blobs: Blobs, signal: AbortSignal | undefined): Blobs {
+  return {
+    ...blobs,
+    get: (key, options) => blobs.get(key, { ...options, signal: options?.signal ?? signal }),
+    list: (prefix, own = signal) => blobs.list(prefix, own),
+    head: (key, own = signal) => blobs.head(key, own),
   }
 }
 

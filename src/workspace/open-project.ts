@@ -229,7 +229,8 @@ export function createProject(
         import('../store/open-store.ts'),
       ])
       const settings = config.remote(name)!
-      const blobs = await openBlobs(settings, { root, env: withCredentials(env, settings), rate, warn: surroundings.warn })
+      const { warn, signal } = surroundings
+      const blobs = await openBlobs(settings, { root, env: withCredentials(env, settings), rate, warn, signal })
       const store = await openStore(blobs, { role: 'remote', purpose, stateDir: join(homeDir, 'state', 'remotes'), foreign })
       if (purpose === 'write') written.push(store)
       closers.push(() => store.close())

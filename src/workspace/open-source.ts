@@ -50,7 +50,8 @@ export function bucketSettings(project: Project, source: UrlSource, bucket: stri
 export async function openBucket(project: Project, source: UrlSource, bucket: string, prefix: string): Promise<Blobs> {
   const settings = bucketSettings(project, source, bucket)
   const { root, surroundings } = project
-  return openBlobs({ ...settings, url: `s3://${bucket}/${prefix}` }, { root, env: withCredentials(surroundings.env, settings) })
+  const { env, signal } = surroundings
+  return openBlobs({ ...settings, url: `s3://${bucket}/${prefix}` }, { root, env: withCredentials(env, settings), signal })
 }
 
 /** Says which key cannot be a file's path here, before anything is read. @throws PATH_INVALID */

@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
@@ -74,3 +76,25 @@ describe('opening a remote', () => {
     })
   })
 })
+
+test.each(['s3', 'http'])(
+  'a server that is silent over %s ends with the signal, also where a read is given none',
+  async (kind) => {
+    const silent = createServer((socket) => void socket.on('error', () => {}))
+    silent.listen(0, '127.0.0.1')
+    await once(silent, 'listening')
+    const endpoint = `http://127.0.0.1:${(silent.address() as AddressInfo).port}`
+    const stop = new AbortController()
+    const settings = kind === 's3' ? { url: 's3://bucket', endpoint } : { url: endpoint }
+    const env = { AWS_ACCESS_KEY_ID: 'key', AWS_SECRET_ACCESS_KEY: 'secret', AWS_REGION: 'us-east-1' }
+    const blobs = await openBlobs(settings, { root: '/work', env, signal: stop.signal })
+    const reason = new Error('stopped')
+    const reads = [blobs.get('a'), blobs.head('a'), blobs.list('')[Symbol.asyncIterator]().next()]
+    const ends = Promise.allSettled(reads)
+    await once(silent, 'connection')
+    stop.abort(reason)
+    for (const end of await ends) expect(end).toEqual({ status: 'rejected', reason })
+    blobs.close?.()
+    silent.close()
+  },
+)
