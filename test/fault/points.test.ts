@@ -6,7 +6,7 @@ import type { CommandResult, Repo } from '../helpers/repo.ts'
 import { fillDisk, mountSmallDisk } from '../helpers/small-disk.ts'
 import { diskState, statesAtPoints } from './disk-state.ts'
 import { killAfter } from './kill-after.ts'
-import { committedEntries, expectChecked, pointsOf, runAgain, SCENES, type Scene, start } from './scenes.ts'
+import { committedEntries, expectChecked, LINKED, pointsOf, runAgain, SCENES, type Scene, start } from './scenes.ts'
 import { DAMAGED } from './scenes-damaged.ts'
 import { ELSEWHERE } from './scenes-elsewhere.ts'
 import { expectSound, faultsOfStore } from './soundness.ts'
@@ -107,7 +107,7 @@ async function chosen(scene: Scene, world: Repo, points: readonly string[]): Pro
   return [...points.keys()].filter((i) => states === undefined || states.indexOf(states[i]!) === i || i >= states.length)
 }
 
-describe.each([...SCENES, ...DAMAGED, ...ELSEWHERE])('$name', (scene) => {
+describe.each([...SCENES, ...LINKED, ...DAMAGED, ...ELSEWHERE])('$name', (scene) => {
   it('killed at each point and at random, or failing or met by a full disk at a point of each kind, loses nothing and can be run again', async () => {
     const world = await scene.prepare()
     const { points, milliseconds } = await pointsOf(scene, world)

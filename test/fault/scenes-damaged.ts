@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { expect } from 'vitest'
 import { type Oid, oidOfBytes } from '../../src/base/oid.ts'
@@ -29,14 +29,15 @@ function damage(store: string): void {
   chmodSync(pack, 0o644)
   writeFileSync(pack, bytes)
   rmSync(filesOf(join(store, 'index'))[0]!)
+  // As another file: the workspace may have the same one under a name of its own.
   for (const path of filesOf(join(store, 'objects'))) {
-    chmodSync(path, 0o644)
-    truncateSync(path, 10)
+    rmSync(path)
+    writeFileSync(path, 'cut short', { mode: 0o444 })
   }
 }
 
 async function pushed(): Promise<Repo> {
-  const repo = await start(OLD)
+  const repo = await start(OLD, 'hardlink')
   await ok(repo, 'add', 'data')
   await repo.commit()
   await ok(repo, 'push')

@@ -29,7 +29,7 @@ export interface Scene {
   after(repo: Repo): Promise<void>
 }
 
-export const LARGE = 'large enough to lie whole in the cache\n'.repeat(2000)
+export const LARGE = 'large enough to lie whole in a cache that links\n'.repeat(2000)
 export const OLD = {
   'data/a': 'old a',
   'data/sub/b': 'old b',
@@ -39,10 +39,12 @@ export const OLD = {
 }
 const NEW = { 'data/a': 'new a', 'data/sub/b': 'new b', 'data/more/d': 'd', 'data/big': `new ${LARGE}`, 'data/was': 'a file' }
 
-export async function start(files: Record<string, string> = {}): Promise<Repo> {
+type Link = 'copy' | 'hardlink'
+
+/** @param link with hardlinks, objects lie whole from 64 KiB on; with copies, from 1 MiB on, which no file here has */
+export async function start(files: Record<string, string> = {}, link: Link = 'copy'): Promise<Repo> {
   const repo = await makeRepo(files, { init: true })
-  // Whole objects from 64 KiB on.
-  await repo.mlv('config', 'set', 'cache.link', 'copy', '--local')
+  await repo.mlv('config', 'set', 'cache.link', link, '--local')
   await repo.mlv('remote', 'add', 'origin', '../remote', '--local')
   // Relative again, so that each copy of the world has a remote of its own.
   repo.write('.git/mlv/config', repo.read('.git/mlv/config').replace(dirname(repo.dir), '..'))
@@ -58,8 +60,8 @@ export const storesOf = (repo: Repo) =>
   ] as const
 
 /** A commit with OLD, one with NEW; the workspace is at the second. */
-async function twoVersions(): Promise<Repo> {
-  const repo = await start(OLD)
+async function twoVersions(link?: Link): Promise<Repo> {
+  const repo = await start(OLD, link)
   await ok(repo, 'add', 'data')
   await repo.commit('old')
   rmSync(repo.path('data'), { recursive: true })
@@ -70,8 +72,8 @@ async function twoVersions(): Promise<Repo> {
 }
 
 /** Only the first of two versions is reached; of a third add, one pack is mostly needless. */
-async function withGarbage(): Promise<Repo> {
-  const repo = await twoVersions()
+async function withGarbage(link?: Link): Promise<Repo> {
+  const repo = await twoVersions(link)
   for (const [name, text] of [
     ['keep', 'kept'],
     ['waste', 'w'.repeat(50_000)],
@@ -89,7 +91,7 @@ async function withGarbage(): Promise<Repo> {
 
 const collected = (...flags: string[]): Pick<Scene, 'args' | 'prepare' | 'after'> => ({
   args: ['gc', '--yes', '--grace', '0', ...flags],
-  prepare: withGarbage,
+  prepare: () => withGarbage(),
   async after(repo) {
     // A deletion that a power loss undid leaves a pack that only the next collection finds to be mostly dead.
     await ok(repo, 'gc', '--yes', '--grace', '0', ...flags)
@@ -246,7 +248,7 @@ export const SCENES: Scene[] = [
   {
     name: 'push',
     args: ['push', '--all-commits'],
-    prepare: twoVersions,
+    prepare: () => twoVersions(),
     async always(repo) {
       const remote = join(repo.dir, '..', 'remote')
       expect(faultsOfStore(remote)).toEqual([])
@@ -336,6 +338,37 @@ export const SCENES: Scene[] = [
       expect((await repo.mlv('status')).stdout).toMatch(/modified +data\/a/)
     },
   },
+]
+
+/** Commands on a cache that links, where large objects lie whole. */
+export const LINKED: Scene[] = [
+  {
+    name: 'add of what lies whole',
+    args: ['add', 'data'],
+    async prepare() {
+      const repo = await start(OLD, 'hardlink')
+      await repo.commit()
+      return repo
+    },
+    async after(repo) {
+      await expectUpToDate(repo)
+      expectData(repo, OLD)
+    },
+  },
+  {
+    name: 'checkout of another version by hardlinks',
+    args: ['checkout'],
+    async prepare() {
+      const repo = await twoVersions('hardlink')
+      await repo.git('checkout', '-q', 'HEAD~1')
+      return repo
+    },
+    async after(repo) {
+      await expectUpToDate(repo)
+      expectData(repo, OLD)
+    },
+  },
+  { ...collected(), name: 'a collection of a cache with whole objects', killsOnly: true, prepare: () => withGarbage('hardlink') },
 ]
 
 /** The pointers' entries of all commits. */
