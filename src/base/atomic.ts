@@ -12,9 +12,17 @@ export function uniqueName(): string {
   return last.toString(16).padStart(12, '0')
 }
 
+const TEMPORARY = /^\.mlv-tmp-[0-9a-f]{12}-/
+const PREFIX_LENGTH = '.mlv-tmp-0123456789ab-'.length
+
 /** A name beside `path` that no one else uses; leftovers are recognisable by their start, and their end makes none a pointer. */
 export function temporaryName(path: string): string {
   return join(dirname(path), `.mlv-tmp-${uniqueName()}-${basename(path).slice(0, 40)}.tmp`)
+}
+
+/** Whether `temporaryName` makes such names. @param path for this path alone */
+export function isTemporaryName(name: string, path?: string): boolean {
+  return TEMPORARY.test(name) && (path === undefined || name.slice(PREFIX_LENGTH) === `${basename(path).slice(0, 40)}.tmp`)
 }
 
 function writeAll(fd: number, bytes: Uint8Array): void {

@@ -1,5 +1,6 @@
-import { lstatSync, rmdirSync, rmSync, type Stats, unlinkSync } from 'node:fs'
-import { join } from 'node:path'
+import { lstatSync, readdirSync, rmdirSync, rmSync, type Stats, unlinkSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { isTemporaryName } from '../base/atomic.ts'
 import { fileError, hasCode, MlvError, systemCode } from '../base/errors.ts'
 import { faultPoint } from '../base/fault-point.ts'
 import { type Oid, oidOfFile } from '../base/oid.ts'
@@ -103,16 +104,39 @@ interface Placing {
 }
 
 /** What a killed checkout had begun beside its files; the lock is ours, so no other one is at it now. */
-function removeLeftovers(plan: CheckoutPlan, absolute: (below: string) => string): void {
-  if (plan.snapshot.scan.kind === 'folder')
-    for (const below of plan.snapshot.scan.leftovers) rmSync(absolute(below), { force: true })
+function removeLeftovers(worktree: Worktree, plan: CheckoutPlan, absolute: (below: string) => string): void {
+  const { scan } = plan.snapshot
+  if (scan.kind === 'folder') for (const below of scan.leftovers) rmSync(absolute(below), { force: true })
+  else if (plan.target?.kind !== 'tree') for (const path of leftoversBeside(worktree, absolute(''))) rmSync(path, { force: true })
+}
+
+function temporaryNames(folder: string): string[] {
+  try {
+    return readdirSync(folder).filter((name) => isTemporaryName(name))
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return []
+    throw fileError(error, 'reading', folder)
+  }
+}
+
+/** Names of temporary files by their folder: of ten thousand files that lie side by side each would list it again. */
+const listed = new WeakMap<Worktree, Map<string, string[]>>()
+
+/** What was begun for one file that is tracked by itself; what others write in that folder stays. */
+function leftoversBeside(worktree: Worktree, path: string): string[] {
+  const known = listed.get(worktree) ?? new Map<string, string[]>()
+  listed.set(worktree, known)
+  const folder = dirname(path)
+  const names = known.get(folder) ?? temporaryNames(folder)
+  known.set(folder, names)
+  return names.filter((name) => isTemporaryName(name, path)).map((name) => join(folder, name))
 }
 
 async function placeFiles(worktree: Worktree, plan: CheckoutPlan, placing: Placing): Promise<void> {
   const { project } = worktree
   const store = await project.cache('write')
   const { table, keyOf, absolute, result } = placing
-  removeLeftovers(plan, absolute)
+  removeLeftovers(worktree, plan, absolute)
   const time = Date.now() / 1000 - (2 * TICK_MS) / 1000
   const packed = new Map<Oid, PlacedFile[]>()
   const whole: PlacedFile[] = []

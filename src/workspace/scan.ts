@@ -1,5 +1,6 @@
 import { lstatSync, readdirSync, readlinkSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { isTemporaryName } from '../base/atomic.ts'
 import { fileError, MlvError, systemCode } from '../base/errors.ts'
 import { isOid, type Oid } from '../base/oid.ts'
 import { compareUtf8, joinPath, nameProblem, type RepoPath } from '../base/paths.ts'
@@ -52,9 +53,6 @@ interface Item {
   isBlockDevice(): boolean
   isCharacterDevice(): boolean
 }
-
-/** What `temporaryName` makes. */
-const LEFTOVER = /^\.mlv-tmp-[0-9a-f]{12}-/
 
 function unsupported(path: string, what: string): MlvError {
   return new MlvError('PATH_UNSUPPORTED', `${path} is ${what}`, {
@@ -169,7 +167,7 @@ export function scanPath(absolute: string, path: RepoPath, table: StatTable, ign
       const below = folder.path === '' ? name : [folder.path, name].join('/')
       const isFolder = item.isDirectory()
       if (ignore.ignores(below, isFolder)) continue
-      if (LEFTOVER.test(name)) {
+      if (isTemporaryName(name)) {
         leftovers.push(below)
         continue
       }

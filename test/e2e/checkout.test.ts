@@ -136,6 +136,18 @@ describe('mlv checkout', () => {
     expectFailure(await repo.mlv('checkout'), 4, 'data/a has changes')
   })
 
+  it('removes what a killed checkout of a file tracked by itself left beside it, and nothing else', async () => {
+    const repo = await tracked({ model: 'm' }, 'model')
+    rmSync(repo.path('model'))
+    repo.write('.mlv-tmp-0123456789ab-model.tmp', 'half')
+    repo.write('.mlv-tmp-0123456789ab-other.tmp', 'somebody else writes it')
+    expect(await repo.mlv('checkout')).toMatchObject({ exitCode: 0, stderr: '' })
+    expect(repo.read('model')).toBe('m')
+    expect(Object.keys(listing(repo.dir)).filter((name) => name.startsWith('.mlv-tmp'))).toEqual([
+      '.mlv-tmp-0123456789ab-other.tmp',
+    ])
+  })
+
   it('places what the cache has with --allow-missing, and fails without', async () => {
     const remote = makeFolder().dir
     const repo = await tracked({ 'data/a': 'a', 'data/b': 'b', model: 'm' }, 'data', 'model')
