@@ -67,7 +67,8 @@ export function readRow(bytes: Buffer, at: number, fail: (what: string) => never
 /** What a builder begins with: most packs stay small, and a process that writes many would spend half its time on collecting whole ones. */
 const FIRST_BYTES = 256 << 10
 
-export function createPackBuilder(capacity = PACK_BYTES): PackBuilder {
+/** @param first bytes to begin with; less is copied and left behind where a pack will be full anyway */
+export function createPackBuilder(capacity = PACK_BYTES, first = FIRST_BYTES): PackBuilder {
   let buffer: Buffer | undefined
   const free: Buffer[] = []
   let rows = Buffer.allocUnsafe(ROW_BYTES * 256)
@@ -76,7 +77,7 @@ export function createPackBuilder(capacity = PACK_BYTES): PackBuilder {
 
   /** A buffer that holds what is used so far and this many bytes in all. */
   function bufferOf(bytes: number): Buffer {
-    buffer ??= free.pop() ?? sharedBuffer(Math.min(FIRST_BYTES, capacity))
+    buffer ??= free.pop() ?? sharedBuffer(Math.min(first, capacity))
     if (buffer.length >= bytes) return buffer
     const larger = sharedBuffer(Math.min(capacity, Math.max(bytes, 4 * buffer.length)))
     buffer.copy(larger, 0, 0, used)

@@ -3,7 +3,7 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { sharedBuffer } from '../base/digester.ts'
 import type { ReadOptions } from './object-store.ts'
 
-const PIECE_BYTES = 4 << 20
+const PIECE_BYTES = 2 << 20
 /** A piece is with the caller and one before it is still being written, while the next one is read. */
 const PIECES = 4
 

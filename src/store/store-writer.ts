@@ -2,7 +2,7 @@ import { DIGEST_HERE, type Digester } from '../base/digester.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
 import type { Blobs } from './blobs.ts'
 import { type ForeignPlace, formatForeign } from './foreign.ts'
-import { KEYS, tooLarge } from './layout.ts'
+import { KEYS, PACK_BYTES, tooLarge } from './layout.ts'
 import { createPackBuilder, type EntryType, type PackBuilder, type SealedPack } from './pack.ts'
 import { formatIndex, groupPacks, type IndexedPack } from './pack-index.ts'
 import { type Chunk, formatRecipe } from './recipe.ts'
@@ -63,7 +63,7 @@ export function createStoreWriter(blobs: Blobs, options: WriterOptions): StoreWr
   const kept = new Set<Oid>()
   const keptChunks = new Set<Oid>()
   const objects = { builder: createPackBuilder(), durable: [] as IndexedPack[], chunks: false }
-  const chunks = { builder: createPackBuilder(), durable: [] as IndexedPack[], chunks: true }
+  const chunks = { builder: createPackBuilder(PACK_BYTES, PACK_BYTES), durable: [] as IndexedPack[], chunks: true }
   type Side = typeof objects
   const flying = new Set<Promise<void>>()
   let failure: { error: unknown } | undefined

@@ -149,7 +149,7 @@ function peersOf(bench: Bench, bucket: Bucket, file: string): Peer[] {
   if (bench.has('rclone')) {
     const down = join(bench.dir, 'rclone.bin')
     const remote = `s:${bucket.name}/rclone-large/model.bin`
-    const up = run(['rclone', 'copyto', '--s3-upload-concurrency', '8', '--s3-chunk-size', '32M', file, remote])
+    const up = run(['rclone', 'copyto', '--ignore-times', '--s3-upload-concurrency', '8', '--s3-chunk-size', '32M', file, remote])
     const fetch = run(['rclone', 'copyto', '--multi-thread-streams', '8', remote, down])
     peers.push({ words: 'rclone copyto', up, fetch, down })
   }
