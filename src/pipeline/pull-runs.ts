@@ -1,11 +1,10 @@
-import { join } from 'node:path'
-import { writeFilesAtomic } from '../base/atomic.ts'
 import { mapBounded } from '../base/concurrency.ts'
-import { isOid, type Oid, oidOfBytes } from '../base/oid.ts'
+import type { Oid } from '../base/oid.ts'
 import { fetchEntries } from '../workspace/fetch-entries.ts'
 import type { Project } from '../workspace/project.ts'
+import { readRun, writeRun } from './run-blobs.ts'
 import { listRecords, readRecords, scopesOf } from './run-cache.ts'
-import { formatRunRecord, parseRunRecord, type RunRecord } from './run-record.ts'
+import type { RunRecord } from './run-record.ts'
 
 /** Records read at once; each is a small request. */
 const RECORDS_AT_ONCE = 16
@@ -42,10 +41,8 @@ export async function pullRuns(project: Project, remoteName: string, keys: reado
   const listed: string[] = []
   for (const scope of scopes) listed.push(...(await listRecords(remote.blobs, lacking, scope, signal)))
   const read = await mapBounded(listed, RECORDS_AT_ONCE, async (name): Promise<Found | undefined> => {
-    const [key, oid] = name.split('/').slice(-2)
-    const bytes = await remote.blobs.get(name, { signal })
-    const record = oid !== undefined && isOid(oid) && oidOfBytes(bytes) === oid ? parseRunRecord(bytes, key as Oid) : undefined
-    return record && { record, prefix: name.slice(0, name.lastIndexOf('/') + 1) }
+    const record = await readRun(remote.blobs, name, name.split('/').at(-2) as Oid, signal)
+    return typeof record === 'string' ? undefined : { record, prefix: name.slice(0, name.lastIndexOf('/') + 1) }
   })
   const found = read.filter((item) => item !== undefined)
   const entriesOf = (items: Found[]) => items.flatMap(({ record }) => record.outs.map(({ entry }) => entry))
@@ -54,9 +51,7 @@ export async function pullRuns(project: Project, remoteName: string, keys: reado
   for (const item of found) {
     // Most outs are here, since they are what was pulled; a record that names what is nowhere is a miss.
     if (!isWhole && !(await fetchEntries(project, entriesOf([item]), remote))) continue
-    const bytes = Buffer.from(formatRunRecord(item.record))
-    // Not flushed: a record that a power loss cuts no longer hashes to its name, and is a miss.
-    writeFilesAtomic([{ path: join(folder, item.prefix + oidOfBytes(bytes)), bytes, mode: 0o444 }], { flush: false })
+    writeRun(folder, item.prefix, item.record)
     kept++
   }
   return kept

@@ -1,5 +1,3 @@
-import { join } from 'node:path'
-import { writeFilesAtomic } from '../base/atomic.ts'
 import { hasCode, MlvError } from '../base/errors.ts'
 import { isOid, type Oid, oidOfBytes } from '../base/oid.ts'
 import type { Blobs } from '../store/blobs.ts'
@@ -10,7 +8,8 @@ import type { WorkspaceData } from '../workspace/data.ts'
 import { fetchEntries } from '../workspace/fetch-entries.ts'
 import { gatherObjects } from '../workspace/gather.ts'
 import type { Project } from '../workspace/project.ts'
-import { formatRunRecord, parseRunRecord, type RunRecord } from './run-record.ts'
+import { readRun, writeRun } from './run-blobs.ts'
+import { formatRunRecord, type RunRecord } from './run-record.ts'
 import type { Stage } from './stage.ts'
 
 /** Results of runs by their key, of this machine and of those who push to the same remote. */
@@ -50,13 +49,8 @@ export async function* readRecords(
   }
   // The lowest valid one wins, so that all who look find the same.
   for (const name of names.sort()) {
-    try {
-      const bytes = await blobs.get(prefix + name, { signal })
-      const record = oidOfBytes(bytes) === name ? parseRunRecord(bytes, key) : undefined
-      if (record) yield record
-    } catch (error) {
-      if (!hasCode(error, 'BLOB_MISSING')) throw error
-    }
+    const record = await readRun(blobs, prefix + name, key, signal)
+    if (typeof record !== 'string') yield record
   }
 }
 
@@ -124,13 +118,10 @@ export async function findRecord(
   return undefined
 }
 
-/** Notes a result whose outs are in the cache. Not flushed: a record that a power loss cuts no longer hashes to its name, and is a miss. */
+/** Notes a result whose outs are in the cache. */
 export async function keepRecord(project: Project, record: RunRecord): Promise<void> {
   const folder = (await project.cache('write')).loose?.root
-  if (folder === undefined) return
-  const bytes = Buffer.from(formatRunRecord(record))
-  const path = join(folder, KEYS.runs(record.key, project.config.get('run_cache.write')) + oidOfBytes(bytes))
-  writeFilesAtomic([{ path, bytes, mode: 0o444 }], { flush: false })
+  if (folder !== undefined) writeRun(folder, KEYS.runs(record.key, project.config.get('run_cache.write')), record)
 }
 
 export async function openRunCache(project: Project, data: WorkspaceData): Promise<RunCache> {

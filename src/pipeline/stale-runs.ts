@@ -1,13 +1,12 @@
 import { mapBounded } from '../base/concurrency.ts'
 import { hasCode } from '../base/errors.ts'
-import { isOid, type Oid, oidOfBytes } from '../base/oid.ts'
-import type { ObjectStore } from '../store/object-store.ts'
+import { isOid, type Oid } from '../base/oid.ts'
 import type { GarbagePlan } from '../workspace/garbage.ts'
 import { gatherObjects } from '../workspace/gather.ts'
-import { parseRunRecord, type RunRecord } from './run-record.ts'
+import { type ReadRun, readRun } from './run-blobs.ts'
+import type { RunRecord } from './run-record.ts'
 
 /** What was read at a key; a record never changes. */
-type ReadRun = RunRecord | 'gone' | 'broken' | 'unknown'
 export type KnownRuns = Map<string, ReadRun>
 
 /** Records read, or trees looked through, at once. */
@@ -40,8 +39,9 @@ export async function findStaleRuns(plan: GarbagePlan, known: KnownRuns, signal?
   const stale: string[] = []
   await mapBounded(keys, READS, async (key) => {
     signal?.throwIfAborted()
-    const record = known.get(key) ?? (await readRecord(store, key, signal))
+    const record = known.get(key) ?? (await readRun(store.blobs, key, keyOf(key)!, signal))
     known.set(key, record)
+    // A record of a newer format is not ours to delete.
     if (record === 'gone' || record === 'unknown') return
     if (record === 'broken') return void stale.push(key)
     for (const out of record.outs) if (!(await isWhole(out))) return void stale.push(key)
@@ -67,16 +67,4 @@ export async function deleteStaleRuns(plan: GarbagePlan, known: KnownRuns, signa
 function keyOf(key: string): Oid | undefined {
   const [, fan, run, name] = /^runs\/(?:[A-Za-z0-9_-]+\/)?([0-9a-f]{2})\/([^/]+)\/([^/]+)$/.exec(key) ?? []
   return run !== undefined && isOid(run) && isOid(name!) && run.startsWith(fan!) ? run : undefined
-}
-
-/** A record of a newer format is unknown, and not ours to delete. */
-async function readRecord(store: ObjectStore, key: string, signal: AbortSignal | undefined): Promise<ReadRun> {
-  try {
-    const bytes = await store.blobs.get(key, { signal })
-    if (!key.endsWith(oidOfBytes(bytes))) return 'broken'
-    return parseRunRecord(bytes, keyOf(key)!) ?? 'unknown'
-  } catch (error) {
-    if (hasCode(error, 'BLOB_MISSING')) return 'gone'
-    throw error
-  }
 }

@@ -7,8 +7,9 @@ import { fileError, hasCode, systemCode } from '../base/errors.ts'
 import { faultPoint } from '../base/fault-point.ts'
 import { createOidHash, isOid, type Oid, oidOfFile } from '../base/oid.ts'
 import { openRootFolder } from '../base/root-folder.ts'
+import { writePiece } from '../base/write-piece.ts'
 import { KEYS } from './layout.ts'
-import { readInTurns } from './read-pieces.ts'
+import { counted, readInTurns } from './read-pieces.ts'
 
 /** Written but unflushed bytes after which a flush begins beside the reading, so that the last one is short. */
 const FLUSH_EVERY = 256 << 20
@@ -106,16 +107,15 @@ export function createLooseObjects(root: string): LooseObjects {
     let unflushed = 0
     let flushing: Promise<void> = Promise.resolve()
     let writing: Promise<void> = Promise.resolve()
-    async function writePiece(piece: Buffer, at: number): Promise<void> {
-      let done = 0
+    async function writeNext(piece: Buffer): Promise<void> {
       faultPoint('object: write')
-      while (done < piece.length) done += (await temporary.file.write(piece, done, piece.length - done, at + done)).bytesWritten
+      await writePiece(temporary.file, piece, size)
     }
     try {
       for await (const piece of pieces) {
         // The next piece is read and hashed while this one is written.
         await writing
-        writing = writePiece(piece, size)
+        writing = writeNext(piece)
         writing.catch(() => {})
         size += piece.length
         unflushed += piece.length
@@ -235,13 +235,6 @@ export function createLooseObjects(root: string): LooseObjects {
       // In a cache that may only be read it counts as missing for this process.
       if (!['ENOENT', 'EACCES', 'EPERM', 'EROFS'].includes(systemCode(error) ?? '')) throw fileError(error, 'moving', from)
     }
-  }
-}
-
-async function* counted(pieces: AsyncIterable<Buffer>, onBytes: ((count: number) => void) | undefined): AsyncGenerator<Buffer> {
-  for await (const piece of pieces) {
-    onBytes?.(piece.length)
-    yield piece
   }
 }
 

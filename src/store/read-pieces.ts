@@ -41,3 +41,14 @@ export async function* readInTurns(file: Pick<FileHandle, 'read'>, signal: Abort
     yield buffers[turn % PIECES]!.subarray(0, bytesRead)
   }
 }
+
+/** Tells of the bytes of each piece once it is done with. */
+export async function* counted(
+  pieces: AsyncIterable<Buffer>,
+  onBytes: ((count: number) => void) | undefined,
+): AsyncGenerator<Buffer> {
+  for await (const piece of pieces) {
+    yield piece
+    onBytes?.(piece.length)
+  }
+}

@@ -8,6 +8,7 @@ import { takeIn } from './intake.ts'
 import { MAX_OBJECT_BYTES, tooLarge } from './layout.ts'
 import { findNearby, readRecipe, type Version } from './nearby.ts'
 import type { ObjectStore } from './object-store.ts'
+import { counted } from './read-pieces.ts'
 import type { StoreWriter } from './store-writer.ts'
 import { planWholePacks, sendWholePacks, type WholePack } from './whole-packs.ts'
 
@@ -239,11 +240,4 @@ async function carryOut(
   await writer.finish()
   result.written = writer.written.bytes
   return result
-}
-
-async function* counted(pieces: AsyncIterable<Buffer>, onBytes: ((count: number) => void) | undefined): AsyncGenerator<Buffer> {
-  for await (const piece of pieces) {
-    yield piece
-    onBytes?.(piece.length)
-  }
 }

@@ -1,5 +1,6 @@
 import { constants, statfsSync, statSync } from 'node:fs'
 import { copyFile, type FileHandle, open } from 'node:fs/promises'
+import { writePiece } from '../base/write-piece.ts'
 
 /** From this size on two cores copy faster than the system call that copies, which keeps one busy. */
 const LANES_FROM = 64 << 20
@@ -36,7 +37,7 @@ async function copyInLanes(source: FileHandle, target: FileHandle): Promise<void
       next += PIECE_BYTES
       const { bytesRead } = await source.read(piece, 0, PIECE_BYTES, at)
       if (bytesRead === 0) return
-      for (let done = 0; done < bytesRead; ) done += (await target.write(piece, done, bytesRead - done, at + done)).bytesWritten
+      await writePiece(target, piece.subarray(0, bytesRead), at)
     }
   }
   const lanes = Array.from({ length: LANES }, () =>

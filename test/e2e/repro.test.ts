@@ -347,14 +347,20 @@ it('checks in CI without data whether the lock is up to date', async () => {
   expect(await clone.mlv('repro', 'train')).toMatchObject({ exitCode: 5, stderr: expect.stringContaining('mlv pull raw') })
 })
 
-it('fetches what is missing with --pull', async () => {
-  const repo = await makePipeline()
-  await repro(repo)
+/** A clone of a repository that has pushed all it has, with the same remote and nothing in its cache. */
+async function cloneOfPushed(repo: Awaited<ReturnType<typeof makeRepo>>) {
   await repo.mlv('remote', 'add', 'origin', repo.path('../remote'), '--local')
   await repo.commit()
   expect(await repo.mlv('push')).toMatchObject({ exitCode: 0 })
   const clone = await repo.clone()
   await clone.mlv('remote', 'add', 'origin', repo.path('../remote'), '--local')
+  return clone
+}
+
+it('fetches what is missing with --pull', async () => {
+  const repo = await makePipeline()
+  await repro(repo)
+  const clone = await cloneOfPushed(repo)
   expect(await clone.mlv('repro', '--pull')).toMatchObject({ exitCode: 0, stdout: `${UNCHANGED.join('\n')}\n` })
   expect([clone.exists('.git/mlv/store/packs'), clone.exists('model.bin')]).toEqual([false, false])
   await clone.mlv('pull')
@@ -371,11 +377,7 @@ it('with --pull fetches only what the stages that will run read, and makes anew 
   const repo = await makeRepo({ 'mlv.yaml': yaml, 'params.yaml': 'lr: 1\n', 'raw/a': 'raw\n', 'raw/b': 'b' }, { init: true })
   await repo.mlv('add', 'raw')
   await repro(repo)
-  await repo.mlv('remote', 'add', 'origin', repo.path('../remote'), '--local')
-  await repo.commit()
-  expect(await repo.mlv('push')).toMatchObject({ exitCode: 0 })
-  const clone = await repo.clone()
-  await clone.mlv('remote', 'add', 'origin', repo.path('../remote'), '--local')
+  const clone = await cloneOfPushed(repo)
   clone.write('params.yaml', 'lr: 2\n')
   const pulled = await clone.mlv('repro', '--pull')
   expect(pulled).toMatchObject({ exitCode: 0, stderr: '' })
