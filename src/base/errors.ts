@@ -59,6 +59,10 @@ const EXIT_STATUS = {
 
 export type ErrorCode = keyof typeof EXIT_STATUS
 
+export function isErrorCode(text: string): text is ErrorCode {
+  return Object.hasOwn(EXIT_STATUS, text)
+}
+
 export interface ErrorDetails {
   /** What to do next, as a sentence that names a command where there is one. */
   hint?: string

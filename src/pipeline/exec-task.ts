@@ -17,7 +17,7 @@ import type { RunRecord } from './run-record.ts'
 import { placeAbsent } from './run-stage.ts'
 import { carryInputs, whyHere } from './send-task.ts'
 import type { Task } from './task.ts'
-import type { TaskReport } from './task-result.ts'
+import type { TaskEnd } from './task-result.ts'
 
 export interface ExecPorts {
   executor: Executor
@@ -119,7 +119,7 @@ async function placeInputs(task: Task, project: Project, data: WorkspaceData): P
 /** Runs a task in an empty project that may have a remote: gets its inputs, runs its commands, and leaves its outs and the record of the run in the cache and
  *  on the remote. What has been run before is not run again.
  *  @throws STAGE_FAILED, INTERRUPTED, TASK_INVALID; OBJECT_MISSING, OBJECT_PURGED, OBJECT_CORRUPT for inputs; DISK_FULL, and what the stores throw */
-export async function execTask(task: Task, project: Project, ports: ExecPorts): Promise<TaskReport> {
+export async function execTask(task: Task, project: Project, ports: ExecPorts): Promise<TaskEnd> {
   const why = whyHere(task)
   if (why !== undefined)
     throw new MlvError('USAGE', `Stage "${task.name}" ${why}, so its result would not come back`, {

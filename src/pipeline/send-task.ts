@@ -36,8 +36,9 @@ function refuseUnrecorded(stage: Stage): void {
           ? 'always runs'
           : whyHere(stage)
   if (why === undefined) return
+  const name = quotePath(stage.name)
   throw new MlvError('USAGE', `${placeText(stage.at)}: stage "${stage.name}" ${why}, so its result would not come back`, {
-    hint: `Run it here with "mlv repro ${quotePath(stage.name)}".`,
+    hint: stage.frozen ? `Let it run again with "mlv unfreeze ${name}" first.` : `Run it here with "mlv repro ${name}".`,
   })
 }
 

@@ -160,7 +160,7 @@ it('needs no remote where a cache is shared', async () => {
   const task = join(dir, 'local.task')
   writeFileSync(task, text)
   const machine = makeMachine(repo.env)
-  expect((await machine.exec(task)).exitCode).toBe(5)
+  expect(await machine.exec(task)).toMatchObject({ exitCode: 3, stderr: expect.stringContaining('is not said') })
   expect(await machine.exec(task, '--cache', repo.path('.git/mlv/store'))).toMatchObject({ exitCode: 0, stderr: '' })
   expect((await repo.mlv('repro')).stdout).toContain('restored    train  from the run cache')
   expect(ran()).toBe(1)
@@ -175,6 +175,89 @@ it('keeps a cache that is named, and takes inputs from it', async () => {
   rmSync(join(remote, 'runs'), { recursive: true })
   expect((await machine.exec(task, '--cache', 'store')).stdout).toContain('known       train')
   expect(records(remote).length).toBe(1)
+})
+
+describe('mlv stage result', () => {
+  it('tells how a task ended, and where its result is', async () => {
+    const { repo, remote, task } = await makeWorld({ 'train.sh': `${FILES['train.sh']}echo done\n` })
+    const machine = makeMachine(repo.env)
+    const before = new Date().toISOString()
+    await machine.exec(task, '-o', 'report')
+    const file = join(machine.dir, 'report')
+    const { key, started, ended, log } = report(file) as Record<string, string>
+    expect([before <= started!, started! < ended!, ended! <= new Date().toISOString(), log]).toEqual([true, true, true, 'done\n'])
+    const told = await repo.mlv('stage', 'result', file)
+    expect(told).toMatchObject({ exitCode: 0, stderr: '' })
+    expect(told.stdout).toBe(
+      `ran         train  ${/[\d.]+s/.exec(told.stdout)}  (m.json, out/model)\nkey ${key}\nfrom ${started} to ${ended}\nits result is on team\n`,
+    )
+    // Nothing was fetched.
+    expect(records(repo.path('.git/mlv/store'))).toEqual([])
+    const json = await repo.mlvWith({ input: readFileSync(file) }, 'stage', 'result', '-', '--json')
+    expect(JSON.parse(json.stdout)).toEqual({ ...report(file), found: { remote: 'team' } })
+    expect((await repo.mlv('stage', 'result', file, '--fetch')).stdout).toContain('its result is in the cache\n')
+    rmSync(remote, { recursive: true })
+    expect((await repo.mlv('repro')).stdout).toContain('restored    train  from the run cache')
+  })
+
+  it('brings what another remote got to where the run cache looks', async () => {
+    const { repo, remote } = await makeWorld()
+    const { dir } = makeFolder()
+    await repo.mlv('remote', 'add', 'cluster', join(dir, 'store'), '--local')
+    await repo.mlv('remote', 'default', 'team', '--local')
+    const task = join(dir, 'task')
+    expect(await repo.mlv('stage', 'task', 'train', '-r', 'cluster', '-o', task)).toMatchObject({ exitCode: 0, stderr: '' })
+    const machine = makeMachine(repo.env)
+    expect(await machine.exec(task, '-o', 'report')).toMatchObject({ exitCode: 0, stderr: '' })
+    const file = join(machine.dir, 'report')
+    expect(await repo.mlv('stage', 'result', file)).toMatchObject({ exitCode: 5, stderr: expect.stringContaining('on team') })
+    expect((await repo.mlv('stage', 'result', file, '-r', 'cluster')).stdout).toContain('its result is on cluster\n')
+    expect(await repo.mlv('stage', 'result', file, '-r', 'cluster', '--fetch')).toMatchObject({ exitCode: 0, stderr: '' })
+    expect((await repo.mlv('repro')).stdout).toContain('restored    train  from the run cache')
+    expect(records(remote)).toEqual([])
+  })
+
+  it('ends as the task did, with what it printed last, which drives no terminal', async () => {
+    const { repo, task } = await makeWorld({ 'train.sh': "printf '\\033[2Jboom\\n' >&2; exit 3\n" })
+    const machine = makeMachine(repo.env)
+    const ran = await machine.exec(task, '-o', 'report', '--json')
+    expect(ran.exitCode).toBe(8)
+    const file = join(machine.dir, 'report')
+    expect(JSON.parse(ran.stdout)).toEqual(report(file))
+    expect(report(file)).toMatchObject({ status: 'failed', exit: 3, log: '\u001b[2Jboom\n' })
+    const told = await repo.mlv('stage', 'result', file)
+    expect(told).toMatchObject({
+      exitCode: 8,
+      stderr: expect.stringMatching(/^error: Stage "train" failed: exit status 3 .*\n {2}/),
+    })
+    expect(told.stdout).toMatch(/^failed {6}train {2}exit status 3\n(.*\n){2}the last that it printed:\n\\x1b\[2Jboom\n$/)
+    const json = await repo.mlv('stage', 'result', file, '--json')
+    expect([json.exitCode, JSON.parse(json.stdout)]).toEqual([8, report(file)])
+  })
+
+  it('does not believe a report whose result nobody has, and refuses what is none', async () => {
+    const { repo, task, remote } = await makeWorld()
+    const machine = makeMachine(repo.env)
+    await machine.exec(task, '-o', 'report')
+    const file = join(machine.dir, 'report')
+    const text = readFileSync(file, 'utf8')
+    const tell = async (content: string) => {
+      writeFileSync(file, content)
+      return repo.mlv('stage', 'result', file)
+    }
+    const lie = text.replace(/"oid": "[0-9a-f]{64}"/, `"oid": "${'1'.repeat(64)}"`)
+    expect(await tell(lie)).toMatchObject({ exitCode: 5, stdout: '', stderr: expect.stringContaining('not whole on team') })
+    for (const content of ['', '[]', '{"mlv_result": 2}', text.replace('"outs"', '"what"'), text.replace('"ran"', '"failed"')])
+      expect(await tell(content)).toMatchObject({
+        exitCode: 2,
+        stderr: expect.stringMatching(/^error: .*is no report of a task: .*\n {2}\S/),
+      })
+    rmSync(join(remote, 'packs'), { recursive: true })
+    rmSync(join(remote, 'index'), { recursive: true })
+    expect(await tell(text)).toMatchObject({ exitCode: 5, stderr: expect.stringContaining('not whole on team') })
+    expect(await repo.mlv('stage', 'result', 'nothing')).toMatchObject({ exitCode: 2 })
+    expect(await repo.mlv('stage', 'result', '.')).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('is a folder') })
+  })
 })
 
 describe('a task fails', () => {

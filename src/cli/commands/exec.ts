@@ -1,15 +1,16 @@
 import { accessSync, constants, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, resolve } from 'node:path'
-import { fileError, MlvError, systemCode } from '../../base/errors.ts'
+import { fileError, MlvError } from '../../base/errors.ts'
 import { isOid, type Oid } from '../../base/oid.ts'
 import type { Task } from '../../pipeline/task.ts'
-import type { TaskReport } from '../../pipeline/task-result.ts'
+import type { TaskEnd } from '../../pipeline/task-result.ts'
 import type { ScratchSettings } from '../../workspace/open-scratch.ts'
 import type { Project } from '../../workspace/project.ts'
 import { type Configure, example } from '../command.ts'
 import type { Context } from '../context.ts'
 import type { Output } from '../output.ts'
+import { readTypedFile } from '../typed-file.ts'
 
 interface ExecOptions {
   remote?: string
@@ -19,32 +20,6 @@ interface ExecOptions {
   cache?: string
   out?: string
   force?: boolean
-}
-
-/** @throws TASK_INVALID when it does not end */
-async function readStandardInput(most: number): Promise<Buffer> {
-  const parts: Buffer[] = []
-  let length = 0
-  for await (const part of process.stdin) {
-    parts.push(part as Buffer)
-    length += (part as Buffer).length
-    // The reader refuses what is too long.
-    if (length > most) break
-  }
-  return Buffer.concat(parts)
-}
-
-/** @throws PATH_MISSING, FILE_UNREADABLE, PATH_INVALID for a folder */
-async function readTaskFile(path: string, typed: string): Promise<Buffer> {
-  const { readRegularFile } = await import('../../base/regular-file.ts')
-  try {
-    return readRegularFile(path)
-  } catch (error) {
-    if (systemCode(error) !== 'EISDIR') throw fileError(error, 'reading', path)
-    throw new MlvError('PATH_INVALID', `${typed} is a folder`, {
-      hint: 'Give the file that "mlv stage task" wrote, or - for stdin.',
-    })
-  }
 }
 
 /** A report of an earlier run must not be taken for this one's, and one that cannot be written is to be known of before hours of work.
@@ -102,11 +77,17 @@ async function readStored(context: Context, oid: Oid, stores: ScratchSettings): 
   return inScratch(context, stores, async (project) => (await project.remote()).store.read(oid))
 }
 
+function noStore({ name }: Task): MlvError {
+  return new MlvError('REMOTE_MISSING', `Which store has what task "${name}" reads, and gets what it writes, is not said`, {
+    hint: 'Give it with --remote URL or --cache DIR; "mlv stage task STAGE --push" writes it into the task.',
+  })
+}
+
 async function execute(
   context: Context,
-  { task, stores }: { task: Task; stores: ScratchSettings },
-  force: boolean,
-): Promise<TaskReport> {
+  { task, stores, force }: { task: Task; stores: ScratchSettings; force: boolean },
+  write: (bytes: Uint8Array) => void,
+): Promise<TaskEnd> {
   const { output } = context
   const [{ execTask }, { createLocalExecutor }, { createShell }, { createStageOutput }] = await Promise.all([
     import('../../pipeline/exec-task.ts'),
@@ -121,7 +102,10 @@ async function execute(
       executor: createLocalExecutor(createShell()),
       force,
       onStart: () => output.say(`${'running'.padEnd(12)}${task.name}`),
-      onOutput: (bytes, from) => shown.onOutput(task.name, bytes, from),
+      onOutput: (bytes, from) => {
+        write(bytes)
+        return shown.onOutput(task.name, bytes, from)
+      },
     }),
   )
 }
@@ -132,38 +116,46 @@ async function exec(context: Context, typed: string, options: ExecOptions): Prom
   const [
     { parseTask, TASK_BYTES },
     { findStores },
-    { failedReport, formatReport, reportJson },
-    { renderReport },
+    { failedEnd, formatReport, reportJson },
+    { startNotes },
+    { renderEnd },
     { writeFileAtomic },
   ] = await Promise.all([
     import('../../pipeline/task-text.ts'),
     import('../../pipeline/open-task.ts'),
     import('../../pipeline/task-result.ts'),
-    import('../render/stages.ts'),
+    import('../../pipeline/run-notes.ts'),
+    import('../render/task-result.ts'),
     import('../../base/atomic.ts'),
   ])
-  const { endpoint, region, profile, remote, cache } = options
+  const { endpoint, region, profile, remote, cache, force = false } = options
   const asked = { remote, cache, bucket: { endpoint, region, profile } }
   const bytes = isOid(typed)
     ? await readStored(context, typed, await findStores(asked, undefined, surroundings))
-    : typed === '-'
-      ? await readStandardInput(TASK_BYTES)
-      : await readTaskFile(resolve(cwd, typed), typed)
+    : await readTypedFile(typed, cwd, { most: TASK_BYTES, wanted: 'the file that "mlv stage task" wrote' })
   const task = parseTask(bytes, typed === '-' ? 'stdin' : typed)
   const out = options.out === undefined ? undefined : resolve(cwd, options.out)
   if (out !== undefined) clearReport(out)
-  const tell = (report: TaskReport) => {
+  const notes = startNotes()
+  const tell = (end: TaskEnd) => {
+    const report = { ...end, ...notes.finish() }
     if (out !== undefined) writeFileAtomic(out, formatReport(report))
+    return report
   }
-  let report: TaskReport
+  let end: TaskEnd
   try {
-    report = await execute(context, { task, stores: await findStores(asked, task.home, surroundings) }, options.force ?? false)
+    const stores = await findStores(asked, task.home, surroundings)
+    if (!stores.remote && stores.cache === undefined) throw noStore(task)
+    end = await execute(context, { task, stores, force }, notes.write)
   } catch (error) {
-    if (error instanceof MlvError) tellFailure(() => tell(failedReport(task, error)), output)
+    if (error instanceof MlvError)
+      tellFailure(() => {
+        const report = tell(failedEnd(task, error))
+        if (output.json) output.answer(reportJson(report), () => '')
+      }, output)
     throw error
   }
-  tell(report)
-  output.answer(reportJson(report), () => (output.quiet ? '' : renderReport(report)))
+  output.answer(reportJson(tell(end)), () => (output.quiet ? '' : renderEnd(end)))
 }
 
 export const configure: Configure = (command, act) => {

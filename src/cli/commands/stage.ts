@@ -3,6 +3,7 @@ import { MlvError } from '../../base/errors.ts'
 import { quotePath } from '../../base/paths.ts'
 import { type Configure, example } from '../command.ts'
 import type { Context } from '../context.ts'
+import { showResult } from '../stage-result.ts'
 
 interface AddOptions {
   dep?: string[]
@@ -134,5 +135,12 @@ export const configure: Configure = (command, act) => {
     .option('-r, --remote <name>', 'push to another remote than the default one')
   example(asking, 'mlv stage task train --push -o train.task', 'mlv stage task train --push | ssh node7 mlv exec -')
   asking.action(act(task))
+  const ended = command
+    .command('result <report>')
+    .description('tell how a task ended, and where its result is, from what "mlv exec -o" wrote; ends as the task did')
+    .option('-r, --remote <name>', 'look on another remote than the default one')
+    .option('--fetch', 'get the result into the cache, where "mlv repro" takes it')
+  example(ended, 'mlv stage result train.report', 'mlv stage result train.report -r cluster --fetch && mlv repro')
+  ended.action(act(showResult))
   example(command, 'mlv stage add train -d train.py -o model.bin -- python train.py', 'mlv stage list')
 }

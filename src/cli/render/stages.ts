@@ -3,7 +3,6 @@ import type { StageGraph } from '../../pipeline/graph.ts'
 import type { PlannedStage, ReproPlan } from '../../pipeline/plan.ts'
 import { describeReason, describeReasons, explainReason } from '../../pipeline/reason.ts'
 import type { StageEvent } from '../../pipeline/run.ts'
-import type { TaskReport } from '../../pipeline/task-result.ts'
 import { formatSeconds, plural } from './amount.ts'
 
 /** More unchanged stages than these are counted, not listed. */
@@ -11,7 +10,8 @@ const MOST_UNCHANGED = 20
 
 const WORD = 12
 
-function line(word: string, name: string, rest = ''): string {
+/** What happened to what, in columns. */
+export function line(word: string, name: string, rest = ''): string {
   return `${word.padEnd(WORD)}${name}${rest === '' ? '' : `  ${rest}`}`
 }
 
@@ -45,18 +45,6 @@ export function eventLine(event: StageEvent): string {
       return line('skipped', event.stage, `(${event.because} failed)`)
     case 'written':
       return ''
-  }
-}
-
-/** How a task ended, where it did well. */
-export function renderReport(report: TaskReport): string {
-  switch (report.status) {
-    case 'ran':
-      return line('ran', report.stage, `${formatSeconds(report.seconds)}  (${report.outs.map(({ path }) => path).join(', ')})`)
-    case 'restored':
-      return line('known', report.stage, `has been run before (${report.outs.map(({ path }) => path).join(', ')})`)
-    case 'failed':
-      return line('failed', report.stage, report.error.message)
   }
 }
 
