@@ -1,9 +1,9 @@
-import { rmSync } from 'node:fs'
-import { join } from 'node:path'
 import { hasCode, MlvError } from '../base/errors.ts'
+import { faultPoint } from '../base/fault-point.ts'
 import type { GitPlace } from './git.ts'
 import type { Environment, GitProcess } from './git-process.ts'
 import { requireGitProcess } from './git-roots.ts'
+import { writeTreeWith } from './tree-writer.ts'
 
 /** A branch as this clone and, as far as it was fetched, a git remote have it. */
 export interface BranchTip {
@@ -85,6 +85,7 @@ export async function openBranchWriter(
 
   /** @param was where it stands now; '' when it is not there */
   async function updateRef(name: string, change: string[], was: string): Promise<void> {
+    faultPoint('git: move branch')
     try {
       await git.run(['update-ref', '-m', 'mlv trigger', ...change, was])
     } catch (error) {
@@ -95,25 +96,6 @@ export async function openBranchWriter(
         })
       if (!hasCode(error, 'GIT_FAILED') || ((await commitOf(`refs/heads/${name}`)) ?? '') === was) throw error
       throw new MlvError('BRANCH_MOVED', `The branch ${name} moved meanwhile`, { hint: 'Run the command again.', cause: error })
-    }
-  }
-
-  async function writeTree(base: string, files: ReadonlyMap<string, string>): Promise<string> {
-    // Beside the usual index, so that what is staged stays staged.
-    const index = join(place.gitDir, `mlv-index-${process.pid}-${Date.now()}`)
-    const apart = requireGitProcess(place, { ...env, GIT_INDEX_FILE: index })
-    try {
-      await apart.run(['read-tree', '--end-of-options', base])
-      let lines = ''
-      for (const [path, text] of files) {
-        const { stdout } = await apart.run(['hash-object', '-w', '--stdin'], { input: text })
-        lines += `100644 ${stdout.toString().trim()}\t${path}\0`
-      }
-      await apart.run(['update-index', '-z', '--index-info'], { input: lines })
-      return (await apart.run(['write-tree'])).stdout.toString().trim()
-    } finally {
-      rmSync(index, { force: true })
-      rmSync(`${index}.lock`, { force: true })
     }
   }
 
@@ -142,8 +124,9 @@ export async function openBranchWriter(
       return stdout.toString().split('\0').filter(Boolean)
     },
     async commit({ branch: name, was, base, parents, files, message }) {
-      const tree = await writeTree(base, files)
+      const tree = await writeTreeWith(git, base, files)
       const above = parents.flatMap((parent) => ['-p', parent])
+      faultPoint('git: write object')
       const made = await git
         .run(['commit-tree', tree, ...above], { input: message })
         .catch((error) => Promise.reject(noIdentity(error)))
@@ -153,6 +136,7 @@ export async function openBranchWriter(
     },
     remove: (name, was) => updateRef(name, ['-d', `refs/heads/${name}`], was),
     async push(name) {
+      faultPoint('git: push')
       try {
         await git.run(['push', '-q', '--end-of-options', remote, `refs/heads/${name}:refs/heads/${name}`])
       } catch (error) {

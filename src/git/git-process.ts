@@ -18,7 +18,7 @@ export interface GitProcess {
 }
 
 export interface RunGitOptions {
-  input?: string
+  input?: string | Uint8Array
   accept?: number[]
   globs?: boolean
   onOutput?: (chunk: Buffer) => void
@@ -94,6 +94,11 @@ export function gitFailure(args: string[], stderr: string, place: GitPlace, caus
   const lines = stderr.split('\n').filter((line) => line.trim() !== '' && !/^(warning|hint):/.test(line))
   const said = lines.find((line) => /^(fatal|error):/.test(line)) ?? lines[0] ?? 'it gave no reason'
   const verb = args.find((arg) => /^[a-z][a-z-]+$/.test(arg)) ?? 'git'
+  if (/No space left on device|[Dd]isk quota exceeded/.test(stderr))
+    return new MlvError('DISK_FULL', `The disk is full: git ${verb}: ${said.replace(/^(fatal|error): /, '')}`, {
+      hint: 'Free some space, then run the command again.',
+      cause,
+    })
   const hint = stderr.includes('safe.directory')
     ? `If you trust its owner, run "git config --global --add safe.directory ${place.workTree}".`
     : stderr.includes('index.lock')

@@ -1,7 +1,8 @@
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, readdirSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { expect } from 'vitest'
+import { parsePointer } from '../../src/workspace/pointer.ts'
 import { listing } from '../helpers/listing.ts'
 import type { Repo } from '../helpers/repo.ts'
 import { committedEntries, expectData, expectUpToDate, LARGE, OLD, ok, type Scene, start } from './scenes.ts'
@@ -18,6 +19,7 @@ server.unref()
 const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 
 const SOURCE = '../source'
+const BRANCH = '.git/refs/heads/mlv/update'
 
 /** Another project beside this one, so that copies have their own. */
 async function makeSource(repo: Repo, files: Record<string, string>): Promise<void> {
@@ -92,6 +94,49 @@ export const ELSEWHERE: Scene[] = [
       expectData(repo, { ...OLD, 'data/a': 'newer', 'data/more/d': 'd' })
       expect(repo.read('set.csv')).toBe(`version /2 ${LARGE}`)
       await expectCached(repo)
+    },
+  },
+  {
+    name: 'a trigger that commits to a branch and pushes it',
+    args: ['trigger', '--commit', '--push'],
+    exitCode: 1,
+    async prepare() {
+      const repo = await start()
+      await makeSource(repo, OLD)
+      await ok(repo, 'import', SOURCE, 'data')
+      await repo.commit()
+      await repo.git('clone', '-q', '--bare', '.', '../bare.git')
+      await repo.git('remote', 'add', 'origin', '../bare.git')
+      await ok(repo, 'push')
+      await changeSource(repo, { 'data/a': 'second' })
+      expect(await repo.mlv('trigger', '--commit', '--push')).toMatchObject({ exitCode: 1, stderr: '' })
+      repo.write('../branch', repo.read(BRANCH))
+      await changeSource(repo, { 'data/a': 'third', 'data/more/d': 'd' })
+      return repo
+    },
+    async always(repo) {
+      expect(readdirSync(repo.path('.git')).filter((name) => name.startsWith('mlv-'))).toEqual([])
+      await repo.git('fsck', '--strict', '--no-dangling')
+      for (const [gitDir, store, role] of [
+        ['.git', '.git/mlv/store', 'cache'],
+        ['../bare.git', '../remote', 'remote'],
+      ] as const) {
+        const ofBranch = (...args: string[]) => repo.git('--git-dir', repo.path(gitDir), ...args)
+        expect(['1', '2']).toContain(await ofBranch('rev-list', '--count', 'main..mlv/update'))
+        const { entry } = await parsePointer(await ofBranch('show', 'mlv/update:data.mlv'), 'data.mlv')
+        expect(await unreadable(repo.path(store), role, [entry])).toEqual([])
+      }
+    },
+    // Its branch has the commit: then only a push may be left to do.
+    isDone: (repo) => repo.read(BRANCH) !== repo.read('../branch'),
+    async after(repo) {
+      for (const gitDir of ['.git', '../bare.git']) {
+        const tip = await repo.git('--git-dir', repo.path(gitDir), 'rev-list', '--count', 'main..mlv/update')
+        expect(tip).toBe('2')
+      }
+      expect((await repo.mlv('cat', 'mlv/update:data/a')).stdout).toBe('third')
+      await expectUpToDate(repo)
+      expectData(repo, OLD)
     },
   },
   {

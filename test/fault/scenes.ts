@@ -11,6 +11,8 @@ import { expectSound, faultsOfStore, pointedAt, unreadable } from './soundness.t
 export interface Scene {
   name: string
   args: string[]
+  /** its exit status, where that is not 0 */
+  exitCode?: number
   /** made once; each run has a copy */
   prepare(): Promise<Repo>
   /** the command fetches what the cache lacks of what the pointers stand for */
@@ -390,7 +392,7 @@ export async function pointsOf(scene: Scene, world: Repo): Promise<{ points: str
   const started = performance.now()
   const result = await repo.mlvWith({ env: { MLV_FAULT: `list:${list}` } }, ...scene.args)
   const milliseconds = performance.now() - started
-  expect(result).toMatchObject({ exitCode: 0 })
+  expect(result).toMatchObject({ exitCode: scene.exitCode ?? 0 })
   await scene.after(repo)
   const points = existsSync(list) ? readFileSync(list, 'utf8').trim().split('\n') : []
   repo.cleanup()
@@ -406,7 +408,7 @@ export async function expectChecked(repo: Repo): Promise<void> {
  *  @param isKnown whether worlds that end like this one have been looked at already; others are checked by mlv, too */
 export async function runAgain(scene: Scene, repo: Repo, isKnown?: () => boolean): Promise<void> {
   const isDone = scene.isDone?.(repo) ?? false
-  expect({ ...(await repo.mlv(...scene.args)), isDone }).toMatchObject(isDone ? { isDone } : { exitCode: 0 })
+  expect({ ...(await repo.mlv(...scene.args)), isDone }).toMatchObject(isDone ? { isDone } : { exitCode: scene.exitCode ?? 0 })
   if (isKnown?.()) return
   await scene.after(repo)
   if (isKnown) await expectChecked(repo)
