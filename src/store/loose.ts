@@ -1,21 +1,28 @@
 import { randomBytes } from 'node:crypto'
-import { chmodSync, lstatSync, mkdirSync, readdirSync, renameSync, type Stats, unlinkSync, utimesSync } from 'node:fs'
-import { type FileHandle, open } from 'node:fs/promises'
+import { chmodSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync, type Stats, unlinkSync, utimesSync } from 'node:fs'
+import type { FileHandle } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { flushFolder } from '../base/atomic.ts'
 import { fileError, hasCode, systemCode } from '../base/errors.ts'
 import { faultPoint } from '../base/fault-point.ts'
+import { createNewFile, type NewFile } from '../base/new-file.ts'
 import { createOidHash, isOid, type Oid, oidOfFile } from '../base/oid.ts'
 import { openRootFolder } from '../base/root-folder.ts'
-import { writePiece } from '../base/write-piece.ts'
 import { KEYS } from './layout.ts'
 import { counted, readInTurns } from './read-pieces.ts'
-
-/** Written but unflushed bytes after which a flush begins beside the reading, so that the last one is short. */
-const FLUSH_EVERY = 256 << 20
+import { createSpareCopy, type SpareCopy } from './spare-copy.ts'
 
 /** Seconds since 1970 that every whole object's file carries. One with another time has been written to, for instance through a link. */
 const OBJECT_TIME = 1_000_000_000
+
+interface WriteOptions {
+  /** bytes, as far as they are known */
+  size?: number
+  /** pieces to write instead when the first prove wrong; those lie at the path meanwhile */
+  again?: (path: string) => AsyncIterable<Buffer>
+  /** write a spare copy, too */
+  spare?: boolean
+}
 
 /** Whole objects as read-only files under objects/, so that they can be cloned or linked into the workspace. */
 export interface LooseObjects {
@@ -31,13 +38,17 @@ export interface LooseObjects {
    *  @param source read from its start to its end, in order   @returns its oid and size */
   storeFile(
     source: Pick<FileHandle, 'read'>,
-    options?: { signal?: AbortSignal; onBytes?: (count: number) => void },
+    options?: { size?: number; signal?: AbortSignal; onBytes?: (count: number) => void },
   ): Promise<{ oid: Oid; size: number }>
   /** Writes the pieces of an object as a store's stream() gives them: it ends with an error when they do not hash to `oid`.
-   *  Durable after flush(). @param again pieces to write instead when the first prove wrong; those lie at the path meanwhile */
-  storeStream(oid: Oid, pieces: AsyncIterable<Buffer>, again?: (path: string) => AsyncIterable<Buffer>): Promise<number>
+   *  Durable after flush(). */
+  storeStream(oid: Oid, pieces: AsyncIterable<Buffer>, options?: WriteOptions): Promise<number>
   /** Writes the pieces of an object that nobody has named yet. Durable after flush(). @returns its oid and size */
   storePieces(pieces: AsyncIterable<Buffer>): Promise<{ oid: Oid; size: number }>
+  /** Gives away the spare copy of an object that was just stored: a file of the cache's disk, for its taker to rename. */
+  takeSpare(oid: Oid): string | undefined
+  /** Removes the spare copies that nobody took. */
+  dropSpares(): void
   /** When the file was last stored or linked to, by the clock of the disk, in ms since 1970: its time of change, since all bear one time of
    *  writing. undefined when it is not here */
   changedAt(oid: Oid): number | undefined
@@ -65,20 +76,23 @@ export function createLooseObjects(root: string): LooseObjects {
   const listed = new Map<string, Set<string>>()
   const path = (oid: Oid) => join(root, KEYS.object(oid))
   const top = openRootFolder(root)
+  const spares = new Map<Oid, string>()
 
   function makeFolder(folder: string): void {
     const first = mkdirSync(folder, { recursive: true })
     for (let at = folder; first !== undefined && at.length >= first.length && at !== root; at = dirname(at)) top.shareFolder(at)
   }
 
-  async function openTemporary(): Promise<{ file: FileHandle; name: string }> {
+  async function openTemporary({
+    size,
+    spare,
+  }: WriteOptions): Promise<{ written: NewFile; name: string; spare: SpareCopy | undefined }> {
     top.check()
     makeFolder(join(root, 'tmp'))
     faultPoint('object: open')
     const name = join(root, 'tmp', `${process.pid}-${randomBytes(8).toString('hex')}`)
-    const file = await open(name, 'wx', 0o444)
-    top.shareFile(file.fd)
-    return { file, name }
+    const written = await createNewFile(name, 0o444, size)
+    return { written, name, spare: spare && !top.isShared() ? await createSpareCopy(`${name}-spare`) : undefined }
   }
 
   function settle(temporary: string, oid: Oid): void {
@@ -97,19 +111,14 @@ export function createLooseObjects(root: string): LooseObjects {
 
   /** Writes pieces to a temporary file, each while the next one is made; a piece stays untouched until two more were taken.
    *  @param again pieces to write instead when the first prove wrong, which lie at the path */
-  async function write(
-    pieces: AsyncIterable<Buffer>,
-    finish: () => Oid,
-    again?: (path: string) => AsyncIterable<Buffer>,
-  ): Promise<number> {
-    const temporary = await openTemporary()
+  async function write(pieces: AsyncIterable<Buffer>, finish: () => Oid, options: WriteOptions = {}): Promise<number> {
+    const { again, ...once } = options
+    const { written, name, spare } = await openTemporary(options)
     let size = 0
-    let unflushed = 0
-    let flushing: Promise<void> = Promise.resolve()
     let writing: Promise<void> = Promise.resolve()
     async function writeNext(piece: Buffer): Promise<void> {
       faultPoint('object: write')
-      await writePiece(temporary.file, piece, size)
+      await Promise.all([written.write(piece), spare?.write(piece)])
     }
     try {
       for await (const piece of pieces) {
@@ -118,36 +127,34 @@ export function createLooseObjects(root: string): LooseObjects {
         writing = writeNext(piece)
         writing.catch(() => {})
         size += piece.length
-        unflushed += piece.length
-        if (unflushed >= FLUSH_EVERY) {
-          await flushing
-          unflushed = 0
-          flushing = temporary.file.datasync()
-          flushing.catch(() => {})
-        }
       }
       await writing
-      await flushing
       const oid = finish()
-      await temporary.file.utimes(OBJECT_TIME, OBJECT_TIME)
+      await written.end()
+      top.shareFile(written.file.fd)
+      await written.file.utimes(OBJECT_TIME, OBJECT_TIME)
       faultPoint('object: flush')
-      await temporary.file.sync()
-      await temporary.file.close()
-      settle(temporary.name, oid)
+      await written.file.sync()
+      await written.close()
+      settle(name, oid)
+      if (await spare?.end()) spares.set(oid, spare!.path)
       return size
     } catch (error) {
-      await Promise.allSettled([writing, flushing])
-      await temporary.file.close().catch(() => {})
+      await Promise.allSettled([writing])
+      const mended = hasCode(error, 'OBJECT_CORRUPT') ? again : undefined
+      if (mended) await written.end()
+      await written.close().catch(() => {})
+      await spare?.drop()
       try {
-        if (again && hasCode(error, 'OBJECT_CORRUPT')) return await write(again(temporary.name), finish)
-        throw fileError(error, 'writing', temporary.name)
+        if (mended) return await write(mended(name), finish, once)
+        throw fileError(error, 'writing', name)
       } finally {
-        removeTemporary(temporary.name)
+        removeTemporary(name)
       }
     }
   }
 
-  async function storePieces(pieces: AsyncIterable<Buffer>): Promise<{ oid: Oid; size: number }> {
+  async function storePieces(pieces: AsyncIterable<Buffer>, expected?: number): Promise<{ oid: Oid; size: number }> {
     const hash = createOidHash()
     let oid: Oid | undefined
     async function* hashed(): AsyncGenerator<Buffer> {
@@ -156,10 +163,11 @@ export function createLooseObjects(root: string): LooseObjects {
         yield piece
       }
     }
-    const size = await write(hashed(), () => {
+    const finish = () => {
       oid = hash.digest()
       return oid
-    })
+    }
+    const size = await write(hashed(), finish, { size: expected })
     return { oid: oid!, size }
   }
 
@@ -180,8 +188,17 @@ export function createLooseObjects(root: string): LooseObjects {
     size: (oid) => lstatSync(path(oid), { throwIfNoEntry: false })?.size,
     changedAt: (oid) => lstatSync(path(oid), { throwIfNoEntry: false })?.ctimeMs,
     relist: () => listed.clear(),
-    storeFile: (source, options = {}) => storePieces(counted(readInTurns(source, options.signal), options.onBytes)),
-    storeStream: (oid, pieces, again) => write(pieces, () => oid, again),
+    takeSpare(oid) {
+      const spare = spares.get(oid)
+      spares.delete(oid)
+      return spare
+    },
+    dropSpares() {
+      for (const spare of spares.values()) rmSync(spare, { force: true })
+      spares.clear()
+    },
+    storeFile: (source, options = {}) => storePieces(counted(readInTurns(source, options.signal), options.onBytes), options.size),
+    storeStream: (oid, pieces, options) => write(pieces, () => oid, options),
     storePieces,
     flush() {
       if (folders.size > 0) top.check()

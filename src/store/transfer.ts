@@ -43,6 +43,8 @@ export interface TransferOptions {
   versions?: () => Version[]
   /** told of bytes of objects as they are done */
   onBytes?: (count: number) => void
+  /** whether a cache keeps spare copies of what it gets as files, for the workspace */
+  spare?: boolean
 }
 
 export interface Transferred {
@@ -186,7 +188,7 @@ async function carryOut(
   let versions: Version[] | undefined
 
   /** Writes a large object as a file, with what other versions on this machine hold. @returns bytes that need not be received */
-  async function assemble(oid: Oid): Promise<number> {
+  async function assemble({ oid, size }: TransferPlan['large'][number]): Promise<number> {
     const chunks = await readRecipe(from, oid, read)
     versions ??= chunks && [
       ...loose!.list().map((known) => ({ oid: known, path: loose!.path(known) })),
@@ -205,14 +207,14 @@ async function carryOut(
         await nearby?.close()
       }
     }
-    await loose!.storeStream(oid, counted(pieces(), options.onBytes), digester && pieces)
+    await loose!.storeStream(oid, counted(pieces(), options.onBytes), { size, again: digester && pieces, spare: options.spare })
     return saved
   }
 
   const largeAtOnce = Math.min(plan.large.length, loose ? 2 : 1)
   await mapBounded(plan.large, largeAtOnce, async (item) => {
     try {
-      if (loose) result.saved += await assemble(item.oid)
+      if (loose) result.saved += await assemble(item)
       else {
         const pieces = counted(from.stream(item.oid, { ...read, digester }), options.onBytes)
         result.saved += await sendChunked(item, pieces, to, writer)

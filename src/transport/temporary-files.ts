@@ -1,9 +1,9 @@
 import { existsSync, linkSync, mkdirSync, readdirSync, renameSync, statSync, unlinkSync } from 'node:fs'
-import { type FileHandle, open } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { flushFolder, uniqueName } from '../base/atomic.ts'
 import { systemCode } from '../base/errors.ts'
 import { faultPoint } from '../base/fault-point.ts'
+import { createNewFile, type NewFile } from '../base/new-file.ts'
 import type { Rate } from '../base/rate.ts'
 import type { RootFolder } from '../base/root-folder.ts'
 
@@ -15,6 +15,8 @@ export const TEMPORARY = 'tmp'
 
 /** Bytes that a limited rate lets pass at once. */
 export const PACED_BYTES = 256 << 10
+/** Written between two looks at the signal. */
+const UNPACED_BYTES = 4 << 20
 
 /** Files of a folder of blobs before they have their names. */
 export interface TemporaryFiles {
@@ -51,11 +53,18 @@ export function createTemporaryFiles(root: string, { top, rate }: { top: RootFol
     makeFolder(folder)
     const path = join(folder, `${process.pid}-${uniqueName()}`)
     faultPoint('blob: open')
-    const file = await openNew(path)
+    const written = await openNew(path, bytes.length)
     try {
       faultPoint('blob: write')
-      if (rate) await writePaced(file, bytes, { rate, signal })
-      else await file.writeFile(bytes, { signal })
+      const most = rate ? PACED_BYTES : UNPACED_BYTES
+      for (let at = 0; at < bytes.length; at += most) {
+        const piece = bytes.subarray(at, at + most)
+        await rate?.take(piece.length, signal)
+        signal?.throwIfAborted()
+        await written.write(piece)
+      }
+      await written.end()
+      const { file } = written
       top.shareFile(file.fd)
       faultPoint('blob: flush')
       await file.sync()
@@ -65,21 +74,21 @@ export function createTemporaryFiles(root: string, { top, rate }: { top: RootFol
       removeIfThere(path)
       throw error
     } finally {
-      await file.close()
+      await written.close()
     }
     return path
   }
 
-  async function openNew(path: string): Promise<FileHandle> {
+  async function openNew(path: string, size: number): Promise<NewFile> {
     try {
-      return await open(path, 'wx', 0o444)
+      return await createNewFile(path, 0o444, size)
     } catch (error) {
       // Somebody removed the folder since.
       if (systemCode(error) !== 'ENOENT') throw error
       top.check()
       madeFolders.clear()
       makeFolder(dirname(path))
-      return await open(path, 'wx', 0o444)
+      return await createNewFile(path, 0o444, size)
     }
   }
 
@@ -98,18 +107,6 @@ export function createTemporaryFiles(root: string, { top, rate }: { top: RootFol
   }
 
   return { write, giveName }
-}
-
-async function writePaced(
-  file: FileHandle,
-  bytes: Uint8Array,
-  { rate, signal }: { rate: Rate; signal: AbortSignal | undefined },
-): Promise<void> {
-  for (let at = 0; at < bytes.length; at += PACED_BYTES) {
-    const piece = bytes.subarray(at, at + PACED_BYTES)
-    await rate.take(piece.length, signal)
-    await file.writeFile(piece, { signal })
-  }
 }
 
 /** @returns false when the folder above is not there */

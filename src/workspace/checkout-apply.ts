@@ -241,7 +241,8 @@ async function placeWhole(
   const umask = process.umask()
   const mode = (file.entry.kind === 'exec' ? 0o777 : 0o666) & ~umask
   try {
-    await placeFile(from, to, { types, mode, verify: isShared ? { oid, checked: placing.checked } : undefined })
+    const verify = isShared ? { oid, checked: placing.checked } : undefined
+    await placeFile(from, to, { types, mode, verify, spare: loose.takeSpare(oid) })
   } catch (error) {
     if (hasCode(error, 'OBJECT_CORRUPT')) loose.setAside(oid)
     throw error

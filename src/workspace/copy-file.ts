@@ -1,5 +1,6 @@
-import { constants, statfsSync, statSync } from 'node:fs'
+import { constants, statSync } from 'node:fs'
 import { copyFile, type FileHandle, open } from 'node:fs/promises'
+import { isLocal } from '../base/new-file.ts'
 import { writePiece } from '../base/write-piece.ts'
 
 /** From this size on two cores copy faster than the system call that copies, which keeps one busy. */
@@ -7,13 +8,9 @@ const LANES_FROM = 64 << 20
 const LANES = 2
 const PIECE_BYTES = 1 << 20
 
-/** f_type of file systems that copy byte by byte on this machine: ext4 (and 2, 3), tmpfs, overlayfs, XFS. Others may copy on their server, or share blocks. */
-const LOCAL_TYPES = [0xef53, 0x01021994, 0x794c7630, 0x58465342]
-
 /** Copies a file to a new name. @throws system errors, EEXIST among them; what was written by then stays */
 export async function copyToNew(from: string, to: string): Promise<void> {
-  if (statSync(from).size < LANES_FROM || !LOCAL_TYPES.includes(statfsSync(from).type))
-    return copyFile(from, to, constants.COPYFILE_EXCL)
+  if (statSync(from).size < LANES_FROM || !isLocal(from)) return copyFile(from, to, constants.COPYFILE_EXCL)
   const source = await open(from)
   try {
     const target = await open(to, 'wx')

@@ -140,12 +140,15 @@ export interface PlaceOptions {
   /** for objects that others may have written: what was placed must hash to this before it gets its name. A copy is hashed as it is written; a
    *  link only if the file was not found whole before */
   verify?: { oid: Oid; checked: CheckedObjects }
+  /** a copy of the same bytes, to be taken where one is wanted */
+  spare?: string
 }
 
 /** @returns false when this file system cannot */
-async function tryLink(type: LinkType, from: string, to: string, verify: PlaceOptions['verify']): Promise<boolean> {
+async function tryLink(type: LinkType, from: string, to: string, { verify, spare }: PlaceOptions): Promise<boolean> {
   try {
     faultPoint(`file: ${type}`)
+    if (type === 'copy' && spare && (await takeSpare(spare, to))) return true
     if (type === 'copy' && verify) refuseAltered(verify.oid, await copyHashed(from, to))
     else if (type === 'hardlink') await link(from, to)
     else if (type === 'symlink') await symlink(resolve(from), to)
@@ -155,6 +158,18 @@ async function tryLink(type: LinkType, from: string, to: string, verify: PlaceOp
   } catch (error) {
     if (type === 'copy' || !NOT_HERE.includes(systemCode(error) ?? '')) throw error
     await rm(to, { force: true })
+    return false
+  }
+}
+
+/** @returns false where it is gone, or on another disk */
+async function takeSpare(spare: string, to: string): Promise<boolean> {
+  try {
+    await rename(spare, to)
+    return true
+  } catch (error) {
+    if (!['ENOENT', 'EXDEV'].includes(systemCode(error) ?? '')) throw error
+    await rm(spare, { force: true })
     return false
   }
 }
@@ -200,7 +215,7 @@ export async function placeFile(from: string, to: string, options: PlaceOptions)
       // A symbolic link to nothing could be made as well.
       if (type === 'symlink') statSync(from)
       const before = options.verify && statSync(from)
-      if (!(await tryLink(type, from, temporary, options.verify))) continue
+      if (!(await tryLink(type, from, temporary, options))) continue
       if (type === 'hardlink') {
         if (!(await isProtected(temporary))) continue
       } else if (type !== 'symlink') await chmod(temporary, options.mode)

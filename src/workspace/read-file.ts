@@ -117,7 +117,7 @@ async function hashWhole(source: FileHandle, stats: Stats, options: LargeOptions
     fingerprint.update(buffer.subarray(offset, offset + result.bytesRead))
     return result
   }
-  const { oid } = await options.loose.storeFile({ read: read as FileHandle['read'] }, options)
+  const { oid } = await options.loose.storeFile({ read: read as FileHandle['read'] }, { ...options, size: stats.size })
   return { oid, fingerprint: fingerprint.digest() }
 }
 

@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs'
+import { statfsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { writeFileAtomic } from '../base/atomic.ts'
 import { MlvError } from '../base/errors.ts'
@@ -10,6 +10,7 @@ import { applyTransfer, countObjects, planTransfer, type Transferred, type Wante
 import { disownDamaged } from '../store/verify.ts'
 import { type CheckoutResult, checkout } from './checkout.ts'
 import { gatherObjects, type Root } from './gather.ts'
+import { cacheFolder, chosenLinks } from './link.ts'
 import type { Project } from './project.ts'
 import { registerClone } from './project-record.ts'
 import { namesRevisions, type SelectedTarget, type Selection, selectRevisions } from './selection.ts'
@@ -25,6 +26,8 @@ export interface SyncOptions extends Selection {
   /** bytes per second to and from remotes at most; the config's when undefined */
   limitRate?: number
   dryRun?: boolean
+  /** what is fetched is about to be copied into the workspace, too */
+  spare?: boolean
 }
 
 export interface SyncResult extends Transferred {
@@ -145,6 +148,7 @@ async function transfer(
             wants.map(({ target }) => target.path),
           ),
         onBytes: (count) => task.advance(count),
+        spare: options.spare && hasRoom(project, 2 * plan.bytes),
       })
       addUp(sum, done)
       for (const { oid } of done.failed) {
@@ -263,12 +267,25 @@ export interface PullResult extends SyncResult {
 
 /** Fetches, then places what the cache has. The caller tells of `missing` and fails at the end. @throws WORK_UNSAVED, and as push */
 export async function pull(project: Project, options: SyncOptions & { force?: boolean } = {}): Promise<PullResult> {
-  const fetched = await fetchData(project, options)
-  const checkedOut = await checkout(project, options.paths ?? [], {
-    allowMissing: true,
-    force: options.force,
-    dryRun: options.dryRun,
-    mayLack: namesRevisions(options),
-  })
-  return { ...fetched, checkedOut }
+  const spare = !options.dryRun && !namesRevisions(options) && chosenLinks(project)[0] === 'copy'
+  try {
+    const fetched = await fetchData(project, { ...options, spare })
+    const checkedOut = await checkout(project, options.paths ?? [], {
+      allowMissing: true,
+      force: options.force,
+      dryRun: options.dryRun,
+      mayLack: namesRevisions(options),
+    })
+    return { ...fetched, checkedOut }
+  } finally {
+    if (spare) (await project.cache('write')).loose?.dropSpares()
+  }
+}
+
+/** Whether the cache's disk, which is the workspace's, has room for so many bytes. */
+function hasRoom(project: Project, bytes: number): boolean {
+  const cache = cacheFolder(project)
+  if (statSync(cache, { throwIfNoEntry: false })?.dev !== statSync(project.root).dev) return false
+  const { bavail, bsize } = statfsSync(cache)
+  return bavail * bsize > bytes
 }

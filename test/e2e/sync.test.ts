@@ -200,6 +200,42 @@ describe('push, fetch and pull', () => {
     }
   })
 
+  it('pull writes a large file into the workspace while it comes, as a copy of its own, and leaves nothing beside it', async () => {
+    const bytes = noise(5 << 20, 'spare')
+    const here = await world({ model: bytes, 'data/large': bytes, 'data/other': noise(3 << 20, 'other') }, 'model', 'data')
+    await here.repo.mlv('push')
+    const cached = (repo: Repo) => {
+      const oid = createHash('sha256').update(bytes).digest('hex')
+      return repo.path(`.git/mlv/store/objects/${oid.slice(0, 2)}/${oid}`)
+    }
+    const temporary = (repo: Repo) => readdirSync(repo.path('.git/mlv/store/tmp'))
+    const clone = await cloneOf(here)
+    expect(await clone.mlv('pull')).toMatchObject(ok)
+    for (const path of ['model', 'data/large', 'data/other'])
+      expect(readFileSync(clone.path(path)).equals(readFileSync(here.repo.path(path)))).toBe(true)
+    expect(new Set([cached(clone), clone.path('model'), clone.path('data/large')].map((path) => statSync(path).ino)).size).toBe(3)
+    expect(statSync(clone.path('model')).mode & 0o777).toBe(0o666 & ~process.umask())
+    expect(temporary(clone)).toEqual([])
+    expect((await clone.mlv('status')).stdout).toBe('up to date\n')
+
+    // What may not be placed, or proves wrong, leaves nothing either.
+    const other = await cloneOf(here)
+    other.write('model', 'mine')
+    expectFailure(await other.mlv('pull'), 4, /model has changes/)
+    expect(existsSync(cached(other))).toBe(true)
+    expect(temporary(other)).toEqual([])
+    expect(other.read('model')).toBe('mine')
+    const third = await cloneOf(here)
+    for (const path of packs(here.remote)) {
+      const altered = readFileSync(path)
+      altered.fill(7, 1000, 2000)
+      rmSync(path)
+      writeFileSync(path, altered)
+    }
+    expect((await third.mlv('pull')).exitCode).not.toBe(0)
+    expect(temporary(third)).toEqual([])
+  })
+
   it('take a limit of bytes per second from the option, the settings and the environment', async () => {
     const here = await world({ 'model.bin': noise(600 << 10, 'limited') }, 'model.bin')
     const started = performance.now()

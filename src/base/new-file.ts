@@ -1,0 +1,150 @@
+import { constants, statfsSync, unlinkSync } from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { systemCode } from './errors.ts'
+import { writePiece } from './write-piece.ts'
+
+/** A file that is written once, from its start to its end, and then flushed. */
+export interface NewFile {
+  readonly file: FileHandle
+  /** Takes the next bytes, which may change as soon as it has come true. One call at a time. @throws system errors */
+  write(bytes: Uint8Array): Promise<void>
+  /** Writes what is left; the file is then as long as what was written, and still to be flushed. @throws system errors */
+  end(): Promise<void>
+  /** Waits for what is still being written. */
+  close(): Promise<void>
+}
+
+/** From this size on bytes go past the page cache. A file that is flushed at once gains nothing from lying there first: through it, a GiB costs 0.7 s
+ *  of CPU and 1.0 s, past it 0.2 s and 0.5 s. */
+const DIRECT_FROM = 4 << 20
+/** Written at once past the page cache, a multiple of every block size. */
+const STAGE_BYTES = 2 << 20
+/** The last write is filled up to a multiple of this, and the file is cut afterwards. */
+const BLOCK_BYTES = 64 << 10
+/** Written but unflushed bytes after which a flush begins beside the reading, so that the last one is short. */
+const FLUSH_EVERY = 256 << 20
+
+/** f_type of file systems on disks and in the memory of this machine: ext4 (and 2, 3), tmpfs, overlayfs, XFS. Others may be a server's, or share blocks. */
+const LOCAL_TYPES = [0xef53, 0x01021994, 0x794c7630, 0x58465342]
+
+/** Whether a file system copies and writes on this machine alone, byte by byte. @throws system errors */
+export function isLocal(path: string): boolean {
+  return LOCAL_TYPES.includes(statfsSync(path).type)
+}
+
+/** Makes a file that is not there yet. @param size bytes it will have, as far as they are known   @throws system errors, EEXIST among them */
+export async function createNewFile(path: string, mode: number, size?: number): Promise<NewFile> {
+  const { O_WRONLY, O_CREAT, O_EXCL, O_DIRECT } = constants
+  const openPlain = () => open(path, O_WRONLY | O_CREAT | O_EXCL, mode)
+  if (O_DIRECT === undefined || (size !== undefined && size < DIRECT_FROM) || !isLocal(dirname(path)))
+    return writePlain(await openPlain())
+  try {
+    return writeDirect(await open(path, O_WRONLY | O_CREAT | O_EXCL | O_DIRECT, mode), async () => {
+      unlinkSync(path)
+      return openPlain()
+    })
+  } catch (error) {
+    if (systemCode(error) !== 'EINVAL') throw error
+    // Linux makes the file before it finds out that this file system always uses the page cache.
+    unlinkSync(path)
+    return writePlain(await openPlain())
+  }
+}
+
+function writePlain(file: FileHandle): NewFile {
+  let at = 0
+  let unflushed = 0
+  let flushing: Promise<void> = Promise.resolve()
+  return {
+    file,
+    async write(bytes) {
+      await writePiece(file, bytes, at)
+      at += bytes.length
+      unflushed += bytes.length
+      if (unflushed < FLUSH_EVERY) return
+      await flushing
+      unflushed = 0
+      flushing = file.datasync()
+      flushing.catch(() => {})
+    },
+    end: () => flushing,
+    async close() {
+      await Promise.allSettled([flushing])
+      await file.close()
+    },
+  }
+}
+
+/** Memory that begins at a page, as writing past the page cache wants it: what could grow is taken from the system in pages. */
+const pages = (length: number) =>
+  Buffer.from(new (ArrayBuffer as GrowableBuffer)(length, { maxByteLength: length }) as ArrayBuffer, 0, length)
+// TypeScript's ES2023 does not know them, Node 20 does.
+type GrowableBuffer = new (length: number, options: { maxByteLength: number }) => unknown
+
+const free: Buffer[] = []
+
+/** @param reopen gives an empty file for the same name that is written through the page cache */
+function writeDirect(first: FileHandle, reopen: () => Promise<FileHandle>): NewFile {
+  let file = first
+  let plain: NewFile | undefined
+  let stage = free.pop() ?? pages(STAGE_BYTES)
+  let used = 0
+  let at = 0
+  let writing: Promise<void> = Promise.resolve()
+
+  async function writeStage(full: Buffer, length: number): Promise<void> {
+    const padded = Math.ceil(length / BLOCK_BYTES) * BLOCK_BYTES
+    try {
+      await writePiece(file, full.subarray(0, padded), at)
+    } catch (error) {
+      // A disk with larger blocks, or memory that does not begin at a page after all: the first write shows it.
+      if (systemCode(error) !== 'EINVAL' || at > 0) throw error
+      await file.close()
+      file = await reopen()
+      plain = writePlain(file)
+      await plain.write(full.subarray(0, length))
+    }
+    at += length
+    free.push(full)
+  }
+
+  /** Begins to write what has come together; the one before must be done. */
+  async function launch(): Promise<void> {
+    await writing
+    writing = writeStage(stage, used)
+    writing.catch(() => {})
+    stage = free.pop() ?? pages(STAGE_BYTES)
+    used = 0
+  }
+
+  return {
+    get file() {
+      return file
+    },
+    async write(bytes) {
+      for (let done = 0; done < bytes.length; ) {
+        if (plain) {
+          await writing
+          return plain.write(bytes.subarray(done))
+        }
+        const length = Math.min(bytes.length - done, STAGE_BYTES - used)
+        stage.set(bytes.subarray(done, done + length), used)
+        used += length
+        done += length
+        if (used === STAGE_BYTES) await launch()
+      }
+    },
+    async end() {
+      if (used > 0) await launch()
+      await writing
+      if (plain) await plain.end()
+      else if (at % BLOCK_BYTES !== 0) await file.truncate(at)
+    },
+    async close() {
+      await Promise.allSettled([writing])
+      free.push(stage)
+      await (plain ?? file).close()
+    },
+  }
+}

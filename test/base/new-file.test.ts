@@ -1,0 +1,74 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import * as fc from 'fast-check'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { createNewFile } from '../../src/base/new-file.ts'
+import { noise } from '../store/noise.ts'
+
+const MIB = 1 << 20
+
+let folder: string
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'mlv-new-file-'))
+})
+afterEach(() => rmSync(folder, { recursive: true, force: true }))
+
+/** Writes pieces from one buffer that is overwritten as soon as it may be. */
+async function write(path: string, pieces: readonly number[], size?: number): Promise<Buffer> {
+  const all = noise('new file', Math.max(1, ...pieces) + 1)
+  const written = await createNewFile(path, 0o444, size)
+  const expected: Buffer[] = []
+  try {
+    for (const [i, length] of pieces.entries()) {
+      const piece = Buffer.from(all.subarray(i % 2, (i % 2) + length))
+      expected.push(Buffer.from(piece))
+      await written.write(piece)
+      piece.fill(0)
+    }
+    await written.end()
+    await written.file.sync()
+  } finally {
+    await written.close()
+  }
+  return Buffer.concat(expected)
+}
+
+describe('a new file', () => {
+  it('holds the pieces it was given, whatever their lengths', async () => {
+    const lengths = fc.oneof(fc.nat(70_000), fc.constantFrom(64 << 10, MIB, 2 * MIB - 1, 2 * MIB, 2 * MIB + 1, 5 * MIB))
+    await fc.assert(
+      fc.asyncProperty(fc.array(lengths, { maxLength: 6 }), fc.boolean(), async (pieces, isKnown) => {
+        const path = join(folder, 'file')
+        rmSync(path, { force: true })
+        const expected = await write(path, pieces, isKnown ? pieces.reduce((sum, length) => sum + length, 0) : undefined)
+        expect(readFileSync(path).equals(expected)).toBe(true)
+        expect(statSync(path).mode & 0o777).toBe(0o444)
+      }),
+      { numRuns: 30 },
+    )
+  })
+
+  it.runIf(existsSync('/dev/shm'))('is written in memory as well, where no disk lies below', async () => {
+    const memory = mkdtempSync('/dev/shm/mlv-new-file-')
+    try {
+      const expected = await write(join(memory, 'file'), [3 * MIB, 3 * MIB + 5])
+      expect(readFileSync(join(memory, 'file')).equals(expected)).toBe(true)
+    } finally {
+      rmSync(memory, { recursive: true })
+    }
+  })
+
+  it('never writes over one that is there', async () => {
+    const path = join(folder, 'file')
+    writeFileSync(path, 'mine')
+    await expect(createNewFile(path, 0o444, 8 * MIB)).rejects.toMatchObject({ code: 'EEXIST' })
+    await expect(createNewFile(path, 0o444, 1)).rejects.toMatchObject({ code: 'EEXIST' })
+    expect(readFileSync(path, 'utf8')).toBe('mine')
+  })
+
+  it('of which nothing was written is empty', async () => {
+    await write(join(folder, 'file'), [])
+    expect(readFileSync(join(folder, 'file')).length).toBe(0)
+  })
+})
