@@ -65,6 +65,8 @@ export async function findUnsaved(states: OutState[], project: Project, data: Wo
   const unsaved: RepoPath[] = []
   for (const { out, now, state } of states) {
     if (state === 'same' || state === 'missing' || out.persist || !now) continue
+    // An empty file holds nothing; a power loss leaves such.
+    if (now.kind !== 'tree' && now.size === 0) continue
     const saved = (await data.isCached(now)) || (await isInGit(project, out.path, data))
     if (!saved) unsaved.push(out.path)
   }

@@ -234,6 +234,7 @@ export function createLooseObjects(root: string): LooseObjects {
       listed.get(oid.slice(0, 2))?.delete(oid)
       try {
         const { size } = lstatSync(file)
+        faultPoint('object: delete')
         unlinkSync(file)
         return size
       } catch (error) {

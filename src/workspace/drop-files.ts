@@ -1,6 +1,7 @@
 import { lstatSync, rmdirSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileError, MlvError, systemCode } from '../base/errors.ts'
+import { faultPoint } from '../base/fault-point.ts'
 import type { Oid } from '../base/oid.ts'
 import { isWithin, quotePath, type RepoPath } from '../base/paths.ts'
 import { linkedObject, scannedFiles, scannedFolders } from './scan.ts'
@@ -83,6 +84,7 @@ export function removeFiles(worktree: Worktree, { path, part, files, folders }: 
   }
   const table = cache.folder(path)
   for (const below of files) {
+    faultPoint('file: delete')
     remove(below, unlinkSync)
     table.rows.delete(below)
   }

@@ -1,5 +1,6 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { writeFileAtomic } from '../base/atomic.ts'
 import { fileError, systemCode } from '../base/errors.ts'
 import { isOid, type Oid } from '../base/oid.ts'
 import type { Project } from './project.ts'
@@ -10,12 +11,8 @@ const fileOf = (project: Pick<Project, 'homeDir'>) => join(project.homeDir, 'sta
 export function noteDropped(project: Pick<Project, 'homeDir'>, oids: Iterable<Oid>): void {
   const file = fileOf(project)
   const text = [...new Set([...readDropped(project), ...oids])].map((oid) => `${oid}\n`).join('')
-  try {
-    mkdirSync(dirname(file), { recursive: true })
-    writeFileSync(file, text)
-  } catch (error) {
-    throw fileError(error, 'writing', file)
-  }
+  // What the deletion of the objects leaves after a power loss must find this text whole.
+  writeFileAtomic(file, text)
 }
 
 /** What was taken out of the cache on purpose, as far as this clone's state tells. */

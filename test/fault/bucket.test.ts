@@ -123,8 +123,8 @@ describe.skipIf(!findS3()).each([...SCENES, ...DAMAGED].filter(({ name }) => AT_
           expect(await repo.mlvWith({ env: { MLV_FAULT: fault } }, ...scene.args)).toMatchObject({ exitCode: -1 })
           try {
             if (!scene.cacheLags) await expectSound(repo.dir, committed)
-            await scene.always?.(repo)
-            await runAgain(scene, repo, () => false)
+            await scene.always?.(repo, committed)
+            await runAgain(scene, repo, { isKnown: () => false })
           } catch (error) {
             throw new Error(`after ${fault}: ${(error as Error).message}`, { cause: error })
           }

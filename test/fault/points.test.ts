@@ -6,9 +6,10 @@ import type { CommandResult, Repo } from '../helpers/repo.ts'
 import { fillDisk, mountSmallDisk } from '../helpers/small-disk.ts'
 import { diskState, statesAtPoints } from './disk-state.ts'
 import { killAfter } from './kill-after.ts'
-import { committedEntries, expectChecked, LINKED, pointsOf, runAgain, SCENES, type Scene, start } from './scenes.ts'
+import { committedEntries, expectChecked, pointsOf, runAgain, SCENES, type Scene, start, WHOLE } from './scenes.ts'
 import { DAMAGED } from './scenes-damaged.ts'
 import { ELSEWHERE } from './scenes-elsewhere.ts'
+import { STAGED } from './scenes-stages.ts'
 import { expectSound, faultsOfStore } from './soundness.ts'
 
 /** Kills at moments that chance chooses. */
@@ -89,9 +90,9 @@ async function tryEach(scene: Scene, world: Repo, trials: Trial[]): Promise<void
       if (result) expectToldWell(fault, result, scene.exitCode)
       if (scene.cacheLags && !scene.isDamaged) expect(faultsOfStore(repo.path('.git/mlv/store'))).toEqual([])
       if (!scene.cacheLags) await expectSound(repo.dir, committed)
-      await scene.always?.(repo)
+      await scene.always?.(repo, committed)
       if (isSample && !scene.cacheLags) await expectChecked(repo)
-      await runAgain(scene, repo, isKnown)
+      await runAgain(scene, repo, { isKnown })
     } catch (error) {
       throw new Error(`after ${fault}: ${(error as Error).message}`, { cause: error })
     }
@@ -107,7 +108,7 @@ async function chosen(scene: Scene, world: Repo, points: readonly string[]): Pro
   return [...points.keys()].filter((i) => states === undefined || states.indexOf(states[i]!) === i || i >= states.length)
 }
 
-describe.each([...SCENES, ...LINKED, ...DAMAGED, ...ELSEWHERE])('$name', (scene) => {
+describe.each([...SCENES, ...WHOLE, ...DAMAGED, ...ELSEWHERE, ...STAGED])('$name', (scene) => {
   it('killed at each point and at random, or failing or met by a full disk at a point of each kind, loses nothing and can be run again', async () => {
     const world = await scene.prepare()
     const { points, milliseconds } = await pointsOf(scene, world)

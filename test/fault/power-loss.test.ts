@@ -1,5 +1,5 @@
-import { mkdirSync, readFileSync, rmSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
+import { readdirSync, readFileSync, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { oidOfBytes } from '../../src/base/oid.ts'
 import { BIN, makeFolder, type Repo, run } from '../helpers/repo.ts'
@@ -15,7 +15,10 @@ import {
   statesAfterPowerLoss,
   TRACED,
 } from './power-loss.ts'
-import { committedEntries, runAgain, SCENES, type Scene } from './scenes.ts'
+import { committedEntries, runAgain, SCENES, type Scene, WHOLE } from './scenes.ts'
+import { DAMAGED } from './scenes-damaged.ts'
+import { ELSEWHERE } from './scenes-elsewhere.ts'
+import { STAGED } from './scenes-stages.ts'
 import { faultsOfStore, pointedAt, unreadable } from './soundness.ts'
 
 const strace = straceProblem() === undefined ? findProgram('strace') : undefined
@@ -23,11 +26,13 @@ const strace = straceProblem() === undefined ? findProgram('strace') : undefined
 /** States in which the command is run again. */
 const RERUNS = 12
 
+const ALL = [...SCENES, ...WHOLE, ...DAMAGED, ...ELSEWHERE, ...STAGED]
+
 /** What is promised to be the old text or the new. */
-const TEXT = /^repo\/([^/]+\.mlv|\.gitignore|\.mlv\/config|\.git\/mlv\/config)$/
-/** What the promises speak of: the texts, and the stores without what has no name yet. */
-const PROMISED =
-  /^(repo\/([^/]+\.mlv|\.gitignore|\.mlv\/config|\.git\/mlv\/config)$|repo\/\.git\/mlv\/store\/(?!tmp\/)|remote\/(?!tmp\/))/
+const TEXT = /^repo\/(?!\.git\/)(.*\/)?([^/]+\.mlv|\.gitignore|mlv\.lock|mlv\.yaml|\.mlv\/config)$|^repo\/\.git\/mlv\/config$/
+/** What else the promises speak of: the stores without what has no name yet, and what was exported. */
+const PROMISED = /^(repo\/\.git\/mlv\/store\/(?!tmp\/)|remote\/(?!tmp\/)|out\/)/
+const isPromised = (path: string) => TEXT.test(path) || PROMISED.test(path)
 
 /** Runs a scene's command under strace and replays what it did to its world. */
 async function record(scene: Scene, world: Repo): Promise<Recording> {
@@ -47,13 +52,17 @@ async function record(scene: Scene, world: Repo): Promise<Recording> {
   return recording
 }
 
+function emptyFolder(folder: string): void {
+  for (const name of readdirSync(folder)) rmSync(join(folder, name), { recursive: true, force: true })
+}
+
 function flat(inode: ReturnType<typeof readTree>): unknown {
   if (inode.kind === 'folder')
     return Object.fromEntries([...inode.names].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, below]) => [name, flat(below)]))
   return inode.kind === 'link' ? `→ ${inode.target}` : inode.bytes.toString('latin1')
 }
 
-describe.runIf(strace !== undefined).each(SCENES)('power loss during $name', (scene) => {
+describe.runIf(strace !== undefined).each(ALL)('power loss during $name', (scene) => {
   it('keeps every promise in each state that the disk may be left in', async () => {
     const world = await scene.prepare()
     const committed = await committedEntries(world)
@@ -65,7 +74,7 @@ describe.runIf(strace !== undefined).each(SCENES)('power loss during $name', (sc
 
     const check = async (state: DiskState) => {
       const files = recording.files(state.kept)
-      const promised = new Map([...files].filter(([path]) => PROMISED.test(path)))
+      const promised = new Map([...files].filter(([path]) => isPromised(path)))
       for (const [path, text] of promised)
         if (TEXT.test(path) && text !== null)
           expect([first.get(path)?.toString(), last.get(path)?.toString()]).toContain(text.toString())
@@ -78,8 +87,8 @@ describe.runIf(strace !== undefined).each(SCENES)('power loss during $name', (sc
       const { dir, cleanup } = makeFolder()
       materialise(new Map([...files].filter(([path, content]) => content === null || promised.has(path))), dir)
       const [repo, remote] = [join(dir, 'repo'), join(dir, 'remote')]
-      expect(faultsOfStore(join(repo, '.git/mlv/store'))).toEqual([])
-      expect(faultsOfStore(remote)).toEqual([])
+      if (!scene.isDamaged) expect([...faultsOfStore(join(repo, '.git/mlv/store')), ...faultsOfStore(remote)]).toEqual([])
+      await scene.always?.({ dir: repo, path: (path) => join(repo, path) }, committed)
       const entries = [...committed, ...(await pointedAt(repo))]
       if (!scene.cacheLags) expect(await unreadable(join(repo, '.git/mlv/store'), 'cache', entries)).toEqual([])
       cleanup()
@@ -99,13 +108,12 @@ describe.runIf(strace !== undefined).each(SCENES)('power loss during $name', (sc
     for (const state of states.filter((_, i) => i % step === step - 1 || i === states.length - 1)) {
       const repo = await world.copy()
       const root = dirname(repo.dir)
-      for (const name of ['repo', 'remote', 'home']) rmSync(join(root, name), { recursive: true, force: true })
-      mkdirSync(join(root, basename(repo.dir)), { recursive: true })
+      emptyFolder(root)
       materialise(recording.files(state.kept), root)
       // Git, too, leaves a lock when it is cut off; it asks people to delete it.
       rmSync(repo.path('.git/index.lock'), { force: true })
       try {
-        await runAgain(scene, repo)
+        await runAgain(scene, repo, { wasCut: true })
       } catch (error) {
         throw new Error(`again, after ${state.what}: ${(error as Error).message}`, { cause: error })
       }
@@ -114,14 +122,14 @@ describe.runIf(strace !== undefined).each(SCENES)('power loss during $name', (sc
   }, 600_000)
 })
 
-describe.runIf(strace !== undefined).each(SCENES.filter(({ durably }) => durably))('power loss after $name', (scene) => {
+describe.runIf(strace !== undefined).each(ALL.filter(({ durably }) => durably))('power loss after $name', (scene) => {
   it('leaves what the command has said to be done, once it has ended', async () => {
     const world = await scene.prepare()
     const recording = await record(scene, world)
     const kept = recording.operations.filter((operation) => operation.safe < Number.POSITIVE_INFINITY)
     const repo = await world.copy()
     const root = dirname(repo.dir)
-    for (const name of ['repo', 'remote', 'home']) rmSync(join(root, name), { recursive: true, force: true })
+    emptyFolder(root)
     materialise(recording.files(kept), root)
     await scene.durably!(repo)
   }, 600_000)

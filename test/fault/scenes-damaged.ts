@@ -7,11 +7,11 @@ import { openStore } from '../../src/store/open-store.ts'
 import { createDirBlobs } from '../../src/transport/dir-blobs.ts'
 import { addAll } from '../contract/store.ts'
 import type { Repo } from '../helpers/repo.ts'
-import { committedEntries, expectData, expectUpToDate, OLD, ok, type Scene, start } from './scenes.ts'
+import { committedEntries, expectData, expectUpToDate, OLD, ok, type Scene, start, type World } from './scenes.ts'
 import { faultsOfStore, unreadable } from './soundness.ts'
 
-const cacheOf = (repo: Repo) => repo.path('.git/mlv/store')
-const remoteOf = (repo: Repo) => join(dirname(repo.dir), 'remote')
+const cacheOf = (repo: World) => repo.path('.git/mlv/store')
+const remoteOf = (repo: World) => join(dirname(repo.dir), 'remote')
 
 function filesOf(folder: string): string[] {
   if (!existsSync(folder)) return []
@@ -85,9 +85,9 @@ export const DAMAGED: Scene[] = [
       damage(cacheOf(repo))
       return repo
     },
-    async always(repo) {
+    async always(repo, committed) {
       expect(faultsOfStore(remoteOf(repo))).toEqual([])
-      await expectWhole(remoteOf(repo), 'remote', repo)
+      expect(await unreadable(remoteOf(repo), 'remote', committed)).toEqual([])
     },
     async after(repo) {
       await expectWhole(cacheOf(repo), 'cache', repo)

@@ -1,11 +1,11 @@
-import { mkdirSync, readdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { expect } from 'vitest'
 import { parsePointer } from '../../src/workspace/pointer.ts'
 import { listing } from '../helpers/listing.ts'
 import type { Repo } from '../helpers/repo.ts'
-import { committedEntries, expectData, expectUpToDate, LARGE, OLD, ok, type Scene, start } from './scenes.ts'
+import { committedEntries, expectData, expectUpToDate, LARGE, OLD, ok, type Scene, start, type World } from './scenes.ts'
 import { unreadable } from './soundness.ts'
 
 /** A web server with one file in as many versions as its path says. */
@@ -159,7 +159,7 @@ export const ELSEWHERE: Scene[] = [
 ]
 
 /** Whole files at the destination; a killed export leaves others, and folders, without their names. */
-function exported(repo: Repo): Record<string, string | null> {
-  const files = repo.exists('../out') ? listing(repo.path('../out')) : {}
+function exported(repo: World): Record<string, string | null> {
+  const files = existsSync(repo.path('../out')) ? listing(repo.path('../out')) : {}
   return Object.fromEntries(Object.entries(files).filter(([path, text]) => text !== null && !path.includes('.mlv-tmp-')))
 }
