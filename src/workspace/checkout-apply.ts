@@ -1,8 +1,8 @@
-import { lstatSync, readdirSync, rmdirSync, rmSync, type Stats, unlinkSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import { isTemporaryName } from '../base/atomic.ts'
+import { lstatSync, rmdirSync, rmSync, type Stats, unlinkSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileError, hasCode, MlvError, systemCode } from '../base/errors.ts'
 import { faultPoint } from '../base/fault-point.ts'
+import { createLeftoverFinder } from '../base/leftover-names.ts'
 import { type Oid, oidOfFile } from '../base/oid.ts'
 import { quotePath } from '../base/paths.ts'
 import type { ObjectStore } from '../store/object-store.ts'
@@ -107,29 +107,15 @@ interface Placing {
 function removeLeftovers(worktree: Worktree, plan: CheckoutPlan, absolute: (below: string) => string): void {
   const { scan } = plan.snapshot
   if (scan.kind === 'folder') for (const below of scan.leftovers) rmSync(absolute(below), { force: true })
-  else if (plan.target?.kind !== 'tree') for (const path of leftoversBeside(worktree, absolute(''))) rmSync(path, { force: true })
+  else if (plan.target?.kind !== 'tree') for (const path of finderOf(worktree)(absolute(''))) rmSync(path, { force: true })
 }
 
-function temporaryNames(folder: string): string[] {
-  try {
-    return readdirSync(folder).filter((name) => isTemporaryName(name))
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return []
-    throw fileError(error, 'reading', folder)
-  }
-}
+const finders = new WeakMap<Worktree, ReturnType<typeof createLeftoverFinder>>()
 
-/** Names of temporary files by their folder: of ten thousand files that lie side by side each would list it again. */
-const listed = new WeakMap<Worktree, Map<string, string[]>>()
-
-/** What was begun for one file that is tracked by itself; what others write in that folder stays. */
-function leftoversBeside(worktree: Worktree, path: string): string[] {
-  const known = listed.get(worktree) ?? new Map<string, string[]>()
-  listed.set(worktree, known)
-  const folder = dirname(path)
-  const names = known.get(folder) ?? temporaryNames(folder)
-  known.set(folder, names)
-  return names.filter((name) => isTemporaryName(name, path)).map((name) => join(folder, name))
+function finderOf(worktree: Worktree): ReturnType<typeof createLeftoverFinder> {
+  const finder = finders.get(worktree) ?? createLeftoverFinder()
+  finders.set(worktree, finder)
+  return finder
 }
 
 async function placeFiles(worktree: Worktree, plan: CheckoutPlan, placing: Placing): Promise<void> {

@@ -1,18 +1,16 @@
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import { hasCode, MlvError } from '../base/errors.ts'
-import { quotePath, type RepoPath } from '../base/paths.ts'
+import type { RepoPath } from '../base/paths.ts'
 import { KEYS } from '../store/layout.ts'
-import { findPath } from '../store/tree-walk.ts'
+import { refuseUnknownPart } from './asked-part.ts'
 import { applyCheckout, type CheckedOut } from './checkout-apply.ts'
 import { type CheckoutPlan, planCheckout } from './checkout-plan.ts'
 import { entryAfter } from './checkout-record.ts'
 import { hideFromGit, showToGit } from './ignored.ts'
 import { findLeftovers } from './leftover.ts'
 import type { Project } from './project.ts'
-import { readTargets, selectTargets, type Target } from './target.ts'
+import { readTargets, selectTargets } from './target.ts'
 import { notTracked } from './tracked.ts'
-import { insidePath, noteEntry, openWorktree, pageReader } from './worktree.ts'
+import { noteEntry, openWorktree } from './worktree.ts'
 
 export interface CheckoutOptions {
   force?: boolean
@@ -52,7 +50,8 @@ export async function checkout(
     for (const path of paths) if (selectTargets(targets, [path]).length === 0) throw notTracked(path)
     const pointers = new Set(targets.filter((target) => target.origin === 'pointer').map((target) => target.path))
     for (const { target, part } of selectTargets(targets, paths)) {
-      if (!options.mayLack) await refuseUnknownPart(project, target, part)
+      // What lies there, though the target does not hold it, is told or removed by the plan.
+      if (!options.mayLack) await refuseUnknownPart(project, [{ target, part }], true)
       try {
         const { force, relink } = options
         const plan = await planCheckout(worktree, target.path, target.entry, { force, relink, part })
@@ -113,22 +112,6 @@ export async function checkout(
     }
     return result
   })
-}
-
-/** A name that was mistyped must not pass for one that is in place. What lies there, though the target does not hold it, is told or removed by the plan.
- *  @throws PATH_MISSING */
-async function refuseUnknownPart(project: Project, { path, entry }: Target, part: string): Promise<void> {
-  if (part === '') return
-  const full = insidePath(path, part)
-  if (existsSync(join(project.root, full))) return
-  try {
-    if (entry.kind === 'tree' && (await findPath(entry.oid, part, pageReader(await project.cache('read'))))) return
-  } catch (error) {
-    // The plan says where the list of files is to be had.
-    if (hasCode(error, 'OBJECT_MISSING')) return
-    throw error
-  }
-  throw new MlvError('PATH_MISSING', `${path} holds no ${full}`, { hint: `See what it holds with "mlv ls ${quotePath(path)}".` })
 }
 
 /** All paths are looked at before any is changed. @throws WORK_UNSAVED, OBJECT_MISSING */

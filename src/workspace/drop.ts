@@ -12,7 +12,7 @@ import { noteDropped } from './dropped.ts'
 import { gatherObjects } from './gather.ts'
 import type { Project } from './project.ts'
 import { namesRevisions, type Selection } from './selection.ts'
-import { byRemote, nameMissing, selectWants, type Wants } from './sync.ts'
+import { byRemote, nameMissing, refuseMistyped, selectWants, type Wants } from './sync.ts'
 import { readTargets } from './target.ts'
 import { openWorktree, pageReader, type Worktree } from './worktree.ts'
 
@@ -72,6 +72,7 @@ async function planDrop(worktree: Worktree, options: DropOptions): Promise<DropP
   const { signal } = project.surroundings
   const cache = await project.cache('write')
   const wants = await selectWants(project, options)
+  await refuseMistyped(project, wants, options.paths, false)
   const plan: DropPlan = { remotes: [], objects: new Map(), shared: 0, files: [] }
   for (const [asked, group] of byRemote(wants, options.remote)) {
     const { name, store } = await project.remote(asked, 'read')

@@ -5,6 +5,7 @@ import { temporaryName } from '../base/atomic.ts'
 import { mapBounded } from '../base/concurrency.ts'
 import { fileError, MlvError, systemCode } from '../base/errors.ts'
 import { faultPoint } from '../base/fault-point.ts'
+import { createLeftoverFinder } from '../base/leftover-names.ts'
 import { makeFolders } from '../base/make-folders.ts'
 import { oidOfBytes, oidOfFile } from '../base/oid.ts'
 import { nameOf, type RepoPath } from '../base/paths.ts'
@@ -15,7 +16,7 @@ import { parsePlace } from '../transport/place.ts'
 import type { Entry } from './entry.ts'
 import { findEntry, pagesFrom, type StoreFinder } from './find-entry.ts'
 import { openBucket } from './open-source.ts'
-import { refuseGitFolder } from './outside-git.ts'
+import { refuseGitFolder, refuseHolder } from './outside-git.ts'
 import type { Project } from './project.ts'
 import type { Revision } from './revision.ts'
 import type { UrlSource } from './source.ts'
@@ -33,6 +34,8 @@ interface ExportedFile {
 interface Destination {
   /** what lies there under the file's name; `link`: what such a place cannot hold */
   look(file: ExportedFile): Promise<'absent' | 'same' | 'differs' | 'link'>
+  /** Removes what a killed export had begun for the files looked at. */
+  sweep(): void
   write(file: ExportedFile): Promise<void>
   close(): void
 }
@@ -59,12 +62,16 @@ export interface Exported {
 
 /** Files looked at and written at once; each holds up to some parts of memory. */
 const FILES_AT_ONCE = 4
+/** Times that a file is written again whose beginnings others took away. */
+const TRIES = 2
 
 function s3Destination(blobs: Blobs, there: Map<string, BlobInfo>, name: string, signal?: AbortSignal): Destination {
   // A single file takes the last name of the url.
   const keyOf = (file: ExportedFile) => file.path || name
   return {
     close: () => blobs.close?.(),
+    // A bucket shows nothing that is not whole.
+    sweep() {},
     async look(file) {
       if (file.entry.kind === 'link') return 'link'
       const found = there.get(keyOf(file))
@@ -95,11 +102,37 @@ function lookAt(path: string): Stats | undefined {
 
 function folderDestination(folder: string): Destination {
   const absolute = (file: ExportedFile) => (file.path === '' ? folder : join(folder, file.path))
+  const leftoversOf = createLeftoverFinder()
+  const leftovers = new Set<string>()
+
+  async function write(file: ExportedFile, triesLeft: number): Promise<void> {
+    const path = absolute(file)
+    const temporary = temporaryName(path)
+    try {
+      makeFolders(dirname(path))
+      checkParents(folder, file.path as RepoPath)
+      faultPoint('file: open')
+      if (file.entry.kind === 'link') symlinkSync(await collect(file.pieces()), temporary)
+      else await writePieces(temporary, file)
+      faultPoint('file: name')
+      renameSync(temporary, path)
+    } catch (error) {
+      // Another export to this place took it for a leftover.
+      if (systemCode(error) === 'ENOENT' && triesLeft > 0) return await write(file, triesLeft - 1)
+      rmSync(temporary, { force: true })
+      throw fileError(error, 'writing', path)
+    }
+  }
+
   return {
     close() {},
+    sweep() {
+      for (const path of leftovers) rmSync(path, { force: true })
+    },
     async look(file) {
       const path = absolute(file)
       checkParents(folder, file.path as RepoPath)
+      for (const left of leftoversOf(path)) leftovers.add(left)
       const stats = lookAt(path)
       if (!stats) return 'absent'
       if (stats.isDirectory())
@@ -110,25 +143,11 @@ function folderDestination(folder: string): Destination {
       if (kind === 'link') return stats.isSymbolicLink() && oidOfBytes(readlinkSync(path)) === oid ? 'same' : 'differs'
       return stats.isFile() && stats.size === file.entry.size && oidOfFile(path) === oid ? 'same' : 'differs'
     },
-    async write(file) {
-      const path = absolute(file)
-      const temporary = temporaryName(path)
-      try {
-        makeFolders(dirname(path))
-        checkParents(folder, file.path as RepoPath)
-        faultPoint('file: open')
-        if (file.entry.kind === 'link') symlinkSync(await collect(file.pieces()), temporary)
-        else await writePieces(temporary, file)
-        faultPoint('file: name')
-        renameSync(temporary, path)
-      } catch (error) {
-        rmSync(temporary, { force: true })
-        throw fileError(error, 'writing', path)
-      }
-    },
+    write: (file) => write(file, TRIES),
   }
 }
 
+/** Flushed: after a power loss a name over bytes that are not there would be another file, which is not overwritten unasked. */
 async function writePieces(path: string, { entry, pieces }: ExportedFile): Promise<void> {
   const handle = await open(path, 'wx', entry.kind === 'exec' ? 0o777 : 0o666)
   try {
@@ -136,6 +155,8 @@ async function writePieces(path: string, { entry, pieces }: ExportedFile): Promi
       faultPoint('file: write')
       await handle.writeFile(piece)
     }
+    faultPoint('file: flush')
+    await handle.sync()
   } finally {
     await handle.close()
   }
@@ -154,6 +175,7 @@ async function openDestination(project: Project, { to, path }: ExportRequest, is
     // As cp does it: a file goes into a folder that is there.
     const isInto = isFile && existsSync(`${place.folder}/.`)
     refuseGitFolder(project, place.folder)
+    if (!isInto) refuseHolder(project, place.folder)
     return folderDestination(isInto ? join(place.folder, nameOf(path)) : place.folder)
   }
   if (place.kind === 'http')
@@ -208,6 +230,7 @@ export async function exportPath(project: Project, request: ExportRequest): Prom
     result.files = wanted.length
     result.bytes = wanted.reduce((sum, file) => sum + file.entry.size, 0)
     if (request.dryRun) return result
+    destination.sweep()
     const task = progress.start('exporting', result.bytes)
     try {
       await mapBounded(wanted, at, async (file) => {

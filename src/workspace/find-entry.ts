@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { MlvError } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
-import { isWithin, type RepoPath } from '../base/paths.ts'
+import { isWithin, quotePath, type RepoPath } from '../base/paths.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { PageReader } from '../store/tree.ts'
 import { findPath } from '../store/tree-walk.ts'
@@ -51,6 +51,18 @@ export async function findIn(project: Project, revision: Revision, target: Targe
   })
 }
 
+/** A folder that git keeps, with data in it. */
+function holdsSome(path: RepoPath, targets: readonly Target[]): MlvError {
+  const first = quotePath(targets[0]!.path)
+  return new MlvError(
+    'PATH_MISSING',
+    `${path} is not tracked itself, but holds ${targets.length} tracked paths, such as ${first}`,
+    {
+      hint: `Name one of them, such as ${first}; "mlv get" takes all of a folder's at once.`,
+    },
+  )
+}
+
 /** Nothing is tracked at a path. */
 export function nothingAt(project: Project, revision: Revision, path: RepoPath): MlvError {
   if (revision.commit === undefined && existsSync(join(project.root, path))) return notTracked(path)
@@ -65,7 +77,16 @@ export function nothingAt(project: Project, revision: Revision, path: RepoPath):
 
 /** Finds what mlv tracks at a path of a revision. @throws as findIn; PATH_MISSING where nothing is tracked */
 export async function findEntry(project: Project, revision: Revision, path: RepoPath): Promise<FoundEntry> {
-  const target = await findTarget(project, revision, path)
-  if (!target) throw nothingAt(project, revision, path)
-  return findIn(project, revision, target, path)
+  const targets = await readTargets(project, revision)
+  const target = targets.find((each) => isWithin(path, each.path))
+  if (target) return findIn(project, revision, target, path)
+  const below = targets.filter((each) => isWithin(each.path, path))
+  throw below.length > 0 && path !== '' ? holdsSome(path, below) : nothingAt(project, revision, path)
+}
+
+/** Finds all that mlv tracks at or below a path of a revision, or what a tracked path holds there. @throws as findEntry */
+export async function findEntries(project: Project, revision: Revision, path: RepoPath): Promise<FoundEntry[]> {
+  const below = (await readTargets(project, revision)).filter((target) => target.path !== path && isWithin(target.path, path))
+  if (below.length === 0) return [await findEntry(project, revision, path)]
+  return Promise.all(below.map((target) => findIn(project, revision, target, target.path)))
 }

@@ -11,6 +11,22 @@ function realPath(path: string): string {
   return join(realpathSync(at), relative(at, path))
 }
 
+/** Whether a path, with its links followed, is a folder or lies around it. */
+function isAround(real: string, folder: string): boolean {
+  return real === folder || folder.startsWith(real.endsWith(sep) ? real : real + sep)
+}
+
+/** Refuses to fill or replace a folder that holds the repository, the current folder, or the whole disk.
+ *  @param path absolute   @throws PATH_INVALID */
+export function refuseHolder({ place, surroundings }: Pick<Project, 'place' | 'surroundings'>, path: string): void {
+  const real = realPath(path)
+  const held = [place.workTree, place.commonDir, surroundings.cwd].map(realPath)
+  if (dirname(real) !== real && !held.some((folder) => isAround(real, folder))) return
+  throw new MlvError('PATH_INVALID', `${path} holds ${dirname(real) === real ? 'the whole disk' : 'what you work in'}`, {
+    hint: 'Name a folder of its own for it.',
+  })
+}
+
 /** Refuses to write plain files into a git folder, of any repository, or into the project's own settings.
  *  @param path absolute   @throws PATH_INVALID */
 export function refuseGitFolder({ root, place }: Pick<Project, 'root' | 'place'>, path: string): void {

@@ -55,6 +55,11 @@ export interface PurgeReport {
   otherRemotes: string[]
 }
 
+/** Whether some of what was asked for stays, or may: it lies at other paths as well, or nobody can say what a folder holds. */
+export function isIncomplete({ shared, unreadable }: PurgeReport): boolean {
+  return shared.length > 0 || unreadable.length > 0
+}
+
 export interface PurgePlan {
   report: PurgeReport
   stores: { store: ObjectStore; plan: StorePurgePlan }[]

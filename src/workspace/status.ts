@@ -4,6 +4,7 @@ import { hasCode } from '../base/errors.ts'
 import { isWithin, type RepoPath } from '../base/paths.ts'
 import { KEYS } from '../store/layout.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import { refuseUnknownPart } from './asked-part.ts'
 import { compareFolders, isPartial } from './compare-folders.ts'
 import { diffEntries, type FileChange } from './diff.ts'
 import { type Entry, sameEntry } from './entry.ts'
@@ -37,7 +38,10 @@ export async function readStatus(project: Project, paths: readonly RepoPath[]): 
   const targets = await readTargets(project, await project.revision(undefined))
   for (const path of paths) if (path !== '' && selectTargets(targets, [path]).length === 0) throw notTracked(path)
   const parts = new Map<Target, string[]>()
-  for (const { target, part } of selectTargets(targets, paths)) parts.set(target, [...(parts.get(target) ?? []), part])
+  for (const { target, part } of selectTargets(targets, paths)) {
+    await refuseUnknownPart(project, [{ target, part }], true)
+    parts.set(target, [...(parts.get(target) ?? []), part])
+  }
   const statuses: PathStatus[] = []
   try {
     for (const [target, wanted] of parts) statuses.push(limitTo(await statusOf(worktree, target), wanted))

@@ -8,6 +8,7 @@ import { FOREIGN } from '../store/foreign.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { applyTransfer, countObjects, planTransfer, type Transferred, type Wanted } from '../store/transfer.ts'
 import { disownDamaged } from '../store/verify.ts'
+import { refuseUnknownPart } from './asked-part.ts'
 import { type CheckoutResult, checkout } from './checkout.ts'
 import { gatherObjects, type Root } from './gather.ts'
 import { cacheFolder, chosenLinks } from './link.ts'
@@ -52,6 +53,22 @@ export async function selectWants(project: Project, options: SyncOptions): Promi
   const wants = selectTargets(targets, options.paths ?? []) as Wants[]
   for (const path of options.paths ?? []) if (selectTargets(targets, [path]).length === 0) throw notTracked(path)
   return wants
+}
+
+/** Names that were mistyped below a tracked folder. @param wherever what lies in the workspace will do, too   @throws PATH_MISSING */
+export async function refuseMistyped(
+  project: Project,
+  wants: readonly Wants[],
+  paths: readonly RepoPath[],
+  wherever: boolean,
+): Promise<void> {
+  for (const path of paths) {
+    const asked = selectTargets(
+      wants.map(({ target }) => target),
+      [path],
+    )
+    await refuseUnknownPart(project, asked, wherever)
+  }
 }
 
 /** Groups by the remote that holds each: the one asked for, the pointer's own, or the default. */
@@ -196,6 +213,7 @@ function sumUp(results: SyncResult[]): SyncResult {
 /** Sends what the remote lacks. @throws REMOTE_MISSING, REMOTE_UNKNOWN, REMOTE_DENIED, REMOTE_UNREACHABLE, REMOTE_FAILED */
 export async function push(project: Project, options: SyncOptions = {}): Promise<SyncResult> {
   const wants = await selectWants(project, { unpushed: true, sources: true, ...options })
+  await refuseMistyped(project, wants, options.paths ?? [], false)
   const from = await project.cache('read')
   const results: SyncResult[] = []
   for (const [name, group] of byRemote(wants, options.remote)) {
@@ -234,6 +252,8 @@ export async function fetchData(project: Project, options: SyncOptions = {}): Pr
   }
   if (results.length === 0) results.push({ ...near!.done, remote: 'its bucket', runs: [], purged: [], missing: [] })
   else if (near) addUp(results[0]!, near.done)
+  // Only now the lists of files are here.
+  await refuseMistyped(project, wants, options.paths ?? [], true)
   return sumUp(results)
 }
 

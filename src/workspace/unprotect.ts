@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { temporaryName } from '../base/atomic.ts'
 import { fileError } from '../base/errors.ts'
 import type { RepoPath } from '../base/paths.ts'
+import { refuseUnknownPart } from './asked-part.ts'
 import type { Project } from './project.ts'
 import { scannedFiles } from './scan.ts'
 import { checkParents, findTracked, notTracked } from './tracked.ts'
@@ -13,7 +14,13 @@ export async function unprotect(project: Project, paths: readonly RepoPath[]): P
   const worktree = openWorktree(project)
   const freed: RepoPath[] = []
   for (const path of paths) {
-    if (!(await findTracked(project.root, path))) throw notTracked(path)
+    const tracked = await findTracked(project.root, path)
+    if (!tracked) throw notTracked(path)
+    await refuseUnknownPart(
+      project,
+      [{ target: { path: tracked.path, entry: tracked.pointer.entry }, part: tracked.below }],
+      true,
+    )
     checkParents(project.root, path)
     const { scan } = await worktree.snapshot(path)
     const files = scan.kind === 'folder' ? [...scannedFiles(scan.folder)] : scan.kind === 'file' ? [scan.file] : []

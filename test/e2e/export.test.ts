@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, symlinkSync } from 'node:fs'
+import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { afterAll, describe, expect, it } from 'vitest'
 import { expectFailure } from '../helpers/failure.ts'
 import { listing } from '../helpers/listing.ts'
@@ -40,6 +40,31 @@ describe('mlv export to a folder', () => {
     await repo.mlv('export', 'data/sub/b', `${out}/copy`)
     await repo.mlv('export', 'data/run', `${out}/sub`)
     expect(listing(out)).toMatchObject({ copy: 'bee', 'sub/run': 'exec #!' })
+  })
+
+  it('removes what a killed one left beside the files, and nothing else', async () => {
+    const repo = await dataRepo()
+    const out = `${makeFolder().dir}/out`
+    const killed = await repo.mlvWith({ env: { MLV_FAULT: 'kill:1@file: name' } }, 'export', 'data', out)
+    expect(killed.exitCode).toBe(-1)
+    expect(Object.keys(listing(out)).join()).toContain('.mlv-tmp-')
+    const others = '.mlv-tmp-0123456789ab-other.tmp'
+    writeFileSync(`${out}/${others}`, 'of another export')
+    expect(await repo.mlv('export', 'data', out, '--dry-run')).toMatchObject({ exitCode: 0 })
+    expect(Object.keys(listing(out)).length).toBeGreaterThan(1)
+    expect(await repo.mlv('export', 'data', out)).toMatchObject({ exitCode: 0, stderr: '' })
+    expect(Object.keys(listing(out)).sort()).toEqual([others, 'a b.csv', 'empty', 'link', 'run', 'sub/b'])
+  })
+
+  it('fills no folder with the repository in it, nor the whole disk', async () => {
+    const repo = await dataRepo()
+    symlinkSync('.', repo.path('here'))
+    for (const place of ['.', '..', 'here', '/', repo.dir])
+      expectFailure(await repo.mlv('export', 'data', place), 2, place === '/' ? 'the whole disk' : 'what you work in')
+    expect(repo.exists('run')).toBe(false)
+    // A file goes into a folder, as with cp.
+    expect(await repo.mlv('export', 'data/run', '.')).toMatchObject({ exitCode: 0 })
+    expect(repo.read('run')).toBe('#!')
   })
 
   it('follows no link out of the folder, and says what is in the way', async () => {

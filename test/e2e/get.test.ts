@@ -46,6 +46,38 @@ describe('mlv get', () => {
     expect(clone.read('b')).toBe('b')
   })
 
+  it('brings all that is tracked in a folder that git keeps, also of another repository', async () => {
+    const repo = await makeRepo({ 'models/a': 'a', 'models/deep/b/c': 'c', 'models/notes': 'git has it' }, { init: true })
+    await repo.mlv('add', 'models/a', 'models/deep/b')
+    await repo.commit()
+    expect((await repo.mlv('get', 'models', '-o', 'copy')).stdout).toBe('wrote copy  (2 tracked paths, 2 B)\n')
+    expect(listing(repo.path('copy'))).toEqual({ a: 'a', 'deep/b/c': 'c' })
+    const other = await makeRepo()
+    const got = await other.mlv('get', repo.dir, 'models', '--json')
+    expect(JSON.parse(got.stdout)).toMatchObject({ bytes: 2, paths: ['a', 'deep/b'] })
+    expect(listing(other.path('models'))).toEqual({ a: 'a', 'deep/b/c': 'c' })
+    await other.mlv('init')
+    expectFailure(
+      await other.mlv('import', repo.dir, 'models', '-o', 'x'),
+      2,
+      'models is not tracked itself, but holds 2 tracked paths',
+    )
+  })
+
+  it('replaces no folder that holds what the user works in, nor another repository, even when forced', async () => {
+    const repo = await twoVersions()
+    await repo.git('init', '-q', 'other')
+    for (const place of ['.', '..', '/', 'other'])
+      expect((await repo.mlv('get', 'data', '-o', place, '--force')).exitCode).toBeGreaterThan(1)
+    repo.write('full/of/work', 'mine')
+    expectFailure(await repo.mlvWith({ cwd: 'full/of' }, 'get', '../../data', '-o', '..', '--force'), 2, 'what you work in')
+    expect([repo.exists('.git/HEAD'), repo.exists('other/.git/HEAD'), repo.read('full/of/work')]).toEqual([true, true, 'mine'])
+    expect(await repo.mlv('get', 'model', '-o', 'full', '--force')).toMatchObject({ exitCode: 0, stderr: '' })
+    expect(repo.read('full')).toBe('v2')
+    expect(await repo.mlv('get', 'data/sub', '-o', 'full', '--force')).toMatchObject({ exitCode: 0, stderr: '' })
+    expect(listing(repo.path('full'))).toEqual({ b: 'b' })
+  })
+
   it('explains what is there already, what is missing, and leaves nothing half-written', async () => {
     const repo = await twoVersions()
     repo.write('taken', 'mine')

@@ -64,6 +64,12 @@ it('makes the same tree by edits as from nothing', async () => {
   expect(existsSync(repo.path('upper/z'))).toBe(false)
 })
 
+it('lists each datum on one line, whatever its name', async () => {
+  const { repo } = await makeMap(UPPER, { 'raw/x/a\nb\u001b[31m.txt': 'x\n' })
+  expect((await repo.mlv('datum', 'list', 'upper')).stdout.split('\n')).toHaveLength(5)
+  expect((await repo.mlv('datum', 'list', 'upper')).stdout).toMatch(/raw\/x\/a\\nb[^\u001b]*\.txt/)
+})
+
 it('runs all again with --force', async () => {
   const { repro, seen } = await makeMap()
   await repro()

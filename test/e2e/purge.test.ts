@@ -177,6 +177,12 @@ describe('purge', () => {
     )
     await repo.mlv('push')
     const kept = await purge(repo, 'data', '--json')
+    expect(kept.exitCode).toBe(1)
+    const one = await purge(repo, 'data/ada')
+    expect(one).toMatchObject({
+      exitCode: 1,
+      stdout: expect.stringMatching(/^purged {2}nothing: it lies at other paths as well\n/),
+    })
     expect(JSON.parse(kept.stdout).shared).toEqual(
       expect.arrayContaining([{ oid: oidOf(SECRET), path: 'copies/ada' }, expect.objectContaining({ path: 'copies/empty' })]),
     )

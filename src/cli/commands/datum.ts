@@ -6,12 +6,13 @@ const MARKS = { done: 'done  ', new: 'new   ', failed: 'failed' }
 
 async function list({ output, project: open }: Context, name: string): Promise<void> {
   const project = await open()
-  const [{ openScene }, { createView }, { readInputs }, { planDatums }, { formatBytes }] = await Promise.all([
+  const [{ openScene }, { createView }, { readInputs }, { planDatums }, { formatBytes }, { shown }] = await Promise.all([
     import('../../pipeline/open-scene.ts'),
     import('../../pipeline/plan.ts'),
     import('../../pipeline/inputs.ts'),
     import('../../pipeline/plan-datums.ts'),
     import('../render/amount.ts'),
+    import('../render/changes.ts'),
   ])
   const scene = await openScene(project)
   try {
@@ -34,7 +35,9 @@ async function list({ output, project: open }: Context, name: string): Promise<v
       () =>
         datums.length === 0
           ? 'nothing matches'
-          : datums.map(({ datum, state }) => `${MARKS[state]}  ${datum.name}  ${formatBytes(size(datum.parts))}`).join('\n'),
+          : datums
+              .map(({ datum, state }) => `${MARKS[state]}  ${shown(datum.name)}  ${formatBytes(size(datum.parts))}`)
+              .join('\n'),
     )
   } finally {
     await scene.data.close()

@@ -3,7 +3,7 @@ import { MlvError } from '../../base/errors.ts'
 import { nameOf } from '../../base/paths.ts'
 import { type Configure, example } from '../command.ts'
 import { openData } from '../data-arguments.ts'
-import { formatBytes } from '../render/amount.ts'
+import { formatBytes, plural } from '../render/amount.ts'
 
 interface GetOptions {
   rev?: string
@@ -38,7 +38,9 @@ export const configure: Configure = (command, act) => {
         const result = await getPath(project, { path, revision, out, force: options.force ?? false })
         const from = place.repo === undefined ? {} : { repo: place.repo, commit: revision.commit }
         context.output.answer({ path, out, ...result, ...from }, () =>
-          context.output.quiet ? '' : `wrote ${named}  (${formatBytes(result.bytes)})`,
+          context.output.quiet
+            ? ''
+            : `wrote ${named}  (${result.paths ? `${plural(result.paths.length, 'tracked path')}, ` : ''}${formatBytes(result.bytes)})`,
         )
       } finally {
         await place.close()

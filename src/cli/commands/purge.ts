@@ -25,7 +25,7 @@ export const configure: Configure = (command, act) => {
           hint: 'Say so with "--all-commits". "mlv drop" frees disk space, and "mlv remove" stops tracking a path.',
         })
       const project = await context.project()
-      const [{ planPurge, applyPurge }, { questionOf, renderPurge }, { confirm }] = await Promise.all([
+      const [{ planPurge, applyPurge, isIncomplete }, { questionOf, renderPurge }, { confirm }] = await Promise.all([
         import('../../workspace/purge.ts'),
         import('../render/purge.ts'),
         import('../confirm.ts'),
@@ -46,6 +46,7 @@ export const configure: Configure = (command, act) => {
         await applyPurge(project, plan)
       }
       context.output.answer({ ...report, purged: !flags.dryRun }, () => render(!flags.dryRun))
+      return isIncomplete(report) ? 1 : 0
     }),
   )
 }

@@ -20,7 +20,9 @@ export function questionOf(report: PurgeReport): string {
 export function renderPurge(report: PurgeReport, { done, quiet }: { done: boolean; quiet: boolean }): string {
   if (done && quiet) return ''
   const lines = [
-    `${done ? 'purged' : 'would purge'}  ${plural(report.objects.length, 'object')}, ${formatBytes(report.bytes)}${report.paths.length > 0 ? `, of ${report.paths.map(shown).join(', ')}` : ''}`,
+    report.objects.length === 0 && report.shared.length > 0
+      ? `${done ? 'purged' : 'would purge'}  nothing: ${report.shared.length === 1 ? 'it lies' : `all ${plural(report.shared.length, 'file')} lie`} at other paths as well`
+      : `${done ? 'purged' : 'would purge'}  ${plural(report.objects.length, 'object')}, ${formatBytes(report.bytes)}${report.paths.length > 0 ? `, of ${report.paths.map(shown).join(', ')}` : ''}`,
   ]
   for (const { name, url, removed, bytes, keptChunks } of report.stores) {
     const kept = keptChunks > 0 ? `; ${plural(keptChunks, 'chunk')} stay, which other objects are made of` : ''
