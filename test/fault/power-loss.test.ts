@@ -26,7 +26,7 @@ const strace = straceProblem() === undefined ? findProgram('strace') : undefined
 /** States in which the command is run again. */
 const RERUNS = 12
 
-const ALL = [...SCENES, ...WHOLE, ...DAMAGED, ...ELSEWHERE, ...STAGED]
+const ALL = [...SCENES, ...WHOLE, ...DAMAGED, ...ELSEWHERE, ...STAGED].filter(({ isGits }) => !isGits)
 
 /** What is promised to be the old text or the new. */
 const TEXT = /^repo\/(?!\.git\/)(.*\/)?([^/]+\.mlv|\.gitignore|mlv\.lock|mlv\.yaml|\.mlv\/config)$|^repo\/\.git\/mlv\/config$/

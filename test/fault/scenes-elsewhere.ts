@@ -100,6 +100,7 @@ export const ELSEWHERE: Scene[] = [
     name: 'a trigger that commits to a branch and pushes it',
     args: ['trigger', '--commit', '--push'],
     exitCode: 1,
+    isGits: true,
     async prepare() {
       const repo = await start()
       await makeSource(repo, OLD)
@@ -114,7 +115,7 @@ export const ELSEWHERE: Scene[] = [
       await changeSource(repo, { 'data/a': 'third', 'data/more/d': 'd' })
       return repo
     },
-    async always(repo) {
+    async always(repo: Repo) {
       expect(readdirSync(repo.path('.git')).filter((name) => name.startsWith('mlv-'))).toEqual([])
       await repo.git('fsck', '--strict', '--no-dangling')
       for (const [gitDir, store, role] of [

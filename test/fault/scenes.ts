@@ -29,6 +29,8 @@ export interface Scene {
   always?(repo: World, committed: readonly Entry[]): Promise<void>
   /** what replaces files of the workspace that a power loss cut: not flushed, they are told as changed by hand */
   force?: string[]
+  /** what it writes is git's to keep: what a power loss leaves of that is not ours to say */
+  isGits?: boolean
   /** nothing was left to do: then the command may say that there is nothing to do it to */
   isDone?(repo: Repo): boolean
   /** true after its end even if the power is lost then */
