@@ -35,7 +35,8 @@ async function infer({ output }: Context, project: Project, request: InferReques
 export async function inferAndAdd(context: Context, project: Project, request: InferRequest): Promise<void> {
   const { output } = context
   const { name, force, dryRun } = request
-  const { stage, notes, seen, sure } = await infer(context, project, request)
+  const inferred = await infer(context, project, request)
+  const { stage, notes, seen } = inferred
   const [{ formatYaml }, { addStage }, { writePipeline }, { recordInferred }] = await Promise.all([
     import('../base/yaml.ts'),
     import('../pipeline/edit.ts'),
@@ -46,11 +47,13 @@ export async function inferAndAdd(context: Context, project: Project, request: I
   const add = (files: RepoPath[]) => {
     for (const file of files) written.add(file)
   }
+  let recorded = false
   if (!dryRun) {
     add(await writePipeline(project, (text) => addStage(text, name, { stage, force }), name))
-    if (sure) add(await recordInferred(project, name))
+    const files = await recordInferred(project, name, inferred)
+    add(files ?? [])
+    recorded = files !== undefined
   }
-  const recorded = sure && !dryRun
   const files = [...written].sort()
   const ended = recorded
     ? `added stage ${name} and recorded this run; edit mlv.yaml where it says too much or too little`

@@ -6,7 +6,13 @@ import { findTracked } from '../workspace/tracked.ts'
 import { buildGraph } from './graph.ts'
 import { decodePipeline, parseHere, readPipelineFile } from './open-pipeline.ts'
 import { checkPointers } from './plan.ts'
-import { PIPELINE_FILE } from './stage.ts'
+import { PIPELINE_FILE, type Pipeline } from './stage.ts'
+
+/** Looks whether the stages fit one another and the pointers. @throws PIPELINE_INVALID, PATH_TRACKED */
+export async function checkPipeline(project: Project, pipeline: Pipeline): Promise<void> {
+  const tracked = async (path: RepoPath) => (await findTracked(project.root, path))?.pointer.entry
+  await checkPointers(buildGraph(pipeline), { observer: { tracked } })
+}
 
 /** Writes mlv.yaml as `edit` makes it from its text, once the whole result is a valid pipeline.
  *  @param name the stage whose warnings are told
@@ -20,8 +26,7 @@ export async function writePipeline(project: Project, edit: (text: string) => st
     const { pipeline } = await parseHere(project, text)
     if (name !== undefined)
       for (const warning of pipeline.warnings) if (warning.includes(`stage "${name}"`)) project.surroundings.warn(warning)
-    const tracked = async (path: RepoPath) => (await findTracked(project.root, path))?.pointer.entry
-    await checkPointers(buildGraph(pipeline), { observer: { tracked } })
+    await checkPipeline(project, pipeline)
     writeFileAtomic(join(project.root, PIPELINE_FILE), text)
     const files = [PIPELINE_FILE as RepoPath]
     if (!project.config.get('core.autostage')) return files

@@ -100,7 +100,8 @@ git status --porcelain > /dev/null; mkdir out; for i in 1 2 3; do cp all.txt out
     const repo = await makeRepo({ 'state.txt': '1\n', 'plot.svg': 'old' }, { init: true, commit: true })
     await repo.git('rm', '-q', '--cached', 'state.txt')
     const answer = await infer(repo, 'step', '--', 'cat state.txt > t; cat t t > state.txt; rm t; echo new > plot.svg')
-    expect(answer).toMatchObject({ outs: [{ 'plot.svg': { git: true } }, { 'state.txt': { persist: true } }], recorded: false })
+    expect(answer).toMatchObject({ outs: [{ 'plot.svg': { git: true } }, { 'state.txt': { persist: true } }], recorded: true })
+    expect((await repo.mlv('repro')).stdout).toBe('unchanged   step\n')
     expect(await repo.mlv('repro', '--force')).toMatchObject({ exitCode: 0 })
     expect(repo.read('state.txt')).toBe('1\n1\n1\n1\n')
   })
@@ -172,9 +173,56 @@ if __name__ == '__main__':
     await refused(2, 'may not be called "b c"', 'b c', '--', 'touch ran')
     await refused(2, 'is an out of stage', 'b', '-o', 'a.txt', '--', 'touch ran')
     await refused(2, 'runs in nowhere', 'b', '-w', 'nowhere', '--', 'touch ran')
+    await refused(4, 'tracked by a pointer', 'b', '-o', 'raw.txt', '--', 'touch ran')
     expect(repo.exists('ran')).toBe(false)
-    await refused(2, 'is an out of stage', 'b', '--', 'echo 2 > a.txt')
-    await refused(4, 'tracked by a pointer', 'b', '--', 'echo 2 >> raw.txt')
+  })
+
+  it('writes no stage that wrote what another stage or a pointer has, and says how to get that back', async () => {
+    const repo = await makeRepo({ 'raw/x': '1', 'raw.txt': '1' }, { init: true, commit: true })
+    await repo.mlv('add', 'raw', 'raw.txt')
+    await repo.mlv(
+      'stage',
+      'add',
+      'a',
+      '-o',
+      'a.txt',
+      '-o',
+      'dir',
+      '-m',
+      'm.json',
+      '--',
+      'echo 1 > a.txt; mkdir dir; echo {} > m.json',
+    )
+    await repo.mlv('repro')
+    const yaml = repo.read('mlv.yaml')
+    for (const [status, command, says, owner] of [
+      [2, 'echo 2 > a.txt', 'wrote a.txt, an out of stage "a" (mlv.yaml:5:9), so stage "b" was not added', 'a.txt'],
+      [2, 'echo 2 > dir/new', 'wrote dir/new, in dir, an out of stage "a" (mlv.yaml:6:9), so', 'dir'],
+      [4, 'echo 2 >> raw.txt', 'wrote raw.txt, which a pointer tracks, so', 'raw.txt'],
+      [4, 'echo 2 > raw/x', 'wrote raw/x, in raw, which a pointer tracks, so', 'raw'],
+    ] as const) {
+      const result = await repo.mlv('stage', 'add', '--infer', 'b', '--', command)
+      expect(result).toMatchObject({ exitCode: status, stderr: expect.stringContaining(`error: The command ${says}`) })
+      const [, words] = /"mlv (checkout --force \S+)"/.exec(result.stderr)!
+      expect(words).toBe(`checkout --force ${owner}`)
+      expect(await repo.mlv(...words!.split(' '))).toMatchObject({ exitCode: 0 })
+    }
+    expect(repo.read('mlv.yaml')).toBe(yaml)
+    expect([repo.read('a.txt'), repo.read('raw.txt'), repo.read('raw/x')]).toEqual(['1\n', '1', '1'])
+    expect((await repo.mlv('status')).stdout).toBe('up to date\n')
+  })
+
+  it('knows what is written behind what was there, and what is removed unread, moved away, or read and removed', async () => {
+    const repo = await makeRepo({ 'in.txt': '1', 'log.txt': '1\n', 'out/old': '1', moved: '1', eaten: '1' }, { init: true })
+    const settled = async (name: string, command: string) => {
+      const answer = await infer(repo, name, '--', command)
+      return { outs: answer.outs, recorded: answer.recorded }
+    }
+    const kept = [{ 'log.txt': { persist: true } }]
+    expect(await settled('log', 'echo 2 >> log.txt')).toEqual({ outs: kept, recorded: true })
+    expect(await settled('fresh', 'rm -r out; mkdir out; cat in.txt > out/new')).toMatchObject({ recorded: true })
+    expect(await settled('move', 'mv moved took')).toEqual({ outs: ['took'], recorded: false })
+    expect(await settled('eat', 'cat eaten > ate; rm eaten')).toEqual({ outs: ['ate'], recorded: false })
   })
 
   it('leaves nothing behind in its folder, and does not wait for what a command leaves running', async () => {
@@ -233,5 +281,23 @@ describe('stage add --infer without strace', () => {
     expect(answer.notes[0]).toMatch(/^only what it writes was seen, .* strace is not on PATH/)
     expect(answer.notes[1]).toBe('it removed old.txt, which was there before')
     expect(repo.exists('mlv.lock')).toBe(false)
+  })
+
+  it('records the run where all that it wrote is new', async () => {
+    const repo = await makeRepo({ 'make.sh': 'cat in.txt > out.txt\n', 'in.txt': '1' }, { init: true, commit: true })
+    const env = { PATH: pathOf('cat') }
+    const add = async (name: string, command: string) =>
+      JSON.parse((await repo.mlvWith({ env }, 'stage', 'add', '--infer', '--json', name, '--', command)).stdout)
+    expect(await add('make', 'sh make.sh')).toMatchObject({
+      deps: ['make.sh'],
+      outs: ['out.txt'],
+      seen: 'writes',
+      recorded: true,
+    })
+    expect((await repo.mlv('repro')).stdout).toBe('unchanged   make\n')
+    repo.write('make.sh', 'cat in.txt in.txt > out.txt\n')
+    expect((await repo.mlv('repro')).stdout).toContain('ran         make')
+    repo.write('there.txt', 'x')
+    expect(await add('more', 'echo 1 >> there.txt')).toMatchObject({ outs: ['there.txt'], recorded: false })
   })
 })

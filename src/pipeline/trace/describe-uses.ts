@@ -5,7 +5,7 @@ import { isWithin, nameOf, parentOf, quotePath, type RepoPath } from '../../base
 import { readMetrics } from '../../measure/metrics.ts'
 import type { NewStage } from '../edit.ts'
 import type { StageGraph } from '../graph.ts'
-import type { Stage } from '../stage.ts'
+import { placeText, type Stage } from '../stage.ts'
 import { foldPaths } from './fold.ts'
 import { countFiles, type Sight } from './sight.ts'
 import { type Uses, uncovered } from './uses.ts'
@@ -84,6 +84,25 @@ export function describeUses(uses: Uses, draft: Stage, scene: { root: string; si
   })
   const persist = new Set(outs.filter((path) => holds(path, uses.both)))
   return { deps, params, outs: outs.filter((path) => !metrics.includes(path)), persist, metrics }
+}
+
+/** Only a command that has run tells what it writes. @throws PIPELINE_INVALID for an out of another stage, PATH_TRACKED for data with a pointer */
+export function refuseForeign(
+  { outs, metrics }: Described,
+  draft: Pick<Stage, 'name'>,
+  { sight, graph }: { sight: Sight; graph: StageGraph },
+): void {
+  for (const path of [...outs, ...metrics]) {
+    const owner = sight.owner(path)
+    if (owner === undefined) continue
+    const maker = graph.makers.get(owner)
+    const what = `${owner === path ? '' : `in ${owner}, `}${maker ? `an out of stage "${maker.stage.name}" (${placeText(maker.out.at)})` : 'which a pointer tracks'}`
+    throw new MlvError(
+      maker ? 'PIPELINE_INVALID' : 'PATH_TRACKED',
+      `The command wrote ${path}, ${what}, so stage "${draft.name}" was not added`,
+      { hint: `Let it write elsewhere. "mlv checkout --force ${quotePath(owner)}" brings back what was there.` },
+    )
+  }
 }
 
 /** The stage as mlv.yaml has it: paths relative to its folder, what the user declared first.

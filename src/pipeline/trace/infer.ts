@@ -11,8 +11,9 @@ import { decodePipeline, parseHere, readPipeline, readPipelineFile } from '../op
 import { openScene } from '../open-scene.ts'
 import { describeEnd, endHint, workFolder } from '../run-command.ts'
 import type { Stage } from '../stage.ts'
+import { checkPipeline } from '../write-pipeline.ts'
 import { compareFiles, readFileTable } from './compare-files.ts'
-import { composeStage, type Described, describeUses, notesOf } from './describe-uses.ts'
+import { composeStage, type Described, describeUses, notesOf, refuseForeign } from './describe-uses.ts'
 import { countFiles, createSight, type Sight } from './sight.ts'
 import { createTracingShell, openTraceFolder, type Tracer } from './strace.ts'
 import { createTouched, type Touched } from './touched.ts'
@@ -34,8 +35,8 @@ export interface InferredStage {
   seen: 'reads and writes' | 'writes'
   /** sentences for the user */
   notes: string[]
-  /** all that it read was seen, and nothing of it changed while it ran: the run may be recorded */
-  sure: boolean
+  /** whether the run may be recorded, by what lies there now */
+  isSettled(): boolean
 }
 
 interface Draft {
@@ -51,7 +52,7 @@ async function readDraft(project: Project, name: string, { given, force }: { giv
   const bytes = readPipelineFile(project)
   const text = bytes ? decodePipeline(bytes) : ''
   const { pipeline } = await parseHere(project, addStage(text, name, { stage: given, force }))
-  buildGraph(pipeline)
+  await checkPipeline(project, pipeline)
   const stage = pipeline.stages.find((one) => one.name === name)
   if (!stage) throw new Error(`stage ${name} was not added`)
   const before = force ? await readPipeline(project) : undefined
@@ -138,27 +139,30 @@ async function trackedByGit(project: Project, paths: readonly RepoPath[]): Promi
   return found
 }
 
-/** Whether the run may be recorded: all that the user declares is there, nothing that was read has changed since the command began, and no out holds
- *  what an earlier run may have left, or what this one read. */
+/** Whether the run may be recorded, as a run of the stage that it describes: all that the user declares is there, nothing that was read has changed
+ *  since the command began, and no out holds what an earlier run may have left. Where not all was seen, whatever it wrote must be new, because
+ *  it may have read what was there. */
 function isSettled(
   { deps, outs }: Stage,
   { uses, described, sight }: { uses: Uses; described: Described; sight: Sight },
-  { root, since }: { root: string; since: number },
+  { root, since, whole }: { root: string; since: number; whole: boolean },
 ): boolean {
   const look = (path: RepoPath) => lstatSync(join(root, path), { throwIfNoEntry: false })
   const written = (folder: RepoPath) => [...uses.writes.keys()].filter((path) => isWithin(path, folder)).length
   const isOwn = (path: RepoPath) => !look(path)?.isDirectory() || countFiles(sight, path, written(path), true) <= written(path)
+  const isNew = (path: RepoPath) => (look(path)?.birthtimeMs ?? 0) >= since - TICK
   return (
-    described.persist.size + uses.removes.length === 0 &&
+    (whole ? uses.consumed.length === 0 : uses.removes.length === 0 && [...uses.writes.keys()].every(isNew)) &&
     [...deps, ...outs].every(({ path }) => look(path) !== undefined) &&
     [...uses.reads.keys()].every((path) => (look(path)?.ctimeMs ?? since) < since - TICK) &&
-    described.outs.every(isOwn)
+    described.outs.every((path) => described.persist.has(path) || isOwn(path))
   )
 }
 
 /** Runs a command once and describes it as a stage by what it reads and writes in the project. mlv.yaml is only read.
  *  @param add what the user declares himself is kept; `force` lets it replace a stage
- *  @throws STAGE_FAILED, INTERRUPTED when the command fails; before it runs: USAGE when there is such a stage, PIPELINE_INVALID, PATH_INVALID, PATH_MISSING */
+ *  @throws STAGE_FAILED, INTERRUPTED when the command fails; before it runs: USAGE when there is such a stage, PATH_INVALID, PATH_MISSING; before it runs
+ *  for what the user declares, else behind it: PIPELINE_INVALID and PATH_TRACKED for what belongs to another stage or a pointer */
 export async function inferStage(
   project: Project,
   add: { name: string; given: NewStage; force: boolean },
@@ -172,6 +176,7 @@ export async function inferStage(
   const { touched, whole } = await watchRun(stage, project, { ...ports, sight })
   const uses = findUses(touched, sight, { root: project.root, since })
   const described = describeUses(uses, stage, { root: project.root, sight, graph })
+  refuseForeign(described, stage, { sight, graph })
   const tracked = await trackedByGit(project, described.outs)
   const notes = notesOf(uses, described)
   if (tracer.kind === 'none')
@@ -183,16 +188,23 @@ export async function inferStage(
     stage: composeStage(given, stage.wdir, { described, tracked }),
     seen: tracer.kind === 'none' ? 'writes' : 'reads and writes',
     notes,
-    sure: whole && isSettled(stage, { uses, described, sight }, { root: project.root, since }),
+    isSettled: () => isSettled(stage, { uses, described, sight }, { root: project.root, since, whole }),
   }
 }
 
-/** Records the run that a stage was inferred from, so that it does not run again. @returns files to commit
- *  @throws as applyAccept */
-export async function recordInferred(project: Project, name: string): Promise<RepoPath[]> {
+/** Records the run that a stage was inferred from, so that it does not run again.
+ *  @returns files to commit; undefined when something has changed since, so that nobody knows what the outs are of   @throws as applyAccept */
+export async function recordInferred(
+  project: Project,
+  name: string,
+  { isSettled }: Pick<InferredStage, 'isSettled'>,
+): Promise<RepoPath[] | undefined> {
+  if (!isSettled()) return undefined
   const scene = await openScene(project)
   try {
-    return await applyAccept(await planAccept(scene, { stages: [name], inputs: true }))
+    const plan = await planAccept(scene, { stages: [name], inputs: true })
+    // By now the deps are hashed: what changes from here on is seen to differ.
+    return isSettled() ? await applyAccept(plan) : undefined
   } finally {
     await scene.data.close()
   }

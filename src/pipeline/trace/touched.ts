@@ -92,12 +92,13 @@ export function createTouched(inside: (path: string) => string | undefined): Tou
     const path = real ?? given
     if (path === undefined || path === '') return
     const { node, own } = reach(path)
-    const { reads, writes, fresh, creates } = event
+    const { writes, fresh, creates } = event
     if (given !== undefined && given !== path && !node.also.includes(given)) node.also.push(given)
-    if (writes && (fresh || !reads)) {
+    if (writes && fresh) {
       if (creates && !node.read) node.created = true
       write(path)
     } else if (!own) {
+      // Opened for writing alone, what it holds stays, too, with more behind it.
       node.read = true
       if (!writes) return
       node.updated = true

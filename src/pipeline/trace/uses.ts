@@ -18,6 +18,8 @@ export interface Uses {
   both: Set<RepoPath>
   /** files that were there before and are no longer */
   removes: RepoPath[]
+  /** those of them that were read, or moved away, first */
+  consumed: RepoPath[]
   /** folders whose names were read, and folders that were made */
   listed: Set<string>
   made: Set<string>
@@ -44,6 +46,7 @@ export function findUses(touched: readonly Touched[], sight: Sight, { root, sinc
     writes: new Map(),
     both: new Set(),
     removes: [],
+    consumed: [],
     listed: new Set(),
     made: new Set(),
     hidden: { reads: [], writes: [] },
@@ -56,7 +59,10 @@ export function findUses(touched: readonly Touched[], sight: Sight, { root, sinc
     if (path === undefined) continue
     const stats = look(join(root, one.path))
     if (!stats) {
-      if (one.removed && !isHidden(path)) uses.removes.push(path)
+      if (one.removed && !isHidden(path)) {
+        uses.removes.push(path)
+        if (one.read) uses.consumed.push(path)
+      }
       continue
     }
     if (stats.isDirectory() && one.made) uses.made.add(path)
