@@ -1,69 +1,16 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { createTurn, type Turn, told } from '../base/concurrency.ts'
-import { type ErrorCode, hasCode, MlvError } from '../base/errors.ts'
+import { createTurn, told } from '../base/concurrency.ts'
+import { type ErrorCode, MlvError } from '../base/errors.ts'
 import { parentOf, quotePath, type RepoPath } from '../base/paths.ts'
-import { type Decision, decideStage } from './decide.ts'
-import type { Executor } from './executor/executor.ts'
-import type { Shell } from './executor/shell.ts'
+import { type ApplyPorts, type ApplyScene, applyStage, type Progress } from './apply-stage.ts'
 import { hideOuts } from './hide-outs.ts'
-import type { LockedStage } from './lock.ts'
-import { createLockRecorder, type LockRecorder } from './lock-file.ts'
+import { createLockRecorder } from './lock-file.ts'
 import type { PlannedStage, ReproPlan } from './plan.ts'
-import type { Reason } from './reason.ts'
 import { machineLimits, needOf } from './resources.ts'
-import { isReusable, type RunCache } from './run-cache.ts'
-import { expectedKey } from './run-key.ts'
-import { runMapStage } from './run-map-stage.ts'
-import { lockedOuts, lockedStage, runStage } from './run-stage.ts'
 import { schedule } from './schedule.ts'
-import { LOCK_FILE, type Stage } from './stage.ts'
-import type { DepChecker, StageCheck } from './trace/check-deps.ts'
-
-/** What happens while a plan is carried out. */
-export type StageEvent =
-  /** data that changed by hand was recorded in its pointer */
-  | { kind: 'added'; path: RepoPath }
-  | { kind: 'started'; stage: string; reasons: Reason[] }
-  | {
-      kind: 'ran'
-      stage: string
-      /** map stages */
-      datums?: { ran: number; kept: number }
-      reasons: Reason[]
-      seconds: number /** deps that changed meanwhile: it will run again */
-      changed: RepoPath[]
-      /** what it did without declaring it, where that was looked at */
-      check?: StageCheck
-    }
-  | { kind: 'unchanged' | 'frozen'; stage: string }
-  /** `from`: its outs came back as mlv.lock has them, or as a run with the same key made them */
-  | { kind: 'restored'; stage: string; outs: RepoPath[]; from: 'lock' | 'run cache'; reasons: Reason[] }
-  /** nothing changed, but its outs are not here */
-  | { kind: 'absent'; stage: string; outs: RepoPath[] }
-  | { kind: 'failed'; stage: string; error: MlvError }
-  /** a stage it waits for failed */
-  | { kind: 'skipped'; stage: string; because: string }
-  /** the last event: files that are to be committed */
-  | { kind: 'written'; files: RepoPath[] }
-
-export interface ApplyPorts {
-  executor: Executor
-  /** runs the commands of map stages, which are no tasks */
-  shell: Shell
-  /** goes on with stages that do not wait for a failed one */
-  keepGoing: boolean
-  /** stages at once */
-  jobs: number
-  /** map stages: only datums that failed before */
-  retryFailed?: boolean
-  /** results of earlier runs, taken instead of running; undefined: every stage runs itself */
-  runCache?: RunCache
-  /** watches what the commands of stages read and write; these are run, never restored */
-  watch?: DepChecker
-  /** what a stage's commands print; a promise holds them back */
-  onOutput?: (stage: string, bytes: Buffer, from: 'stdout' | 'stderr') => void | Promise<void>
-}
+import { LOCK_FILE } from './stage.ts'
+import type { StageEvent } from './stage-event.ts'
 
 /** The pointer file that stands for a path, or for a folder above it. */
 function pointerFile(root: string, path: RepoPath): RepoPath | undefined {
@@ -84,111 +31,6 @@ async function addEdited(plan: ReproPlan, written: Set<RepoPath>): Promise<Stage
   return events
 }
 
-interface Progress {
-  /** something in the workspace has changed since the plan was made */
-  touched: boolean
-  failed: { stage: string; error: MlvError }[]
-  /** outs of unchanged stages that are not here */
-  absent: RepoPath[]
-  /** stages that may not run, and the failed one each waits for */
-  cut: Map<string, string>
-  written: Set<RepoPath>
-  /** a stage failed, and no more are started */
-  stopped: boolean
-}
-
-type Tell = (event: StageEvent) => void
-
-interface Scene {
-  plan: ReproPlan
-  ports: ApplyPorts
-  recorder: LockRecorder
-  progress: Progress
-  turn: Turn
-  tell: Tell
-}
-
-async function restore(stage: Stage, decision: Extract<Decision, { kind: 'restore' }>, { plan, tell }: Scene): Promise<void> {
-  const { view } = plan
-  for (const out of decision.outs) {
-    await view.data.place(out.path, out.entry)
-    view.expected.delete(out.path)
-  }
-  view.observer.forget()
-  tell({ kind: 'restored', stage: stage.name, outs: decision.outs.map((out) => out.path), from: 'lock', reasons: [] })
-}
-
-type RunDecision = Extract<Decision, { kind: 'run' }>
-
-/** Takes the result of a run that had the same key. @returns undefined when there is none */
-async function reuse(stage: Stage, { inputs }: RunDecision, scene: Scene): Promise<LockedStage | undefined> {
-  const { ports, plan } = scene
-  if (!ports.runCache || ports.watch || plan.view.force || !isReusable(stage)) return undefined
-  const record = await ports.runCache.find(stage, expectedKey(stage, inputs))
-  if (!record) return undefined
-  const { view } = plan
-  for (const { path, entry } of record.outs) {
-    try {
-      // Whether anything would be lost was looked at when it was decided to run.
-      await view.data.place(path, entry, { force: true })
-    } catch (error) {
-      if (!hasCode(error, 'POINTER_INVALID', 'TREE_INVALID')) throw error
-      // Sizes that are not those of its objects: anybody may have written it.
-      view.project.surroundings.warn(`a run record of stage "${stage.name}" is wrong and was passed over`)
-      view.observer.forget()
-      return undefined
-    }
-  }
-  view.observer.forget()
-  return lockedStage(stage, inputs, { outs: lockedOuts(stage, record.outs), unsure: false })
-}
-
-/** Notes what a stage was run with and what came out. */
-async function record(stage: Stage, locked: LockedStage, { plan, recorder, progress }: Scene): Promise<void> {
-  const { view } = plan
-  const extra = view.lock.stages.get(stage.name)?.extra ?? {}
-  view.lock.stages.set(stage.name, { ...locked, extra })
-  for (const out of stage.outs) view.expected.delete(out.path)
-  await recorder.record(stage.name, { ...locked, extra })
-  for (const out of stage.outs) if (out.git) progress.written.add(out.path)
-}
-
-async function run(stage: Stage, decision: RunDecision, scene: Scene): Promise<void> {
-  const { plan, ports, turn, tell } = scene
-  const { view } = plan
-  const { reasons } = decision
-  const reused = await turn(async () => {
-    const found = await reuse(stage, decision, scene)
-    if (found) await record(stage, found, scene)
-    return found
-  })
-  if (reused) {
-    tell({ kind: 'restored', stage: stage.name, outs: reused.outs.map((out) => out.path), from: 'run cache', reasons })
-    return
-  }
-  tell({ kind: 'started', stage: stage.name, reasons })
-  const start = stage.each ? runMapStage : runStage
-  const watched = ports.watch?.(stage, ports.shell)
-  const { locked, seconds, changed, datums } = await start(stage, decision.inputs, {
-    ...view,
-    executor: watched?.executor ?? ports.executor,
-    shell: watched?.shell ?? ports.shell,
-    turn,
-    jobs: ports.jobs,
-    retryFailed: ports.retryFailed ?? false,
-    saveAll: ports.runCache !== undefined && isReusable(stage),
-    onOutput: ports.onOutput && ((bytes, from) => ports.onOutput!(stage.name, bytes, from)),
-    check: watched?.check,
-  }).finally(() => watched?.close())
-  await turn(async () => {
-    await record(stage, locked, scene)
-    if (ports.runCache && isReusable(stage) && !locked.unsure)
-      await ports.runCache.keep({ key: locked.runKey, outs: locked.outs })
-  })
-  const check = watched?.found()
-  tell({ kind: 'ran', stage: stage.name, reasons, seconds, changed, ...(datums ? { datums } : {}), ...(check ? { check } : {}) })
-}
-
 function cutDownstream(failed: string, plan: ReproPlan, progress: Progress): void {
   const pending = [failed]
   while (pending.length > 0)
@@ -197,37 +39,6 @@ function cutDownstream(failed: string, plan: ReproPlan, progress: Progress): voi
       progress.cut.set(next, failed)
       pending.push(next)
     }
-}
-
-async function applyStage(planned: PlannedStage, scene: Scene): Promise<void> {
-  const { plan, progress, turn, tell } = scene
-  const { stage } = planned
-  const because = progress.cut.get(stage.name)
-  if (because !== undefined) {
-    tell({ kind: 'skipped', stage: stage.name, because })
-    return
-  }
-  const decision = progress.touched ? await turn(async () => (await decideStage(stage, plan.view)).decision) : planned.decision
-  switch (decision.kind) {
-    case 'unchanged':
-    case 'frozen':
-      tell({ kind: decision.kind, stage: stage.name })
-      return
-    case 'absent': {
-      const outs = decision.outs.map((out) => out.path)
-      progress.absent.push(...outs)
-      tell({ kind: 'absent', stage: stage.name, outs })
-      return
-    }
-    case 'restore':
-      progress.touched = true
-      return turn(() => restore(stage, decision, scene))
-    case 'run':
-      progress.touched = true
-      return run(stage, decision, scene)
-    case 'blocked':
-      throw decision.error
-  }
 }
 
 /** Told at the end, when all that could run has. */
@@ -286,7 +97,7 @@ export async function* applyRepro(plan: ReproPlan, ports: ApplyPorts): AsyncGene
     for (const file of await hideOuts(running, view)) progress.written.add(file)
     const limits = machineLimits(ports.jobs, project.surroundings.env)
     yield* told<StageEvent>((tell) => {
-      const scene: Scene = { plan, ports, recorder, progress, turn: createTurn(), tell }
+      const scene: ApplyScene = { plan, ports, recorder, progress, turn: createTurn(), tell }
       return schedule(works, limits, ({ planned }) => tryStage(planned, scene))
     })
   } catch (error) {
@@ -301,7 +112,7 @@ export async function* applyRepro(plan: ReproPlan, ports: ApplyPorts): AsyncGene
   if (progress.absent.length > 0) throw notHere(progress.absent)
 }
 
-async function tryStage(planned: PlannedStage, scene: Scene): Promise<void> {
+async function tryStage(planned: PlannedStage, scene: ApplyScene): Promise<void> {
   const { plan, ports, progress, tell } = scene
   plan.view.project.surroundings.signal?.throwIfAborted()
   try {

@@ -2,7 +2,7 @@ import type { Decision } from '../../pipeline/decide.ts'
 import type { StageGraph } from '../../pipeline/graph.ts'
 import type { PlannedStage, ReproPlan } from '../../pipeline/plan.ts'
 import { describeReason, describeReasons, explainReason } from '../../pipeline/reason.ts'
-import type { StageEvent } from '../../pipeline/run.ts'
+import type { StageEvent } from '../../pipeline/stage-event.ts'
 import { formatSeconds, plural } from './amount.ts'
 
 /** More unchanged stages than these are counted, not listed. */
