@@ -13,7 +13,7 @@ import { counted, readInTurns } from './read-pieces.ts'
 import { createSpareCopy, type SpareCopy } from './spare-copy.ts'
 
 /** Seconds since 1970 that every whole object's file carries. One with another time has been written to, for instance through a link. */
-const OBJECT_TIME = 1_000_000_000
+export const OBJECT_TIME = 1_000_000_000
 
 interface WriteOptions {
   /** bytes, as far as they are known */

@@ -45,7 +45,7 @@ export async function buildTree(top: ScannedFolder, options: BuildOptions): Prom
     const root = (previous !== undefined && names && (await edit(previous, folder, names))) || (await write(folder))
     if (folder.path !== '' && (row?.oid !== root.oid || (options.saved && row.unsaved)))
       table.rows.set(folder.path, {
-        ...{ kind: 'tree', ...root, mtime: 0, inode: 0, racy: false, unsettled: false },
+        ...{ kind: 'tree', ...root, mtime: 0, ctime: 0, inode: 0, racy: false, unsettled: false },
         recorded: row?.recorded ?? false,
         unsaved: !options.saved,
       })

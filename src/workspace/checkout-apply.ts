@@ -253,7 +253,17 @@ function noteTarget(worktree: Worktree, plan: CheckoutPlan, table: StatTable): v
   if (plan.missing.length > 0 || plan.extra > 0) return
   // Now the rows say all there is: the next look at the folder reads nothing.
   for (const [below, tree] of plan.folders)
-    if (tree) table.rows.set(below, { kind: 'tree', ...tree, mtime: 0, inode: 0, recorded: true, racy: false, unsettled: false })
+    if (tree)
+      table.rows.set(below, {
+        kind: 'tree',
+        ...tree,
+        mtime: 0,
+        ctime: 0,
+        inode: 0,
+        recorded: true,
+        racy: false,
+        unsettled: false,
+      })
   table.computed = target
 }
 

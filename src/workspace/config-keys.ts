@@ -59,6 +59,7 @@ const oneOf = (...words: string[]): ValueType => ({
 const KEYS: Record<string, ValueType> = {
   'core.remote': { ...text, words: 'the name of a remote', variable: 'MLV_REMOTE' },
   'core.autostage': { ...yesOrNo, variable: 'MLV_AUTOSTAGE' },
+  'core.trust_ctime': { ...yesOrNo, sample: 'false', variable: 'MLV_TRUST_CTIME' },
   'core.lock_timeout': { ...seconds, variable: 'MLV_LOCK_TIMEOUT' },
   'core.jobs': { ...count, variable: 'MLV_JOBS' },
   'core.limit_rate': { ...rate, variable: 'MLV_LIMIT_RATE' },

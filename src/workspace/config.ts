@@ -27,6 +27,8 @@ export interface Config {
   get(key: 'run_cache.read'): string[] | undefined
   get(key: 'run_cache.write'): string | undefined
   get(key: 'core.autostage'): boolean
+  /** whether a file's ctime tells that it may have been written to */
+  get(key: 'core.trust_ctime'): boolean
   /** what "mlv repro --check-deps" makes of files that a stage uses without declaring them */
   get(key: 'repro.undeclared'): 'warn' | 'error'
   /** link types to try, in order */
@@ -51,6 +53,7 @@ export interface ConfigLayer {
 
 const DEFAULTS: [string, unknown][] = [
   ['core.autostage', false],
+  ['core.trust_ctime', true],
   ['core.lock_timeout', 30],
   ['repro.undeclared', 'warn'],
 ]

@@ -53,7 +53,7 @@ const scratch = Buffer.allocUnsafeSlow(SMALL_BYTES)
 
 function rowOf(
   kind: StatRow['kind'],
-  file: { size: number; mtime: number; inode: number; at: number; oid: Oid; fingerprint?: string },
+  file: { size: number; mtime: number; ctime: number; inode: number; at: number; oid: Oid; fingerprint?: string },
 ): StatRow {
   const row: StatRow = {
     kind,
@@ -61,9 +61,10 @@ function rowOf(
     size: file.size,
     files: 0,
     mtime: file.mtime,
+    ctime: file.ctime,
     inode: file.inode,
     recorded: false,
-    racy: file.mtime >= file.at - TICK_MS,
+    racy: Math.max(file.mtime, file.ctime) >= file.at - TICK_MS,
     unsettled: false,
     unsaved: false,
   }
@@ -72,12 +73,20 @@ function rowOf(
 }
 
 function rowOfHashed({ stats, oid, at, fingerprint }: HashedFile): StatRow {
-  return rowOf(kindOf(stats), { size: stats.size, mtime: stats.mtimeMs, inode: stats.ino, at, oid, fingerprint })
+  return rowOf(kindOf(stats), {
+    size: stats.size,
+    mtime: stats.mtimeMs,
+    ctime: stats.ctimeMs,
+    inode: stats.ino,
+    at,
+    oid,
+    fingerprint,
+  })
 }
 
 async function hashLink(path: string, options: HashOptions): Promise<StatRow> {
   const stats = lstatSync(path)
-  const times = { mtime: stats.mtimeMs, inode: stats.ino, at: Date.now() }
+  const times = { mtime: stats.mtimeMs, ctime: stats.ctimeMs, inode: stats.ino, at: Date.now() }
   const linked = linkedObject(path, options.objects)
   if (linked) return { ...rowOf('file', { ...times, ...linked }), racy: false }
   const target = readlinkSync(path, { encoding: 'buffer' })

@@ -5,6 +5,7 @@ import {
   type LargeReply,
   type NameJob,
   type NameReply,
+  NUMBERS,
   OUTCOME,
   SHARED_BYTES,
   type SliceJob,
@@ -17,6 +18,7 @@ export interface FileResult {
   exec: boolean
   size: number
   mtime: number
+  ctime: number
   inode: number
   /** when it was read */
   at: number
@@ -150,7 +152,7 @@ function openSlice(reply: SliceReply, whole: Buffer, release: () => void): Slice
     count: outcomes.length,
     take(index) {
       const outcome = outcomes[index]
-      const at = index * 4
+      const at = index * NUMBERS
       if (outcome === OUTCOME.redo) return 'redo'
       if (outcome === OUTCOME.large) return { large: numbers[at]! }
       const size = numbers[at]!
@@ -158,6 +160,7 @@ function openSlice(reply: SliceReply, whole: Buffer, release: () => void): Slice
         exec: outcome === OUTCOME.exec,
         size,
         mtime: numbers[at + 1]!,
+        ctime: numbers[at + 4]!,
         inode: numbers[at + 2]!,
         at: numbers[at + 3]!,
         oid: oids.slice(index * 64, index * 64 + 64) as Oid,

@@ -37,7 +37,7 @@ export interface LargeJob {
 
 /** undefined: whoever asked must look himself. */
 export type LargeReply =
-  | { exec: boolean; size: number; mtime: number; inode: number; at: number; oid: string; fingerprint?: string }
+  | { exec: boolean; size: number; mtime: number; ctime: number; inode: number; at: number; oid: string; fingerprint?: string }
   | undefined
 
 /** Bytes of shared memory to name. */
@@ -52,11 +52,14 @@ export type NameReply = Oid
 /** Layout of what a thread with large files shares: u64 bytes done · i32 that is not 0 once it is to stop. */
 export const SHARED_BYTES = 16
 
+/** Numbers of a file in a reply: size, mtime, inode, when it was read, ctime. */
+export const NUMBERS = 5
+
 const NO_OID = ' '.repeat(64)
 
 function hashSlice(job: SliceJob): SliceReply {
   const whole = Buffer.from(job.buffer)
-  const numbers = new Float64Array(job.paths.length * 4)
+  const numbers = new Float64Array(job.paths.length * NUMBERS)
   const outcomes = new Uint8Array(job.paths.length)
   let oids = ''
   let used = 0
@@ -71,12 +74,12 @@ function hashSlice(job: SliceJob): SliceReply {
       if (glance.is === 'waiting') break
       if (glance.is === 'large') {
         outcome = OUTCOME.large
-        numbers[count * 4] = glance.size
+        numbers[count * NUMBERS] = glance.size
       } else if (glance.is === 'hashed') {
         const { stats, at } = glance.file
         oid = glance.file.oid
         outcome = OUTCOME[kindOf(stats) === 'exec' ? 'exec' : 'file']
-        numbers.set([stats.size, stats.mtimeMs, stats.ino, at], count * 4)
+        numbers.set([stats.size, stats.mtimeMs, stats.ino, at, stats.ctimeMs], count * NUMBERS)
         if (!job.scratch) used += stats.size
       }
     } catch {
@@ -100,7 +103,8 @@ async function hashLarge(job: LargeJob): Promise<LargeReply> {
     const file = await readLargeFile(job.path, { loose, known: job.known, onBytes })
     if (!file) return undefined
     const { stats, oid, at, fingerprint } = file
-    return { exec: kindOf(stats) === 'exec', size: stats.size, mtime: stats.mtimeMs, inode: stats.ino, at, oid, fingerprint }
+    const times = { mtime: stats.mtimeMs, ctime: stats.ctimeMs }
+    return { exec: kindOf(stats) === 'exec', size: stats.size, ...times, inode: stats.ino, at, oid, fingerprint }
   } catch {
     return undefined
   }

@@ -25,7 +25,8 @@ interface Opened {
 /** A table of a million rows is written in a second or two. */
 const WAIT_SECONDS = 30
 
-export function createStatCache(stateDir: string): StatCache {
+/** @param trustCtime false: no ctime counts, since something else than writing keeps changing it here */
+export function createStatCache(stateDir: string, trustCtime = true): StatCache {
   const tables = new Map<RepoPath, Opened>()
 
   function stampOf(path: RepoPath): string {
@@ -39,7 +40,7 @@ export function createStatCache(stateDir: string): StatCache {
     if (!opened) {
       // Before the table itself: a writing in between then shows.
       const stamp = stampOf(path)
-      const table = readTable(stateDir, path)
+      const table = readTable(stateDir, path, trustCtime)
       opened = { table, stamp, recorded: new Map(table.recorded) }
       tables.set(path, opened)
     }
@@ -52,7 +53,7 @@ export function createStatCache(stateDir: string): StatCache {
     const giveBack = acquireShortLock(`${tablePath(stateDir, path)}.lock`, 'rows', recordsSomething(opened) ? WAIT_SECONDS : 0)
     if (!giveBack) return
     try {
-      if (stampOf(path) !== opened.stamp && !merge(opened, readTable(stateDir, path))) return
+      if (stampOf(path) !== opened.stamp && !merge(opened, readTable(stateDir, path, trustCtime))) return
       writeTable(stateDir, path, table)
       Object.assign(opened, { stamp: stampOf(path), recorded: new Map(table.recorded) })
     } finally {

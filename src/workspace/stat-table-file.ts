@@ -12,9 +12,12 @@ import { emptyTable, type StatRow, type StatTable } from './stat-table.ts'
 import { TrackedRows } from './tracked-rows.ts'
 
 const SETTLE_MS = 60_000
-/** Layout: magic 8 · header's length u32 · check u32 · header as JSON · zeros up to a multiple of 8 · per row 4 doubles (size, files, mtime,
- *  inode; a fingerprint, u64, instead of files where flag 64 says so), then per row 32 bytes (oid), then per row a byte of flags, then the names, NUL between them; little-endian. */
-const MAGIC = 'mlvstat1'
+/** Layout: magic 8 · header's length u32 · check u32 · header as JSON · zeros up to a multiple of 8 · per row 5 doubles (size, files, mtime,
+ *  inode, ctime; a fingerprint, u64, instead of files where flag 64 says so), then per row 32 bytes (oid), then per row a byte of flags, then the names, NUL between them; little-endian. */
+const MAGIC = 'mlvstat2'
+/** Numbers of a row, and their bytes. */
+const NUMBERS = 5
+const NUMBER_BYTES = 8 * NUMBERS
 const KINDS = ['file', 'exec', 'link', 'tree'] as const
 
 /** What a table says besides its rows. */
@@ -42,16 +45,16 @@ export function tablePath(stateDir: string, path: RepoPath): string {
   return join(stateDir, 'stat', path === '' ? 'files' : createHash('sha256').update(path).digest('hex').slice(0, 32))
 }
 
-/** Reads the table of a path; a lost or broken one is empty. */
-export function readTable(stateDir: string, path: RepoPath): StatTable {
+/** Reads the table of a path; a lost or broken one is empty. @param trustCtime false: the rows come without ctimes */
+export function readTable(stateDir: string, path: RepoPath, trustCtime = true): StatTable {
   const file = tablePath(stateDir, path)
   const bytes = readIfThere(file)
   if (!bytes) return emptyTable()
   try {
-    const table = parseTable(bytes, path)
+    const table = parseTable(bytes, path, trustCtime)
     if (!table) return emptyTable()
     const changes = readIfThere(`${file}.changes`)
-    if (changes) applyChanges(table, JSON.parse(changes.toString('utf8')) as Changes)
+    if (changes) applyChanges(table, JSON.parse(changes.toString('utf8')) as Changes, trustCtime)
     return table
   } catch {
     // Derived data: whatever is wrong with it, the files themselves are read again.
@@ -79,10 +82,13 @@ interface Changes extends Summary {
 /** Beyond this many changed rows, or an eighth of all, the whole table is written. */
 const MAX_CHANGES = 2000
 
-function applyChanges(table: StatTable, changes: Changes): void {
+function applyChanges(table: StatTable, changes: Changes, trustCtime: boolean): void {
   if (changes.base !== table.base?.id) return
   const age = ageOf(changes)
-  for (const [path, row] of changes.rows) table.rows.set(path, settle(row, age, table))
+  for (const [path, row] of changes.rows) {
+    if (!trustCtime) row.ctime = 0
+    table.rows.set(path, settle(row, age, table))
+  }
   for (const path of changes.gone) table.rows.delete(path)
   table.recorded = new Map(changes.recorded)
   table.computed = changes.computed
@@ -113,7 +119,7 @@ function checkOf(bytes: Buffer): number {
   return Number.parseInt(oidOfBytes(bytes.subarray(16)).slice(0, 8), 16)
 }
 
-function parseTable(bytes: Buffer, path: RepoPath): StatTable | undefined {
+function parseTable(bytes: Buffer, path: RepoPath, trustCtime: boolean): StatTable | undefined {
   if (bytes.length < 16 || bytes.toString('latin1', 0, 8) !== MAGIC || bytes.readUInt32LE(12) !== checkOf(bytes)) return undefined
   const headerLength = bytes.readUInt32LE(8)
   const header = JSON.parse(bytes.toString('utf8', 16, 16 + headerLength)) as Header
@@ -121,9 +127,9 @@ function parseTable(bytes: Buffer, path: RepoPath): StatTable | undefined {
   const { count } = header
   let at = 16 + headerLength
   at += (8 - (at % 8)) % 8
-  const numbers = new Float64Array(bytes.buffer.slice(bytes.byteOffset + at, bytes.byteOffset + at + count * 32))
+  const numbers = new Float64Array(bytes.buffer.slice(bytes.byteOffset + at, bytes.byteOffset + at + count * NUMBER_BYTES))
   const fingerprints = new BigUint64Array(numbers.buffer)
-  at += count * 32
+  at += count * NUMBER_BYTES
   const oids = bytes.subarray(at, at + count * 32)
   at += count * 32
   const flags = bytes.subarray(at, at + count)
@@ -145,10 +151,11 @@ function parseTable(bytes: Buffer, path: RepoPath): StatTable | undefined {
     const row: StatRow = {
       kind: KINDS[flag & 3]!,
       oid: hex.slice(i * 64, i * 64 + 64) as Oid,
-      size: numbers[i * 4]!,
-      files: numbers[i * 4 + 1]!,
-      mtime: numbers[i * 4 + 2]!,
-      inode: numbers[i * 4 + 3]!,
+      size: numbers[i * NUMBERS]!,
+      files: numbers[i * NUMBERS + 1]!,
+      mtime: numbers[i * NUMBERS + 2]!,
+      ctime: trustCtime ? numbers[i * NUMBERS + 4]! : 0,
+      inode: numbers[i * NUMBERS + 3]!,
       recorded: (flag & 4) !== 0,
       racy: (flag & 8) !== 0,
       unsettled: (flag & 16) !== 0,
@@ -156,7 +163,7 @@ function parseTable(bytes: Buffer, path: RepoPath): StatTable | undefined {
     }
     if ((flag & 64) !== 0) {
       row.files = 0
-      row.fingerprint = fingerprints[i * 4 + 1]!.toString(16).padStart(16, '0')
+      row.fingerprint = fingerprints[i * NUMBERS + 1]!.toString(16).padStart(16, '0')
     }
     rows.set(names[i]!, row)
     if (row.unsettled) unsettled.push(names[i]!)
@@ -217,21 +224,22 @@ function formatTable(path: RepoPath, table: StatTable, id: string): Buffer {
   const head = Buffer.from(JSON.stringify(header))
   const start = 16 + head.length + ((8 - ((16 + head.length) % 8)) % 8)
   const names = Buffer.from([...table.rows.keys()].join('\0'))
-  const bytes = Buffer.alloc(start + count * 65 + names.length)
+  const bytes = Buffer.alloc(start + count * (NUMBER_BYTES + 33) + names.length)
   bytes.write(MAGIC, 0, 'latin1')
   bytes.writeUInt32LE(head.length, 8)
   head.copy(bytes, 16)
-  const numbers = new Float64Array(count * 4)
+  const numbers = new Float64Array(count * NUMBERS)
   const fingerprints = new BigUint64Array(numbers.buffer)
-  const oidsAt = start + count * 32
+  const oidsAt = start + count * NUMBER_BYTES
   const flagsAt = oidsAt + count * 32
   let i = 0
   for (const row of table.rows.values()) {
-    numbers[i * 4] = row.size
-    if (row.fingerprint === undefined) numbers[i * 4 + 1] = row.files
-    else fingerprints[i * 4 + 1] = BigInt(`0x${row.fingerprint}`)
-    numbers[i * 4 + 2] = row.mtime
-    numbers[i * 4 + 3] = row.inode
+    numbers[i * NUMBERS] = row.size
+    if (row.fingerprint === undefined) numbers[i * NUMBERS + 1] = row.files
+    else fingerprints[i * NUMBERS + 1] = BigInt(`0x${row.fingerprint}`)
+    numbers[i * NUMBERS + 2] = row.mtime
+    numbers[i * NUMBERS + 3] = row.inode
+    numbers[i * NUMBERS + 4] = row.ctime
     bytes.write(row.oid, oidsAt + i * 32, 32, 'hex')
     bytes[flagsAt + i] =
       KINDS.indexOf(row.kind) |

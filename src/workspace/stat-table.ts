@@ -1,6 +1,7 @@
 import type { Stats } from 'node:fs'
 import type { Oid } from '../base/oid.ts'
 import { isWithin } from '../base/paths.ts'
+import { OBJECT_TIME } from '../store/loose.ts'
 import type { Entry } from './entry.ts'
 import { TrackedRows } from './tracked-rows.ts'
 
@@ -14,6 +15,8 @@ export interface StatRow {
   files: number
   /** ms since 1970, fractions kept */
   mtime: number
+  /** ms since 1970 at which the file or what is known of it last changed, which nobody can set back; 0: not looked at */
+  ctime: number
   inode: number
   /** mlv placed or recorded this path here: if it is gone, a user deleted it */
   recorded: boolean
@@ -48,7 +51,14 @@ export function emptyTable(): StatTable {
   return { rows: new TrackedRows(), recorded: new Map(), computed: undefined, dirty: false }
 }
 
-/** Whether a file is still what its row says, by its times alone. */
+/** A hard link to one of the cache's own files: its ctime changes with each link that is made or removed elsewhere, and the cache, too, takes its
+ *  time and mode for a sign that nobody has written to it. */
+function isObjectLink(stats: Stats): boolean {
+  return stats.nlink > 1 && stats.mtimeMs === OBJECT_TIME * 1000 && (stats.mode & 0o222) === 0
+}
+
+/** Whether a file is still what its row says, by its times alone. Whoever sets the time of an edited file back changes its ctime; so do a chmod
+ *  and a hard link, and then the file is read once more, as git does it. */
 export function isUnchanged(row: StatRow | undefined, stats: Stats): row is StatRow {
   return (
     row !== undefined &&
@@ -56,6 +66,7 @@ export function isUnchanged(row: StatRow | undefined, stats: Stats): row is Stat
     row.kind !== 'tree' &&
     row.size === stats.size &&
     row.mtime === stats.mtimeMs &&
+    (row.ctime === stats.ctimeMs || row.ctime === 0 || isObjectLink(stats)) &&
     row.inode === stats.ino &&
     row.kind === kindOf(stats)
   )

@@ -43,7 +43,7 @@ export interface Worktree {
 const nothingIgnored: Ignore = { ignores: () => false }
 
 export function openWorktree(project: Project, purpose: 'read' | 'write' = 'write'): Worktree {
-  const cache = createStatCache(project.stateDir)
+  const cache = createStatCache(project.stateDir, project.config.get('core.trust_ctime'))
   const objects = `${cacheFolder(project)}/objects/`
   const lookingAt = (path: RepoPath): SnapshotOptions => ({
     root: project.root,

@@ -49,16 +49,20 @@ export function writeSmall(path: string, bytes: Buffer, options: { mode: number;
     futimesSync(fd, options.time, options.time)
     stats = fstatSync(fd)
   } catch (error) {
+    closeSync(fd)
     unlinkSync(temporary ?? path)
     throw error
+  }
+  try {
+    if (!temporary) return stats
+    faultPoint('file: name')
+    renameSync(temporary, path)
+    // A new name is a change of the inode. What somebody wrote meanwhile is not what was placed.
+    const named = fstatSync(fd)
+    return named.mtimeMs === stats.mtimeMs && named.size === stats.size ? named : stats
   } finally {
     closeSync(fd)
   }
-  if (temporary) {
-    faultPoint('file: name')
-    renameSync(temporary, path)
-  }
-  return stats
 }
 
 export function rowOf(entry: PlacedFile['entry'], stats: Stats): StatRow {
@@ -68,6 +72,7 @@ export function rowOf(entry: PlacedFile['entry'], stats: Stats): StatRow {
     size: entry.kind === 'link' ? stats.size : entry.size,
     files: 0,
     mtime: stats.mtimeMs,
+    ctime: stats.ctimeMs,
     inode: stats.ino,
     recorded: true,
     racy: false,

@@ -148,6 +148,25 @@ describe('mlv status', () => {
     expect((await repo.mlv('status')).stdout).toBe('up to date\n')
   })
 
+  it('sees an edit of the same size whose time was set back to what it was long ago, unless told not to', async () => {
+    const files = { 'data/a': 'aaaa', b: 'bbbb', 'data/large': 'large '.repeat(200_000) }
+    const repo = await makeRepo(files, { init: true })
+    for (const path of Object.keys(files)) utimesSync(repo.path(path), 1_600_000_000, 1_600_000_000)
+    await repo.mlv('add', 'data', 'b')
+    // Rows as young as a change of their files are read once more anyway.
+    await repo.mlv('status')
+    for (const [path, text] of Object.entries(files)) {
+      writeFileSync(repo.path(path), text.replace(/^./, 'X'))
+      utimesSync(repo.path(path), 1_600_000_000, 1_600_000_000)
+    }
+    const env = { MLV_TRUST_CTIME: 'false' }
+    expect((await repo.mlvWith({ env }, 'status')).stdout).toBe('up to date\n')
+    expect(await states(repo)).toEqual({ data: 'modified', b: 'modified' })
+    expect((await status(repo, 'data'))[0]?.changes?.map(({ path }) => path)).toEqual(['data/a', 'data/large'])
+    for (const [path, text] of Object.entries(files)) repo.write(path, text)
+    expect(await states(repo)).toEqual({ data: 'unchanged', b: 'unchanged' })
+  })
+
   it('sees a file that became executable, a link, or a folder', async () => {
     const repo = await makeRepo({ 'data/a': '1', 'data/b': '1', 'data/c': '1' }, { init: true })
     await repo.mlv('add', 'data')

@@ -315,6 +315,7 @@ test('rows of known files lie as the document says', () => {
     size: 5,
     files: 0,
     mtime: 1.5,
+    ctime: 2.5,
     inode: 9,
     recorded: true,
     racy: false,
@@ -331,14 +332,14 @@ test('rows of known files lie as the document says', () => {
   const path = join(folder, 'stat', sha256('data').slice(0, 32))
   expect(tablePath(folder, 'data' as RepoPath)).toBe(path)
   const bytes = readFileSync(path)
-  expect(bytes.toString('latin1', 0, 8)).toBe('mlvstat1')
+  expect(bytes.toString('latin1', 0, 8)).toBe('mlvstat2')
   expect(bytes.readUInt32LE(12)).toBe(Number.parseInt(sha256(bytes.subarray(16)).slice(0, 8), 16))
   const h = bytes.readUInt32LE(8)
   const { count: n, path: named } = JSON.parse(bytes.toString('utf8', 16, 16 + h))
   expect([n, named]).toEqual([2, 'data'])
   let at = Math.ceil((16 + h) / 8) * 8
-  expect([0, 8, 16, 24].map((offset) => bytes.readDoubleLE(at + offset))).toEqual([5, 0, 1.5, 9])
-  at += 32 * n
+  expect([0, 8, 16, 24, 32].map((offset) => bytes.readDoubleLE(at + offset))).toEqual([5, 0, 1.5, 9, 2.5])
+  at += 40 * n
   expect(bytes.toString('hex', at, at + 32)).toBe(row.oid)
   at += 32 * n
   expect([bytes[at], bytes[at + 1]]).toEqual([1 + 4 + 16, 16])

@@ -1,4 +1,15 @@
-import { existsSync, lstatSync, mkdtempSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  linkSync,
+  lstatSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -20,7 +31,15 @@ afterEach(() => {
 })
 
 const row = (change: Partial<StatRow> = {}): StatRow => ({
-  ...{ kind: 'file', oid: oidOfBytes('x'), size: 1, files: 0, mtime: 1_700_000_000_123.456, inode: 77 },
+  ...{
+    kind: 'file',
+    oid: oidOfBytes('x'),
+    size: 1,
+    files: 0,
+    mtime: 1_700_000_000_123.456,
+    ctime: 1_700_000_000_124.5,
+    inode: 77,
+  },
   ...{ recorded: false, racy: false, unsettled: false, unsaved: false },
   ...change,
 })
@@ -39,6 +58,7 @@ describe('a table', () => {
     size: fc.maxSafeNat(),
     files: fc.maxSafeNat(),
     mtime: fc.double({ noNaN: true, noDefaultInfinity: true }).map((time) => time + 0),
+    ctime: fc.double({ noNaN: true, noDefaultInfinity: true }).map((time) => time + 0),
     inode: fc.maxSafeNat(),
     recorded: fc.boolean(),
     racy: fc.boolean(),
@@ -253,17 +273,33 @@ describe('whether a file is what its row says', () => {
     writeFileSync(path, content)
     utimesSync(path, 1_700_000_000, 1_700_000_000)
     const stats = lstatSync(path)
-    return { path, stats, known: row({ size: stats.size, mtime: stats.mtimeMs, inode: stats.ino }) }
+    return { path, stats, known: row({ size: stats.size, mtime: stats.mtimeMs, ctime: stats.ctimeMs, inode: stats.ino }) }
   }
 
-  test('it is, with the same size, time, inode and kind', () => {
+  test('it is, with the same size, times, inode and kind', () => {
     const { stats, known } = fileWith('text')
     expect(isUnchanged(known, stats)).toBe(true)
+  })
+
+  test('the ctime does not count where nobody looked at it, and of a link to an object that nobody wrote to', () => {
+    const { path, stats, known } = fileWith('text')
+    expect(isUnchanged({ ...known, ctime: 0 }, stats)).toBe(true)
+    linkSync(path, `${path}.link`)
+    const now = lstatSync(path)
+    expect(isUnchanged({ ...known, ctime: now.ctimeMs - 1 }, now)).toBe(false)
+    const linked = () => isUnchanged({ ...known, mtime: 1e12, ctime: 1 }, lstatSync(path))
+    utimesSync(path, 1e9, 1e9)
+    expect(linked()).toBe(false)
+    chmodSync(path, 0o444)
+    expect(linked()).toBe(true)
+    rmSync(`${path}.link`)
+    expect(linked()).toBe(false)
   })
 
   test.each<[string, Partial<StatRow>]>([
     ['another size', { size: 5 }],
     ['another time', { mtime: 1_700_000_000_000.5 }],
+    ['another ctime', { ctime: 1_700_000_000_000.5 }],
     ['another inode', { inode: 1 }],
     ['another kind', { kind: 'exec' }],
     ['a row as young as its file', { racy: true }],
