@@ -97,7 +97,7 @@ export function systemCode(error: unknown): string | undefined {
   return typeof code === 'string' ? code : undefined
 }
 
-/** Turns a failed file operation into words: full disk, no permission, wrong kind. Other errors come back as they are. */
+/** Turns a failed file operation into words: full disk, no permission, a folder for a file. Other errors come back as they are. */
 export function fileError(error: unknown, doing: string, path: string): unknown {
   switch (systemCode(error)) {
     case 'ENOSPC':
@@ -124,7 +124,18 @@ export function fileError(error: unknown, doing: string, path: string): unknown 
         hint: 'Check the disk, then run the command again.',
         cause: error,
       })
+    case 'EISDIR':
+    case 'ENOTDIR':
+      return inTheWay(error, doing, path)
     default:
       return error
   }
+}
+
+export function inTheWay(cause: unknown, doing: string, path: string): MlvError {
+  return new MlvError(
+    doing.startsWith('read') ? 'FILE_UNREADABLE' : 'FILE_UNWRITABLE',
+    `A file stands where a folder should be, or a folder where a file should be: ${doing} ${path}`,
+    { hint: 'Move it away, or name another folder in the configuration.', cause },
+  )
 }

@@ -109,7 +109,8 @@ function printBug(error: unknown): void {
 /** What the system says of its disk and its permissions is no bug of ours, wherever it is met. */
 function systemFailure(error: unknown): unknown {
   const { syscall = '', path } = (error ?? {}) as NodeJS.ErrnoException
-  if (!['ENOSPC', 'EDQUOT', 'EACCES', 'EPERM', 'EROFS', 'EIO'].includes(systemCode(error) ?? '')) return error
+  if (!['ENOSPC', 'EDQUOT', 'EACCES', 'EPERM', 'EROFS', 'EIO', 'EISDIR', 'ENOTDIR'].includes(systemCode(error) ?? ''))
+    return error
   return fileError(error, /^(open|read|.*stat|scandir|access|realpath)/.test(syscall) ? 'reading' : 'writing', path ?? 'a file')
 }
 

@@ -1,4 +1,4 @@
-import { fileError, MlvError, systemCode } from '../base/errors.ts'
+import { fileError, inTheWay, MlvError, systemCode } from '../base/errors.ts'
 
 /** Turns a failed operation on a folder of blobs into words; what is no system error comes back as it is. */
 export function folderError(error: unknown, doing: 'reading' | 'writing' | 'deleting', path: string): unknown {
@@ -6,17 +6,8 @@ export function folderError(error: unknown, doing: 'reading' | 'writing' | 'dele
   const code = systemCode(error)
   if (known !== error || code === undefined || error instanceof MlvError) return known
   switch (code) {
-    case 'ENOTDIR':
     case 'EEXIST':
-    case 'EISDIR':
-      return new MlvError(
-        doing === 'reading' ? 'FILE_UNREADABLE' : 'FILE_UNWRITABLE',
-        `A file stands where a folder should be, or a folder where a file should be: ${doing} ${path}`,
-        {
-          hint: 'Move it away, or name another folder in the configuration.',
-          cause: error,
-        },
-      )
+      return inTheWay(error, doing, path)
     case 'EMFILE':
     case 'ENFILE':
       return new MlvError('FILE_UNREADABLE', `Too many open files: ${doing} ${path}`, {

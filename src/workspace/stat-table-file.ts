@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { readFileSync, rmSync } from 'node:fs'
+import { lstatSync, readFileSync, rmSync } from 'node:fs'
 import { uptime } from 'node:os'
 import { join } from 'node:path'
 import { writeFileAtomic } from '../base/atomic.ts'
@@ -184,9 +184,11 @@ export function writeTable(stateDir: string, path: RepoPath, table: StatTable): 
   if (changes) writeFileAtomic(`${file}.changes`, JSON.stringify(changes), { flush: false })
   else {
     const id = randomUUID()
+    // Derived, so a folder in its place goes, too.
+    if (lstatSync(file, { throwIfNoEntry: false })?.isDirectory()) rmSync(file, { recursive: true })
     writeFileAtomic(file, formatTable(path, table, id), { flush: false })
     faultPoint('rows: delete')
-    rmSync(`${file}.changes`, { force: true })
+    rmSync(`${file}.changes`, { force: true, recursive: true })
     const { rows } = table
     table.base = rows instanceof TrackedRows ? { id, size: rows.size, rows: rows.track() } : undefined
   }

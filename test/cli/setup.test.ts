@@ -32,6 +32,7 @@ describe('mlv config', () => {
         'core.autostage     false           default',
         'core.jobs          3               project: .mlv/config',
         'core.lock_timeout  30              default',
+        'core.trust_ctime   true            default',
         'repro.undeclared   warn            default',
         '',
       ].join('\n'),

@@ -1,4 +1,4 @@
-import { mkdirSync, renameSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, renameSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { expectFailure } from '../helpers/failure.ts'
@@ -130,6 +130,20 @@ describe('mlv status', () => {
     expectFailure(await repo.mlv('add', 'data'), 4, 'outdated')
     rmSync(repo.path('data/a'))
     expect((await status(repo, 'data'))[0]?.changes?.find((change) => change.path === 'data/a')?.kind).toBe('absent')
+  })
+
+  it('makes its tables anew where folders lie in their place, and says in a line where a file lies in that of their folder', async () => {
+    const repo = await makeRepo({ 'data/a': 'a', b: 'b' }, { init: true })
+    await repo.mlv('add', 'data', 'b')
+    const stat = repo.path('.git/mlv/state/main/stat')
+    for (const name of readdirSync(stat)) {
+      rmSync(join(stat, name))
+      for (const each of [name, `${name}.changes`]) mkdirSync(join(stat, each, 'x'), { recursive: true })
+    }
+    expect(await repo.mlv('status')).toMatchObject({ exitCode: 0, stdout: 'up to date\n', stderr: '' })
+    rmSync(stat, { recursive: true })
+    writeFileSync(stat, '')
+    expectFailure(await repo.mlv('status'), 9, 'A file stands where a folder should be')
   })
 
   it('sees an edit of the same size in the same second, and no difference in a touch', async () => {
