@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { expect, it } from 'vitest'
-import { makeRepo } from '../helpers/repo.ts'
+import { makeRepo, run } from '../helpers/repo.ts'
 
 /** Two stages that each wait until the other has begun: they end only side by side. */
 const MEETING = `stages:
@@ -92,3 +92,16 @@ it('passes on much output, and does not wait for what is left in the background'
   process.kill(-Number(/kill -- -(\d+)/.exec(result.stderr)![1]))
   expect((await repo.mlv('logs', 'left')).stdout).toBe('done\n')
 })
+
+it('does not wait for what is left in the background and goes on printing', async () => {
+  const yaml = `stages:
+  chatty: {cmd: "(while :; do echo tick; sleep 0.01; done) & echo 1 > out", outs: [out]}
+  flood: {cmd: "yes & echo 1 > more", outs: [more]}
+`
+  const repo = await makeRepo({ 'mlv.yaml': yaml }, { init: true })
+  const result = await repo.mlv('repro', '--quiet')
+  for (const [, group] of result.stderr.matchAll(/kill -- -(\d+)/g))
+    await run('sh', ['-c', `kill -9 -- -${group}`], { cwd: repo.dir, env: repo.env })
+  expect(result).toMatchObject({ exitCode: 0, stderr: expect.stringContaining('tick\n') })
+  expect([repo.read('out'), repo.read('more')]).toEqual(['1\n', '1\n'])
+}, 60_000)

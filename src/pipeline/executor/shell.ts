@@ -66,39 +66,50 @@ function notStarted(run: CommandRun, error: unknown): unknown {
 
 /** Time that output still on its way is given after the command has ended: what it left in the background may hold its end open for ever. */
 const LAST_OUTPUT_MS = 100
+/** And all told: what it left may go on printing for ever. Time that its reader takes is not counted. */
+const LATE_OUTPUT_MS = 1000
 
 /** Passes on what comes out of a stream. @returns when it has ended, or has been silent for a while after `ended` */
 function pass(stream: Readable, tell: (bytes: Buffer) => void | Promise<void>, ended: Promise<unknown>): Promise<void> {
   return new Promise((done) => {
     let timer: NodeJS.Timeout | undefined
-    let over = false
+    let endedAt: number | undefined
+    let heldMs = 0
+    let told = 0
     const finish = () => {
       clearTimeout(timer)
       done()
     }
+    const stop = () => {
+      stream.destroy()
+      finish()
+    }
     const wait = () => {
       clearTimeout(timer)
-      if (over)
-        timer = setTimeout(() => {
-          stream.destroy()
-          finish()
-        }, LAST_OUTPUT_MS)
+      if (endedAt === undefined) return
+      const left = endedAt + heldMs + LATE_OUTPUT_MS - performance.now()
+      if (left <= 0) return stop()
+      // What came while this process was busy is read before it counts as silent.
+      const last = told
+      timer = setTimeout(() => setImmediate(() => last === told && stop()), Math.min(LAST_OUTPUT_MS, left))
     }
     stream.on('data', (bytes: Buffer) => {
+      told++
       const held = tell(bytes)
-      if (held) {
-        stream.pause()
-        clearTimeout(timer)
-        void held.then(() => {
-          stream.resume()
-          wait()
-        })
-      } else wait()
+      if (!held) return wait()
+      stream.pause()
+      clearTimeout(timer)
+      const since = performance.now()
+      void held.then(() => {
+        if (endedAt !== undefined) heldMs += performance.now() - Math.max(since, endedAt)
+        stream.resume()
+        wait()
+      })
     })
     stream.once('close', finish)
     stream.once('error', finish)
     void ended.then(() => {
-      over = true
+      endedAt = performance.now()
       wait()
     })
   })
