@@ -101,7 +101,7 @@ async function naming<T>(path: RepoPath, work: () => Promise<T> | T): Promise<T>
   } catch (error) {
     if (!hasCode(error, 'PIPELINE_INVALID', 'PATH_INVALID')) throw error
     throw new MlvError('DVC_INVALID', error.message.replaceAll(/\bmlv\.yaml(?=[: ]|$)/g, path), {
-      hint: `Correct ${path} first: ${error.hint ?? 'see "dvc status".'}`,
+      hint: `Correct ${path} first: ${error.hint?.replaceAll('mlv.yaml', path) ?? 'see "dvc status".'}`,
       cause: error,
     })
   }

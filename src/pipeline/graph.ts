@@ -27,6 +27,12 @@ function collectOuts(pipeline: Pipeline): Makers {
   for (const stage of pipeline.stages)
     for (const out of stage.outs) {
       const other = makers.get(out.path)
+      if (other?.stage === stage)
+        throw new MlvError(
+          'PIPELINE_INVALID',
+          `${placeText(out.at)}: "${out.path}" is an out of stage "${stage.name}" already (${placeText(other.out.at)})`,
+          { hint: 'Name it once: below outs, metrics or plots.' },
+        )
       if (other)
         throw new MlvError(
           'PIPELINE_INVALID',

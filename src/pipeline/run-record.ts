@@ -15,7 +15,7 @@ const FORMAT = 1
 /** Bytes beyond which a text is no run record. */
 export const RECORD_BYTES = 8 << 20
 
-/** Canonical JSON: `{"key":…,"mlv_run":1,"outs":[{"files":…,"kind":…,"oid":…,"path":…,"size":…}]}` and a line feed; `files` of trees alone. */
+/** Canonical JSON: `{"key": …, "mlv_run": 1, "outs": [{"files": …, "kind": …, "oid": …, "path": …, "size": …}]}` and a line feed; `files` of trees alone. */
 export function formatRunRecord({ key, outs }: RunRecord): string {
   const sorted = [...outs].sort((a, b) => compareUtf8(a.path, b.path))
   return `${canonicalJson({ mlv_run: FORMAT, key, outs: sorted.map(({ path, entry }) => ({ path, ...entry })) })}\n`

@@ -69,6 +69,11 @@ test.each([
     'mlv.yaml:3:22: "m" is an out of stage "b" and of stage "a" (mlv.yaml:2:22)',
   ],
   [
+    'one out twice in a stage',
+    'a: {cmd: x, outs: [m], metrics: [m]}',
+    'mlv.yaml:2:36: "m" is an out of stage "a" already (mlv.yaml:2:22)',
+  ],
+  [
     'an out within another',
     'a: {cmd: x, outs: [m]}\n  b: {cmd: x, outs: [m/x/y]}',
     'the out "m/x/y" of stage "b" lies within "m", an out of stage "a"',
