@@ -34,12 +34,18 @@ const invalid = (message: string): MlvError =>
   })
 
 /** The record of the task's run whose outs are all in a store. */
-async function recordIn(store: ObjectStore, task: Task, project: Project): Promise<RunRecord | undefined> {
-  const wanted = { stage: task, key: task.key, scopes: scopesOf(project), signal: project.surroundings.signal }
-  return findRecord(store.blobs, wanted, async ({ outs }) => {
+async function recordIn(
+  store: ObjectStore,
+  task: Task,
+  project: Project,
+  scopes = scopesOf(project),
+): Promise<RunRecord | undefined> {
+  const wanted = { stage: task, key: task.key, scopes, signal: project.surroundings.signal }
+  const found = await findRecord(store.blobs, wanted, async ({ outs }) => {
     for (const { entry } of outs) if (!(await isWhole(entry, store))) return false
     return true
   })
+  return found?.record
 }
 
 /** Sends the cache's record, with its outs, and looks whether it is there. @throws OBJECT_MISSING, and what the store throws */
@@ -61,7 +67,9 @@ async function sendRecord(task: Task, project: Project): Promise<RunRecord> {
 async function findKnown(task: Task, project: Project, remote: ObjectStore | undefined): Promise<RunRecord | undefined> {
   const there = remote && (await recordIn(remote, task, project))
   if (there) return there
-  const here = await recordIn(await project.cache('write'), task, project)
+  // Only the own records are sent.
+  const own = remote && [project.config.get('run_cache.write')]
+  const here = await recordIn(await project.cache('write'), task, project, own)
   return here && remote ? sendRecord(task, project) : here
 }
 

@@ -106,22 +106,32 @@ export async function pushRuns(project: Project, remoteName: string | undefined,
   return sent
 }
 
+export interface FoundRecord {
+  record: RunRecord
+  /** those who may write to it vouch for the record */
+  scope: string | undefined
+}
+
 /** The record of a key that counts: the first valid one, in the order of scopes, that names the stage's outs and is usable. */
 export async function findRecord(
   blobs: Blobs,
   wanted: { stage: Pick<Stage, 'outs'>; key: Oid; scopes: readonly (string | undefined)[]; signal?: AbortSignal },
   usable: (record: RunRecord) => Promise<boolean>,
-): Promise<RunRecord | undefined> {
+): Promise<FoundRecord | undefined> {
   for (const scope of wanted.scopes)
     for await (const record of readRecords(blobs, wanted.key, scope, wanted.signal))
-      if (fits(wanted.stage, record) && (await usable(record))) return record
+      if (fits(wanted.stage, record) && (await usable(record))) return { record, scope }
   return undefined
 }
 
-/** Notes a result whose outs are in the cache. */
-export async function keepRecord(project: Project, record: RunRecord): Promise<void> {
+async function writeScoped(project: Project, { record, scope }: FoundRecord): Promise<void> {
   const folder = (await project.cache('write')).loose?.root
-  if (folder !== undefined) writeRun(folder, KEYS.runs(record.key, project.config.get('run_cache.write')), record)
+  if (folder !== undefined) writeRun(folder, KEYS.runs(record.key, scope), record)
+}
+
+/** Notes a result of this machine's own whose outs are in the cache. */
+export async function keepRecord(project: Project, record: RunRecord): Promise<void> {
+  await writeScoped(project, { record, scope: project.config.get('run_cache.write') })
 }
 
 export async function openRunCache(project: Project, data: WorkspaceData): Promise<RunCache> {
@@ -178,8 +188,9 @@ export async function openRunCache(project: Project, data: WorkspaceData): Promi
       const limit = AbortSignal.any([AbortSignal.timeout(PATIENCE_MS), ...(signal ? [signal] : [])])
       const asked = { stage, key, scopes, signal: limit }
       const found = await findRecord(store.blobs, asked, (record) => fetched(record, store))
-      if (found) await keepRecord(project, found)
-      return found
+      // In the scope of whoever vouches for it: under the own one, a push would pass it on to those who do not believe them.
+      if (found) await writeScoped(project, found)
+      return found?.record
     } catch (error) {
       giveUp(error)
       return undefined
@@ -189,7 +200,7 @@ export async function openRunCache(project: Project, data: WorkspaceData): Promi
   return {
     keep: (record) => keepRecord(project, record),
     async find(stage, key) {
-      return (await findRecord(cache.blobs, { stage, key, scopes, signal }, isHere)) ?? findRemote(stage, key)
+      return (await findRecord(cache.blobs, { stage, key, scopes, signal }, isHere))?.record ?? findRemote(stage, key)
     },
   }
 }

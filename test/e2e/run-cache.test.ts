@@ -1,6 +1,6 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { expect, it, onTestFinished } from 'vitest'
 import { makeRepo, type Repo } from '../helpers/repo.ts'
 
@@ -145,6 +145,28 @@ it('reads only the scopes it is told to', async () => {
   }
   expect(await clone({ MLV_RUN_CACHE_WRITE: 'main' })).toContain('ran ')
   expect(await clone({ MLV_RUN_CACHE_WRITE: 'main', MLV_RUN_CACHE_READ: 'fork,main' })).toContain('restored ')
+  expect(ran()).toBe(2)
+})
+
+it('keeps what it takes in the scope of whoever made it, so that a push passes on nothing that others do not believe', async () => {
+  const { repo, env, remote, ran } = await makePipeline({ env: { MLV_RUN_CACHE_WRITE: 'fork' } })
+  await repo.mlv('remote', 'add', 'team', remote)
+  await reproWith(repo, 1)
+  await repo.commit('one')
+  await repo.mlv('push')
+  const files = { 'mlv.yaml': PIPELINE, 'data.txt': 'd\n' }
+  const other = await makeRepo(files, { init: true, env: { ...env, MLV_RUN_CACHE_WRITE: 'main' } })
+  await other.mlv('remote', 'add', 'team', remote)
+  const trusting = { env: { MLV_RUN_CACHE_READ: 'fork' } }
+  other.write('params.yaml', repo.read('params.yaml'))
+  expect((await other.mlvWith(trusting, 'repro')).stdout).toContain('restored ')
+  await other.commit('one')
+  expect(await other.mlvWith(trusting, 'push')).toMatchObject({ exitCode: 0 })
+  const below = (store: string) => [...new Set(records(store).map((path) => relative(store, path).split('/')[1]))]
+  expect([below(other.path('.git/mlv/store')), below(remote)]).toEqual([['fork'], ['fork']])
+  // What was believed once is not believed for ever.
+  rmSync(other.path('mlv.lock'))
+  expect((await other.mlv('repro')).stdout).toContain('ran ')
   expect(ran()).toBe(2)
 })
 
