@@ -41,8 +41,12 @@ function isProtected(segment: string): boolean {
   return bare === '.git' || bare === '.mlv' || /^(?:git|mlv)~[0-9]+$/.test(bare)
 }
 
+/** A name that no system takes for another one, as nearly all are. */
+const PLAIN_NAME = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}$/
+
 /** Says what is wrong with one name inside a tree or path, or undefined when it may be written to disk. */
 export function nameProblem(name: string): string | undefined {
+  if (PLAIN_NAME.test(name)) return undefined
   if (name === '') return 'an empty name'
   if (name === '.' || name === '..') return `the name "${name}"`
   if (name.includes('/')) return 'a slash inside a name'

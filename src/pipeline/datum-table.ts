@@ -3,13 +3,21 @@ import { join } from 'node:path'
 import { writeFileAtomic } from '../base/atomic.ts'
 import { hasCode, systemCode } from '../base/errors.ts'
 import { isOid, type Oid } from '../base/oid.ts'
-import { compareUtf8, parseRepoPath } from '../base/paths.ts'
+import { parseRepoPath } from '../base/paths.ts'
 import type { Collector, DataFile, WorkspaceData } from '../workspace/data.ts'
 import type { Entry } from '../workspace/entry.ts'
 import type { Project } from '../workspace/project.ts'
 
 /** What datums gave: their files, by the datum's key. Paths are those below the stage's out. */
 export type DatumTable = Map<Oid, DataFile[]>
+
+/** A table as it is stored. */
+export interface StoredTable {
+  /** the text of each row's files, by the datum's key: see readRow */
+  rows: Map<Oid, string>
+  /** its files, and how many rows each has */
+  shards: Map<string, { file: DataFile; rows: number }>
+}
 
 /** Rows of one file of a table, about. */
 const ROWS = 1024
@@ -19,56 +27,97 @@ function fileText({ path, kind, oid, size }: DataFile): string {
   return `[${JSON.stringify(path)}, "${kind}", "${oid}", ${size}]`
 }
 
+function shardBytes(keys: string[], table: DatumTable): Buffer {
+  // Hex digits are sorted alike by any order.
+  return Buffer.from(
+    keys
+      .sort()
+      .map(
+        (key) =>
+          `${key} [${table
+            .get(key as Oid)!
+            .map(fileText)
+            .join(', ')}]\n`,
+      )
+      .join(''),
+  )
+}
+
 /** Stores a table as a tree: its files are named by the first digits of the keys they hold, and list rows in the order of keys:
- *  `<key> <canonical JSON of [[path, kind, oid, size], …]>`. */
-export async function writeTable(table: DatumTable, collector: Collector): Promise<Entry> {
+ *  `<key> <canonical JSON of [[path, kind, oid, size], …]>`.
+ *  @param before a table in which rows that are in both are the same, unless `fresh` has their key: files of which nothing is new are not made again */
+export async function writeTable(
+  table: DatumTable,
+  collector: Collector,
+  before: { stored: StoredTable | undefined; fresh: ReadonlySet<Oid> },
+): Promise<Entry> {
+  const { stored, fresh } = before
   let digits = 1
   while (16 ** digits * ROWS < table.size) digits++
-  const shards = new Map<string, string[]>()
-  for (const key of [...table.keys()].sort(compareUtf8)) {
+  const shards = new Map<string, { keys: string[]; same: boolean }>()
+  for (const key of table.keys()) {
     const name = key.slice(0, digits)
-    const row = `${key} [${table.get(key)!.map(fileText).join(', ')}]\n`
-    const rows = shards.get(name)
-    if (rows) rows.push(row)
-    else shards.set(name, [row])
+    const same = (stored?.rows.has(key) ?? false) && !fresh.has(key)
+    const shard = shards.get(name)
+    if (!shard) shards.set(name, { keys: [key], same })
+    else {
+      shard.keys.push(key)
+      shard.same &&= same
+    }
   }
   const files: DataFile[] = []
-  for (const [path, rows] of shards) {
-    const bytes = Buffer.from(rows.join(''))
+  for (const [path, { keys, same }] of shards) {
+    const old = same ? stored?.shards.get(path) : undefined
+    if (old?.rows === keys.length) {
+      files.push(old.file)
+      continue
+    }
+    const bytes = shardBytes(keys, table)
     files.push({ path, kind: 'file', oid: await collector.put(bytes), size: bytes.length })
   }
   return collector.tree(files)
 }
 
-function readRow(line: string): [Oid, DataFile[]] | undefined {
-  const key = line.slice(0, 64)
-  if (!isOid(key) || line[64] !== ' ') return undefined
-  const list = JSON.parse(line.slice(65)) as [string, DataFile['kind'], Oid, number][]
-  const files = list.map(([path, kind, oid, size]) => ({
-    path: parseRepoPath(path, 'table of datums') as string,
-    kind,
-    oid,
-    size,
-  }))
-  const valid = files.every(
-    ({ kind, oid, size }) => ['file', 'exec', 'link'].includes(kind) && isOid(oid) && Number.isSafeInteger(size),
-  )
-  return valid ? [key, files] : undefined
+function isRowFile(item: unknown): item is [string, DataFile['kind'], Oid, number] {
+  if (!Array.isArray(item) || item.length !== 4) return false
+  const [path, kind, oid, size] = item
+  if (kind !== 'file' && kind !== 'exec' && kind !== 'link') return false
+  return typeof path === 'string' && typeof oid === 'string' && isOid(oid) && Number.isSafeInteger(size)
+}
+
+/** Reads the files of a row; undefined where they are not written as they should be. */
+export function readRow(text: string): DataFile[] | undefined {
+  try {
+    const list = JSON.parse(text) as unknown
+    if (!Array.isArray(list)) return undefined
+    const files: DataFile[] = []
+    for (const item of list) {
+      if (!isRowFile(item)) return undefined
+      files.push({ path: parseRepoPath(item[0], 'table of datums'), kind: item[1], oid: item[2], size: item[3] })
+    }
+    return files
+  } catch (error) {
+    if (hasCode(error, 'PATH_INVALID') || error instanceof SyntaxError) return undefined
+    throw error
+  }
 }
 
 /** Reads a table. One that is gone or broken is empty: its datums run again. */
-export async function readTable(entry: Entry | undefined, data: WorkspaceData): Promise<DatumTable> {
-  const table: DatumTable = new Map()
+export async function readTable(entry: Entry | undefined, data: WorkspaceData): Promise<StoredTable> {
+  const table: StoredTable = { rows: new Map(), shards: new Map() }
   if (entry?.kind !== 'tree' || !(await data.isCached(entry))) return table
   try {
-    for (const { oid } of await data.list(entry))
-      for (const line of (await data.read(oid)).toString('utf8').split('\n')) {
-        const row = line === '' ? undefined : readRow(line)
-        if (row) table.set(...row)
+    for (const file of await data.list(entry)) {
+      let rows = 0
+      for (const line of (await data.read(file.oid)).toString('utf8').split('\n')) {
+        if (line[64] !== ' ') continue
+        table.rows.set(line.slice(0, 64) as Oid, line.slice(65))
+        rows++
       }
+      table.shards.set(file.path, { file, rows })
+    }
   } catch (error) {
-    if (!hasCode(error, 'OBJECT_MISSING', 'OBJECT_CORRUPT', 'TREE_INVALID', 'PATH_INVALID') && !(error instanceof SyntaxError))
-      throw error
+    if (!hasCode(error, 'OBJECT_MISSING', 'OBJECT_CORRUPT', 'TREE_INVALID')) throw error
   }
   return table
 }

@@ -29,12 +29,11 @@ export interface Datum {
 /** A cross of large inputs would never end. */
 const MOST_DATUMS = 1_000_000
 
-/** Folders of a listing with the files below each, '' for the whole. */
+/** Folders of a listing with the files below each. */
 function collectFolders(files: readonly DataFile[]): Map<string, DataFile[]> {
-  const folders = new Map<string, DataFile[]>([['', []]])
+  const folders = new Map<string, DataFile[]>()
   for (const file of files)
-    for (let at = file.path; at !== ''; ) {
-      at = parentOf(at)
+    for (let at = parentOf(file.path); at !== ''; at = parentOf(at)) {
       const below = folders.get(at)
       if (below) below.push(file)
       else folders.set(at, [file])
@@ -62,18 +61,25 @@ function partsOf(input: EachInput, files: readonly DataFile[]): Part[] {
   if (pattern.whole) return files.length === 0 ? [] : [{ ...base, path: input.path, ...folderPart(files), groups: [] }]
   const parts: Part[] = []
   for (const [folder, below] of collectFolders(files)) {
-    const groups = folder === '' ? undefined : pattern.match(folder)
+    const groups = pattern.match(folder)
     if (groups) parts.push({ ...base, path: place(folder), ...folderPart(below), groups })
   }
   const taken = new Set(parts.map(({ path }) => path))
+  const lies = (path: string): boolean => path !== '' && (taken.has(place(path)) || lies(parentOf(path)))
   for (const { path, kind, oid, size } of files) {
     const groups = pattern.match(path)
-    if (!groups) continue
-    let inside = false
-    for (let at = parentOf(path); at !== '' && !inside; at = parentOf(at)) inside = taken.has(place(at))
-    if (!inside) parts.push({ ...base, path: place(path), kind, oid, size, groups })
+    // Spread, an object takes several times as long to make.
+    if (groups && (taken.size === 0 || !lies(parentOf(path))))
+      parts.push({ input: input.name, path: place(path), oid, kind, size, groups })
   }
-  return parts.sort((a, b) => compareUtf8(a.path, b.path))
+  return sortParts(parts)
+}
+
+/** Sorts by path. A listing of files is sorted already, which takes less time to see than to do again. */
+function sortParts(parts: Part[]): Part[] {
+  for (let at = 1; at < parts.length; at++)
+    if (compareUtf8(parts[at - 1]!.path, parts[at]!.path) > 0) return parts.sort((a, b) => compareUtf8(a.path, b.path))
+  return parts
 }
 
 function tooMany(count: number): MlvError {
@@ -117,7 +123,10 @@ function makeDatums(each: Each, parts: Part[][]): Part[][] {
  *  @throws PIPELINE_INVALID when there are too many */
 export function listDatums(each: Each, files: readonly (readonly DataFile[])[]): Datum[] {
   const parts = each.inputs.map((input, at) => partsOf(input, files[at]!))
-  return makeDatums(each, parts).map((list) => ({ name: list.map(({ path }) => path).join(' + '), parts: list }))
+  return makeDatums(each, parts).map((list) => ({
+    name: list.length === 1 ? list[0]!.path : list.map(({ path }) => path).join(' + '),
+    parts: list,
+  }))
 }
 
 const KEY_FORMAT = 1
@@ -126,7 +135,15 @@ const KEY_FORMAT = 1
 export function datumKeys(shared: string): (datum: Datum) => Oid {
   // Of a million datums each: only what differs is put together anew, to the same text as canonicalJson's.
   const start = `[${KEY_FORMAT}, ${JSON.stringify(shared)}, [`
+  const names = new Map<string, string>()
+  const nameText = (input: string): string => {
+    const known = names.get(input)
+    if (known !== undefined) return known
+    const text = JSON.stringify(input)
+    names.set(input, text)
+    return text
+  }
   const partText = ({ input, path, kind, oid, groups }: Part) =>
-    `[${JSON.stringify(input)}, ${JSON.stringify(path)}, "${kind}", "${oid}", ${canonicalJson(groups)}]`
-  return ({ parts }) => oidOfBytes(`${start}${parts.map(partText).join(', ')}]]`)
+    `[${nameText(input)}, ${JSON.stringify(path)}, "${kind}", "${oid}", ${groups.length === 0 ? '[]' : canonicalJson(groups)}]`
+  return ({ parts }) => oidOfBytes(`${start}${parts.length === 1 ? partText(parts[0]!) : parts.map(partText).join(', ')}]]`)
 }

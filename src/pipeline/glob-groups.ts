@@ -55,7 +55,8 @@ export function parsePattern(pattern: string): GroupPattern {
     whole: false,
     match(path) {
       const found = expression.exec(path)
-      return found ? found.slice(1).map((group) => group ?? '') : undefined
+      if (!found) return undefined
+      return found.length === 1 ? [] : found.slice(1).map((group) => group ?? '')
     },
   }
 }

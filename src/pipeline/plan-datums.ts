@@ -1,6 +1,6 @@
 import type { Oid } from '../base/oid.ts'
 import { canonicalJson } from './canonical-json.ts'
-import { type DatumTable, readTable, readUnfinished } from './datum-table.ts'
+import { readTable, readUnfinished, type StoredTable } from './datum-table.ts'
 import { type Datum, datumKeys, listDatums } from './datums.ts'
 import type { DecisionView } from './decide.ts'
 import type { StageInputs } from './inputs.ts'
@@ -15,9 +15,9 @@ export interface PlannedDatum {
 export interface DatumPlan {
   datums: PlannedDatum[]
   /** results of earlier runs */
-  known: DatumTable
-  /** whether these are those of the run that mlv.lock records, and no others */
-  recorded: boolean
+  known: StoredTable['rows']
+  /** what the run that mlv.lock records gave, where nothing has run since */
+  recorded: StoredTable | undefined
 }
 
 /** All that counts for every datum: what the stage reads besides the inputs that are cut into parts. */
@@ -44,13 +44,14 @@ export async function planDatums(
   for (const { path } of each.inputs) files.push(await view.observer.files(path))
   const shared = sharedKey(stage, inputs)
   const unfinished = readUnfinished(view.project, stage.name)
-  const known = await readTable(view.lock.stages.get(stage.name)?.datums, view.data)
-  for (const [key, rows] of await readTable(unfinished?.table, view.data)) known.set(key, rows)
+  const recorded = await readTable(view.lock.stages.get(stage.name)?.datums, view.data)
+  const since = unfinished && (await readTable(unfinished.table, view.data)).rows
+  const known = since ? new Map([...recorded.rows, ...since]) : recorded.rows
   const failed = new Set(unfinished?.failed)
   const keyOf = datumKeys(shared)
   const datums = listDatums(each, files).map((datum): PlannedDatum => {
     const key = keyOf(datum)
     return { datum, key, state: known.has(key) ? 'done' : failed.has(key) ? 'failed' : 'new' }
   })
-  return { datums, known, recorded: unfinished === undefined }
+  return { datums, known, recorded: unfinished ? undefined : recorded }
 }

@@ -1,5 +1,6 @@
 import { lstatSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join, posix } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { mapBounded } from '../base/concurrency.ts'
 import { fileError, hasCode, MlvError } from '../base/errors.ts'
 import type { Aside } from './aside.ts'
@@ -138,11 +139,17 @@ function cutBatches(datums: readonly PlannedDatum[], size: number): PlannedDatum
 
 /** Runs the command for all that is to be done, some at once; one that fails keeps no other from running. While commands run, the folders of the
  *  next are made, and what has ended is taken in.
- *  @param take stores what a batch wrote, and says whether its folders are empty then   @returns once all is taken in */
+ *  @param scene `meanwhile`: what can be done beside the first command   `take` stores what a batch wrote, and says whether its folders are empty then   @returns once all is taken in */
 export async function runDatums(
   todo: readonly PlannedDatum[],
   work: string,
-  scene: MapScene & { stage: Stage; aside: Aside; failures: Failure[]; take: (batch: DoneBatch) => Promise<boolean> },
+  scene: MapScene & {
+    stage: Stage
+    aside: Aside
+    failures: Failure[]
+    meanwhile: () => void
+    take: (batch: DoneBatch) => Promise<boolean>
+  },
 ): Promise<void> {
   const { stage, project, failures, jobs } = scene
   makeFolder(work)
@@ -160,6 +167,8 @@ export async function runDatums(
   let broken: { error: unknown } | undefined
   const takeLater = (batch: DoneBatch, left: boolean) => {
     taking = taking
+      // The next command starts first.
+      .then(() => setImmediate())
       .then(async () => {
         if (broken || !(await scene.take(batch))) return
         // What was left running may still write to its folder.
@@ -177,7 +186,10 @@ export async function runDatums(
         const batch = prepared.get(at)!
         prepared.delete(at)
         const running = runBatch(batch, { ...scene, note: (group) => note(at, group), onOutput: log.onOutput })
-        const ahead = attempt(() => prepare(at + Math.max(1, jobs)))
+        const ahead = attempt(() => {
+          if (at === 0) scene.meanwhile()
+          prepare(at + Math.max(1, jobs))
+        })
         const left = await running
         if (ahead) throw ahead.error
         takeLater(batch, left)

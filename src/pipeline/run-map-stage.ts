@@ -1,53 +1,28 @@
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, renameSync, rmSync } from 'node:fs'
-import { basename, dirname, join, posix } from 'node:path'
+import { basename, dirname, join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { fileError, MlvError, systemCode } from '../base/errors.ts'
+import type { Oid } from '../base/oid.ts'
 import { quotePath, type RepoPath } from '../base/paths.ts'
-import type { Collector, DataFile, EarlierTree } from '../workspace/data.ts'
-import type { Entry } from '../workspace/entry.ts'
+import type { Collector } from '../workspace/data.ts'
+import { type Entry, sameEntry } from '../workspace/entry.ts'
 import { checkParents } from '../workspace/tracked.ts'
 import { setAside } from './aside.ts'
-import { type DatumTable, noteUnfinished, writeTable } from './datum-table.ts'
-import type { Datum } from './datums.ts'
+import { type DatumTable, noteUnfinished, readRow, writeTable } from './datum-table.ts'
 import type { StageInputs } from './inputs.ts'
-import { createMapResults, type Failure, type MapResults } from './map-results.ts'
+import { changesSince, createMapOut, type MapOut } from './map-out.ts'
+import { createMapResults, type DoneBatch, type Failure, type MapResults } from './map-results.ts'
 import { exists } from './move-path.ts'
-import { type DatumPlan, planDatums } from './plan-datums.ts'
+import { type DatumPlan, type PlannedDatum, planDatums } from './plan-datums.ts'
 import { type MapScene, makeFolder, runDatums } from './run-datums.ts'
 import { changedDeps, lockedStage, placeAbsent, type StageRun } from './run-stage.ts'
 import type { Stage } from './stage.ts'
 
-/** All files of the out, each once. @throws STAGE_FAILED when two datums wrote one path, or one wrote below what another wrote as a file */
-function joinFiles(stage: Stage, plan: DatumPlan, results: DatumTable): DataFile[] {
-  const files = new Map<string, DataFile>()
-  const makers = new Map<string, Datum>()
-  const refuse = (path: string, one: Datum, other: Datum): never => {
-    throw new MlvError('STAGE_FAILED', `Stage "${stage.name}": ${one.name} and ${other.name} both write ${path}`, {
-      hint: 'Let each datum write names of its own, for instance after its input.',
-    })
-  }
-  for (const { datum, key } of plan.datums)
-    for (const file of results.get(key)!) {
-      const other = makers.get(file.path)
-      if (other) refuse(file.path, other, datum)
-      makers.set(file.path, datum)
-      files.set(file.path, file)
-    }
-  for (const [path, datum] of makers)
-    for (let at = posix.dirname(path); at !== '.'; at = posix.dirname(at)) {
-      const other = makers.get(at)
-      if (other) refuse(at, other, datum)
-    }
-  return [...files.values()]
-}
-
-/** The out as the last run left it. */
-function earlierTree(stage: Stage, { known, recorded }: DatumPlan, { lock }: MapScene): EarlierTree | undefined {
-  const entry = lock.stages.get(stage.name)?.outs[0]?.entry
-  if (!entry || !recorded) return undefined
-  const files = new Map<string, DataFile>()
-  for (const rows of known.values()) for (const file of rows) files.set(file.path, file)
-  return { entry, files }
+/** What lies at the out, where that is what mlv.lock says. */
+async function unchangedOut({ name, outs: [out] }: Stage, { lock, observer }: MapScene): Promise<Entry | undefined> {
+  const before = lock.stages.get(name)?.outs.find(({ path }) => path === out!.path)?.entry
+  return before && sameEntry(before, await observer.out(out!.path)) ? before : undefined
 }
 
 function failedError(stage: Stage, failures: Failure[], count: number): MlvError {
@@ -80,33 +55,45 @@ export async function runMapStage(stage: Stage, inputs: StageInputs, scene: MapS
     const plan = await turn(() => planDatums(stage, inputs, scene))
     const again = scene.force && !scene.retryFailed
     const todo = plan.datums.filter(({ state }) => again || (scene.retryFailed ? state === 'failed' : state !== 'done'))
-    const results: DatumTable = new Map(
-      plan.datums.flatMap(({ key }) => (!again && plan.known.has(key) ? [[key, plan.known.get(key)!]] : [])),
-    )
+    const results: DatumTable = new Map()
+    const out = createMapOut(stage)
+    const takeKnown = again ? () => [] : once(() => readKnown(plan, results, out))
     const collector = await turn(() => data.collector())
     const failures: Failure[] = []
     const made = createMapResults(join(work, 'ready'), { collector, results, failures })
-    await runDatums(todo, work, { ...scene, stage, aside, failures, take: (batch) => turn(() => made.take(batch)) })
+    const ports = { ...scene, stage, aside, failures, take: (batch: DoneBatch) => turn(() => made.take(batch)) }
+    await runDatums(todo, work, { ...ports, meanwhile: takeKnown })
+    const broken = takeKnown()
+    if (broken.length > 0 && !scene.retryFailed) await runDatums(broken, `${work}+`, { ...ports, meanwhile: () => {} })
     return await turn(async () => {
       if (failures.length === 0) scene.check?.()
+      const ran = new Set([...todo, ...broken].map(({ key }) => key))
       const left = plan.datums.filter(({ key }) => !results.has(key))
-      const changed = await changedDeps(inputs, scene)
-      const table = await writeTable(await sureResults(stage, inputs, { changed, plan, results, scene }), collector)
+      // git lists files while the out is looked at.
+      const [changed, from] = await Promise.all([
+        changedDeps(inputs, scene),
+        setImmediate().then(() => unchangedOut(stage, scene)),
+      ])
+      const sure = await sureResults(stage, inputs, { changed, ran, results, scene })
+      const table = await writeTable(sure, collector, { stored: plan.recorded, fresh: ran })
       if (left.length > 0) {
         await collector.finish()
         noteUnfinished(project, stage.name, { table, failed: failures.map(({ planned }) => planned.key) })
         project.surroundings.signal?.throwIfAborted()
         throw failures.length > 0 ? failedError(stage, failures, plan.datums.length) : notRun(stage, left.length)
       }
-      const entry = await collector.tree(joinFiles(stage, plan, results), earlierTree(stage, plan, scene))
+      for (const { datum, key } of plan.datums) if (ran.has(key)) out.add(datum, results.get(key)!)
+      const before = scene.lock.stages.get(stage.name)?.outs[0]?.entry
+      const earlier = before && plan.recorded && changesSince(before, plan.recorded, { results, ran })
+      const entry = await collector.tree(out.files(), earlier)
       await collector.finish()
       const { path, git, persist } = stage.outs[0]!
-      await placeOut({ path, entry, made, collector }, scene)
+      await placeOut({ path, entry, from, made, collector }, scene)
       aside.drop()
       noteUnfinished(project, stage.name, undefined)
       scene.observer.forget()
       const outcome = { outs: [{ path, entry, git, persist }], unsure: changed.length > 0, datums: table }
-      const counts = { ran: todo.length, kept: plan.datums.length - todo.length }
+      const counts = { ran: ran.size, kept: plan.datums.length - ran.size }
       return { locked: lockedStage(stage, inputs, outcome), seconds: (performance.now() - start) / 1000, changed, datums: counts }
     })
   } catch (error) {
@@ -118,18 +105,40 @@ export async function runMapStage(stage: Stage, inputs: StageInputs, scene: MapS
   }
 }
 
+/** Takes over what datums gave before. @returns those of which nobody can read it */
+function readKnown(plan: DatumPlan, results: DatumTable, out: MapOut): PlannedDatum[] {
+  const broken: PlannedDatum[] = []
+  for (const planned of plan.datums) {
+    const text = plan.known.get(planned.key)
+    const files = text === undefined ? undefined : readRow(text)
+    if (files) {
+      results.set(planned.key, files)
+      out.add(planned.datum, files)
+    } else if (text !== undefined) broken.push(planned)
+  }
+  return broken
+}
+
+function once<T>(work: () => T): () => T {
+  let done: { value: T } | undefined
+  return () => {
+    done ??= { value: work() }
+    return done.value
+  }
+}
+
 /** Results that may be taken again: not those of datums that changed while they ran, of which nobody knows what they were made from. */
 async function sureResults(
   stage: Stage,
   inputs: StageInputs,
-  made: { changed: readonly RepoPath[]; plan: DatumPlan; results: DatumTable; scene: MapScene },
+  made: { changed: readonly RepoPath[]; ran: ReadonlySet<Oid>; results: DatumTable; scene: MapScene },
 ): Promise<DatumTable> {
-  const { changed, plan, results, scene } = made
+  const { changed, ran, results, scene } = made
   if (changed.length === 0) return results
   const cut = new Set<RepoPath>(stage.each!.inputs.map(({ path }) => path))
   const now = changed.every((path) => cut.has(path)) ? (await planDatums(stage, inputs, scene)).datums : []
   const same = new Set(now.map(({ key }) => key))
-  return new Map([...results].filter(([key]) => plan.known.has(key) || same.has(key)))
+  return new Map([...results].filter(([key]) => !ran.has(key) || same.has(key)))
 }
 
 function notRun(stage: Stage, count: number): MlvError {
@@ -141,12 +150,14 @@ function notRun(stage: Stage, count: number): MlvError {
 interface Placing {
   path: RepoPath
   entry: Entry
+  /** what lies there, if that is what the last run left */
+  from: Entry | undefined
   made: MapResults
   collector: Collector
 }
 
 /** Makes the out hold `entry`. Files that datums have just written are moved there, which costs a tenth of writing them again from the cache. */
-async function placeOut({ path, entry, made, collector }: Placing, { project, data }: MapScene): Promise<void> {
+async function placeOut({ path, entry, from, made, collector }: Placing, { project, data }: MapScene): Promise<void> {
   const folder = join(project.root, path)
   try {
     if (made.ready && !exists(folder)) {
@@ -160,7 +171,7 @@ async function placeOut({ path, entry, made, collector }: Placing, { project, da
     if (!['EXDEV', 'EEXIST', 'ENOTDIR', 'EISDIR', 'ENOTEMPTY'].includes(systemCode(error) ?? ''))
       throw fileError(error, 'writing', folder)
   }
-  await data.place(path, entry, { force: true })
+  await data.place(path, entry, { force: true, from })
 }
 
 function moveEach(path: RepoPath, places: MapResults['places'], root: string): void {

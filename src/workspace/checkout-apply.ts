@@ -252,7 +252,13 @@ function noteTarget(worktree: Worktree, plan: CheckoutPlan, table: StatTable): v
   forgetOthers(plan, table)
   if (plan.missing.length > 0 || plan.extra > 0) return
   // Now the rows say all there is: the next look at the folder reads nothing.
-  for (const [below, tree] of plan.folders)
+  noteFolders(table, plan.folders)
+  table.computed = target
+}
+
+/** Notes what tree each folder is once all in it is placed. */
+export function noteFolders(table: StatTable, folders: CheckoutPlan['folders']): void {
+  for (const [below, tree] of folders)
     if (tree)
       table.rows.set(below, {
         kind: 'tree',
@@ -264,7 +270,6 @@ function noteTarget(worktree: Worktree, plan: CheckoutPlan, table: StatTable): v
         racy: false,
         unsettled: false,
       })
-  table.computed = target
 }
 
 /** Rows of files that are neither here nor in the target any more. */

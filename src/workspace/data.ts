@@ -27,14 +27,15 @@ export interface LookOptions {
 
 export interface EarlierTree {
   entry: Entry
-  files: ReadonlyMap<string, DataFile>
+  /** the files that are new or other ones than there; none of it is gone */
+  changes: readonly DataFile[]
 }
 
 /** Takes files from anywhere into the cache, and puts trees together. */
 export interface Collector {
   /** Hashes and stores all below a folder (absolute). @throws PATH_UNSUPPORTED, PATH_INVALID, FILE_CHANGED, DISK_FULL */
   collect(folder: string): Promise<DataFile[]>
-  /** The tree of files that are stored. @param before an earlier tree and all its files: where none of these is gone, only what differs is made anew */
+  /** The tree of files that are stored. @param before an earlier tree, and how these files differ from it: the rest is not made anew */
   tree(files: readonly DataFile[], before?: EarlierTree): Promise<Entry>
   put(bytes: Buffer): Promise<Oid>
   /** Told that collected files lie in the folder `path` now, by their path below it, and what they were called (absolute) when they were
@@ -65,8 +66,9 @@ export interface WorkspaceData {
   save(paths: RepoPath[]): Promise<Map<RepoPath, Entry>>
   /** Like hash of each path, and every object is in the cache when it returns; they count as no more recorded than before. */
   keep(items: readonly { path: RepoPath; all?: boolean; also?: readonly RepoPath[] }[]): Promise<Map<RepoPath, Entry>>
-  /** Makes `path` hold `entry` (from the cache); undefined deletes it. Refuses to lose what no cache has, unless `force`. @throws WORK_UNSAVED, OBJECT_MISSING */
-  place(path: RepoPath, entry: Entry | undefined, options?: { force?: boolean }): Promise<void>
+  /** Makes `path` hold `entry` (from the cache); undefined deletes it. Refuses to lose what no cache has, unless `force`.
+   *  @param options `from`: what a look has just found there; only what differs is looked at again   @throws WORK_UNSAVED, OBJECT_MISSING */
+  place(path: RepoPath, entry: Entry | undefined, options?: { force?: boolean; from?: Entry }): Promise<void>
   /** Whether the cache holds every object of it. */
   isCached(entry: Entry): Promise<boolean>
   /** Files that differ; reads tree pages only. undefined when a page is in no cache */

@@ -16,6 +16,7 @@ import { isWhole } from './fetch-entries.ts'
 import { hashFiles, isStored } from './hash-files.ts'
 import { ignorePaths } from './ignored.ts'
 import { lookAt } from './path-look.ts'
+import { placeChanges } from './place-changes.ts'
 import type { Project } from './project.ts'
 import { openSaving, recordSnapshot } from './saving.ts'
 import { scanPath } from './scan.ts'
@@ -74,7 +75,8 @@ export async function openWorkspaceData(project: Project): Promise<WorkspaceData
       } while (await saving.store.refresh())
       return kept
     },
-    async place(path, entry, options = {}) {
+    async place(path, entry, { from, ...options } = {}) {
+      if (from && entry && (await placeChanges(worktree, path, { from, to: entry, ...options }))) return
       await applyCheckout(worktree, await planCheckout(worktree, path, entry, options))
     },
     isCached: async (entry) => isWhole(entry, await project.cache('write')),
@@ -190,21 +192,12 @@ async function buildTree(files: readonly DataFile[]): Promise<MadeTree> {
   return { entry: { kind: 'tree', ...root }, pages }
 }
 
-/** @returns undefined where the tree must be built anew: a file is gone, whose folder might be left empty, or the earlier tree is not what its files say */
+/** @returns undefined where the tree must be built anew: the earlier one is not here, or is not what the files say */
 async function editTree(files: readonly DataFile[], before: EarlierTree, store: ObjectStore): Promise<MadeTree | undefined> {
-  const { entry } = before
-  if (entry.kind !== 'tree' || entry.files !== before.files.size) return undefined
-  const edits = new Map<string, TreeEntry>()
-  let left = before.files.size
-  for (const file of files) {
-    const old = before.files.get(file.path)
-    if (old) left--
-    if (old?.oid !== file.oid || old.kind !== file.kind) edits.set(file.path, treeEntry(file))
-  }
-  if (left > 0) return undefined
+  const edits = new Map(before.changes.map((file) => [file.path, treeEntry(file)]))
   const pages = new Map<Oid, Buffer>()
   try {
-    const root = await editPaths(entry.oid, edits, {
+    const root = await editPaths(before.entry.oid, edits, {
       read: async (oid) => pages.get(oid) ?? store.read(oid),
       sink: (oid, bytes) => void pages.set(oid, bytes),
     })

@@ -64,13 +64,16 @@ async function visibleEntries(
 ): Promise<Map<string, TreeEntry>> {
   const { project } = worktree
   const git = await project.git()
+  const listing = git.visible(project.gitPath(path))
+  // What fails before it is waited for would end the process.
+  listing.catch(() => {})
   const prefix = project.prefix === '' ? '' : `${project.prefix}/`
   const ignore = loadIgnore(project.root, path)
   const belowOf = (full: RepoPath) => (path === '' ? full : full.slice(path.length + 1))
   const inside = [...worktree.tracked().filter((tracked) => isWithin(tracked, path)), ...also]
   const pointed = new Set(inside)
   const visible: RepoPath[] = []
-  for (const gitPath of await git.visible(project.gitPath(path))) {
+  for (const gitPath of await listing) {
     const full = gitPath.slice(prefix.length) as RepoPath
     if (ignore.ignores(belowOf(full), false) || full.startsWith('.mlv/')) continue
     if (full.endsWith(POINTER_SUFFIX) && pointed.has(full.slice(0, -POINTER_SUFFIX.length) as RepoPath)) continue

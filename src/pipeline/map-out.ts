@@ -1,0 +1,71 @@
+import { MlvError } from '../base/errors.ts'
+import type { Oid } from '../base/oid.ts'
+import { parentOf } from '../base/paths.ts'
+import type { DataFile, EarlierTree } from '../workspace/data.ts'
+import type { Entry } from '../workspace/entry.ts'
+import { type DatumTable, readRow, type StoredTable } from './datum-table.ts'
+import type { Datum } from './datums.ts'
+import type { Stage } from './stage.ts'
+
+/** The files of a map stage's one out, put together from what its datums gave. */
+export interface MapOut {
+  add(datum: Datum, files: readonly DataFile[]): void
+  /** Each file once. @throws STAGE_FAILED when two datums wrote one path, or one wrote below what another wrote as a file */
+  files(): DataFile[]
+}
+
+export function createMapOut(stage: Pick<Stage, 'name'>): MapOut {
+  const all = new Map<string, { file: DataFile; datum: Datum }>()
+  let refusal: MlvError | undefined
+  const refuse = (path: string, one: Datum, other: Datum) => {
+    refusal ??= new MlvError('STAGE_FAILED', `Stage "${stage.name}": ${one.name} and ${other.name} both write ${path}`, {
+      hint: 'Let each datum write names of its own, for instance after its input.',
+    })
+  }
+
+  function checkFolders(): void {
+    const passed = new Set<string>()
+    for (const [path, { datum }] of all)
+      for (let at = parentOf(path); at !== '' && !passed.has(at); at = parentOf(at)) {
+        passed.add(at)
+        const other = all.get(at)
+        if (other) refuse(at, other.datum, datum)
+      }
+  }
+
+  return {
+    add(datum, files) {
+      for (const file of files) {
+        const other = all.get(file.path)
+        if (other) refuse(file.path, other.datum, datum)
+        else all.set(file.path, { file, datum })
+      }
+    },
+    files() {
+      checkFolders()
+      if (refusal) throw refusal
+      return Array.from(all.values(), ({ file }) => file)
+    },
+  }
+}
+
+/** How the out differs from the one that the last run left. @param ran datums that have run since
+ *  @returns undefined where nobody knows, or files have gone, whose folders might be left empty */
+export function changesSince(
+  entry: Entry,
+  { rows }: StoredTable,
+  { results, ran }: { results: DatumTable; ran: ReadonlySet<Oid> },
+): EarlierTree | undefined {
+  const gone = new Set<string>()
+  for (const [key, text] of rows) {
+    if (results.has(key) && !ran.has(key)) continue
+    const files = readRow(text)
+    if (!files) return undefined
+    for (const { path } of files) gone.add(path)
+  }
+  const changes = [...ran].flatMap((key) => results.get(key) ?? [])
+  let kept = gone.size
+  for (const [key, files] of results) if (!ran.has(key)) kept += files.length
+  for (const { path } of changes) gone.delete(path)
+  return entry.kind === 'tree' && entry.files === kept && gone.size === 0 ? { entry, changes } : undefined
+}
