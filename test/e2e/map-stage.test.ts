@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 import { makeRepo, type Repo } from '../helpers/repo.ts'
@@ -255,4 +256,45 @@ it('does not run beside what a killed run left, and takes nothing that this writ
   }
   await new Promise((done) => setTimeout(done, 100))
   expect(await repro()).toMatchObject({ exitCode: 0 })
+})
+
+it('leaves its out as the datums wrote it, whatever else was written there meanwhile', async () => {
+  const { repo, repro } = await makeMap(`stages:
+  copy:
+    each: {input: raw, glob: "*/*.txt"}
+    cmd: if test -d copy; then echo odd > copy/x/one.txt; echo odd > copy/stray; fi; mkdir {out}/$(basename $(dirname {in})); cp {in} {out}/$(basename $(dirname {in}))
+    outs: [copy]
+`)
+  await repro()
+  repo.write('raw/x/new.txt', 'n\n')
+  expect((await repro()).stdout).toContain('1 datum of 4')
+  expect(below(repo, 'copy')).toEqual(['x/new.txt', 'x/one.txt', 'x/two.txt', 'y/three.txt'])
+  expect(repo.read('copy/x/one.txt')).toBe('a\n')
+  expect((await repro()).stdout).toBe('unchanged   copy\n')
+})
+
+it('runs a datum again whose row nobody can take at its word', async () => {
+  const { repo, repro, seen } = await makeMap()
+  await repro()
+  seen()
+  const datums = JSON.parse((await repo.mlv('datum', 'list', 'upper', '--json')).stdout) as { datum: string; key: string }[]
+  const rows = datums.map(({ datum, key }) => {
+    const [, folder, name] = /raw\/(.)\/(.*)\.txt/.exec(datum)!
+    const path = folder === 'y' ? '../y/three.up' : `${folder}/${name}.up`
+    const oid = createHash('sha256')
+      .update(repo.read(`upper/${folder}/${name}.up`))
+      .digest('hex')
+    return `${key} [["${path}", "file", "${oid}", 2]]\n`
+  })
+  repo.write('table/0', rows.sort().join(''))
+  await repo.mlv('add', 'table')
+  const [, oid, size] = /oid: (\S+)\nsize: (\d+)/.exec(repo.read('table.mlv'))!
+  const lock = repo.read('mlv.lock')
+  repo.write('mlv.lock', lock.replace(/("datums": ?\{[^}]*"oid": ?")[0-9a-f]+(", ?"size": ?)\d+/, `$1${oid}$2${size}`))
+  expect(repo.read('mlv.lock')).toContain(oid)
+  repo.write('raw/x/new.txt', 'n\n')
+  expect((await repro()).stdout).toContain('2 datums of 4')
+  expect(seen()).toEqual(['raw/x/new.txt', 'raw/y/three.txt'])
+  expect(below(repo, 'upper')).toEqual(['x/new.up', 'x/one.up', 'x/two.up', 'y/three.up'])
+  expect((await repro()).stdout).toBe('unchanged   upper\n')
 })
