@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, renameSync } from 'node:fs'
+import { mkdirSync, readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileError, hasCode, MlvError, systemCode } from '../base/errors.ts'
 import type { Collector, DataFile } from '../workspace/data.ts'
@@ -17,19 +17,11 @@ export interface Failure {
   error: MlvError
 }
 
-/** Where a file of the out lies until all is done. */
-export interface Place {
-  /** absolute */
-  at: string
-  /** absolute: where its datum wrote it */
-  from: string
-}
-
 export interface MapResults {
   /** Stores what a batch wrote, and adds it to the rows of its datums. @returns whether their folders are empty now */
   take(batch: DoneBatch): Promise<boolean>
-  /** new files by their path in the out */
-  readonly places: ReadonlyMap<string, Place>
+  /** where new files lie until all is done, absolute, by their paths in the out */
+  readonly places: ReadonlyMap<string, string>
   /** the folder that holds them as the out will; undefined when some could not be moved there */
   readonly ready: string | undefined
 }
@@ -47,7 +39,7 @@ export function createMapResults(
   ports: { collector: Collector; results: DatumTable; failures: Failure[] },
 ): MapResults {
   const { collector, results, failures } = ports
-  const places = new Map<string, Place>()
+  const places = new Map<string, string>()
   const made = new Set<string>()
   let whole = true
 
@@ -84,12 +76,12 @@ export function createMapResults(
       // Two that write one path are told of when all have run.
       if (places.has(path)) throw Object.assign(new Error(), { code: 'EEXIST' })
       makeFolder(dirname(at))
-      renameSync(from, at)
-      places.set(path, { at, from })
+      collector.move(from, at)
+      places.set(path, at)
     } catch (error) {
       if (!IN_THE_WAY.includes(systemCode(error) ?? '')) throw fileError(error, 'writing', at)
       whole = false
-      places.set(path, { at: from, from })
+      places.set(path, from)
     }
   }
 

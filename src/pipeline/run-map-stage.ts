@@ -159,31 +159,39 @@ interface Placing {
 /** Makes the out hold `entry`. Files that datums have just written are moved there, which costs a tenth of writing them again from the cache. */
 async function placeOut({ path, entry, from, made, collector }: Placing, { project, data }: MapScene): Promise<void> {
   const folder = join(project.root, path)
+  let { places } = made
   try {
     if (made.ready && !exists(folder)) {
       checkParents(project.root, path)
       mkdirSync(dirname(folder), { recursive: true })
       renameSync(made.ready, folder)
-    } else moveEach(path, made.places, project.root)
-    collector.moved(path, new Map(Array.from(made.places, ([below, { from }]) => [below, from])))
+    } else places = moveEach(path, made, { root: project.root, collector })
   } catch (error) {
     // Something else lies there, or another disk: all comes from the cache.
     if (!['EXDEV', 'EEXIST', 'ENOTDIR', 'EISDIR', 'ENOTEMPTY'].includes(systemCode(error) ?? ''))
       throw fileError(error, 'writing', folder)
   }
-  await data.place(path, entry, { force: true, from })
+  await data.place(path, entry, { force: true, from, moved: collector.moved(places) })
 }
 
-function moveEach(path: RepoPath, places: MapResults['places'], root: string): void {
-  const made = new Set<string>()
-  for (const [below, { at }] of places) {
+/** @returns where they lie now */
+function moveEach(
+  path: RepoPath,
+  { places }: MapResults,
+  { root, collector }: { root: string; collector: Collector },
+): MapResults['places'] {
+  const parents = new Set<string>()
+  const moved = new Map<string, string>()
+  for (const [below, at] of places) {
     const to = join(root, path, below)
     const parent = dirname(to)
-    if (!made.has(parent)) {
+    if (!parents.has(parent)) {
       checkParents(root, `${path}/${below}` as RepoPath)
       mkdirSync(parent, { recursive: true })
     }
-    made.add(parent)
-    renameSync(at, to)
+    parents.add(parent)
+    collector.move(at, to)
+    moved.set(below, to)
   }
+  return moved
 }

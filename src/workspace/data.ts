@@ -2,6 +2,7 @@ import type { MlvError } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
 import type { RepoPath } from '../base/paths.ts'
 import type { ChangeCounts, Entry } from './entry.ts'
+import type { StatRow } from './stat-table.ts'
 
 /** A file or link, by its path below what was asked for; '' for a single file. */
 export interface DataFile {
@@ -31,6 +32,9 @@ export interface EarlierTree {
   changes: readonly DataFile[]
 }
 
+/** Files of a folder that were collected elsewhere and moved there, by their paths below it: they need not be read again. */
+export type MovedFiles = ReadonlyMap<string, StatRow>
+
 /** Takes files from anywhere into the cache, and puts trees together. */
 export interface Collector {
   /** Hashes and stores all below a folder (absolute). @throws PATH_UNSUPPORTED, PATH_INVALID, FILE_CHANGED, DISK_FULL */
@@ -38,9 +42,10 @@ export interface Collector {
   /** The tree of files that are stored. @param before an earlier tree, and how these files differ from it: the rest is not made anew */
   tree(files: readonly DataFile[], before?: EarlierTree): Promise<Entry>
   put(bytes: Buffer): Promise<Oid>
-  /** Told that collected files lie in the folder `path` now, by their path below it, and what they were called (absolute) when they were
-   *  collected: where they are many they need not be read again. */
-  moved(path: RepoPath, files: ReadonlyMap<string, string>): void
+  /** Renames a collected file. @throws system errors */
+  move(from: string, to: string): void
+  /** What is known of collected files where they have been moved to. @param files absolute paths, by what they are below a folder */
+  moved(files: ReadonlyMap<string, string>): MovedFiles
   /** Nothing counts as stored before. */
   finish(): Promise<void>
 }
@@ -67,8 +72,9 @@ export interface WorkspaceData {
   /** Like hash of each path, and every object is in the cache when it returns; they count as no more recorded than before. */
   keep(items: readonly { path: RepoPath; all?: boolean; also?: readonly RepoPath[] }[]): Promise<Map<RepoPath, Entry>>
   /** Makes `path` hold `entry` (from the cache); undefined deletes it. Refuses to lose what no cache has, unless `force`.
-   *  @param options `from`: what a look has just found there; only what differs is looked at again   @throws WORK_UNSAVED, OBJECT_MISSING */
-  place(path: RepoPath, entry: Entry | undefined, options?: { force?: boolean; from?: Entry }): Promise<void>
+   *  @param options `from`: what a look has just found there; only what differs is looked at again   `moved`: files that have been moved there since
+   *  @throws WORK_UNSAVED, OBJECT_MISSING */
+  place(path: RepoPath, entry: Entry | undefined, options?: { force?: boolean; from?: Entry; moved?: MovedFiles }): Promise<void>
   /** Whether the cache holds every object of it. */
   isCached(entry: Entry): Promise<boolean>
   /** Files that differ; reads tree pages only. undefined when a page is in no cache */

@@ -1,3 +1,4 @@
+import { lstatSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { hasCode } from '../base/errors.ts'
 import { loadFingerprint } from '../base/fingerprint.ts'
@@ -10,7 +11,7 @@ import { addPaths } from './add.ts'
 import { refuseOutdated } from './add-checks.ts'
 import { applyCheckout } from './checkout-apply.ts'
 import { planCheckout } from './checkout-plan.ts'
-import type { Collector, DataFile, EarlierTree, WorkspaceData } from './data.ts'
+import type { Collector, DataFile, EarlierTree, MovedFiles, WorkspaceData } from './data.ts'
 import type { ChangeCounts, Entry } from './entry.ts'
 import { isWhole } from './fetch-entries.ts'
 import { hashFiles, isStored } from './hash-files.ts'
@@ -21,7 +22,7 @@ import type { Project } from './project.ts'
 import { openSaving, recordSnapshot } from './saving.ts'
 import { scanPath } from './scan.ts'
 import type { Snapshot } from './snapshot.ts'
-import { emptyTable, forgetTrees, type StatRow } from './stat-table.ts'
+import { emptyTable, forgetTrees, type StatRow, type StatTable } from './stat-table.ts'
 import { findTracked } from './tracked.ts'
 import { openWorktree, pageReader, recordedEntry, type Worktree } from './worktree.ts'
 
@@ -75,8 +76,9 @@ export async function openWorkspaceData(project: Project): Promise<WorkspaceData
       } while (await saving.store.refresh())
       return kept
     },
-    async place(path, entry, { from, ...options } = {}) {
-      if (from && entry && (await placeChanges(worktree, path, { from, to: entry, ...options }))) return
+    async place(path, entry, { from, moved, ...options } = {}) {
+      if (from && entry && (await placeChanges(worktree, path, { from, to: entry, moved, ...options }))) return
+      if (moved && moved.size >= MANY_MOVED) noteMoved(worktree.cache.folder(path), moved)
       await applyCheckout(worktree, await planCheckout(worktree, path, entry, options))
     },
     isCached: async (entry) => isWhole(entry, await project.cache('write')),
@@ -132,7 +134,12 @@ export async function openWorkspaceData(project: Project): Promise<WorkspaceData
 /** Fewer files than these are read again where they have been moved to: the tree around them is edited, not built anew. */
 const MANY_MOVED = 512
 
-async function openCollector({ project, cache }: Worktree): Promise<Collector> {
+function noteMoved(table: StatTable, moved: MovedFiles): void {
+  for (const [below, row] of moved) table.rows.set(below, row)
+  forgetTrees(table, '')
+}
+
+async function openCollector({ project }: Worktree): Promise<Collector> {
   const collected = new Map<string, StatRow>()
   const saving = await openSaving(project)
   const keep = async (oid: Oid, bytes: Buffer) => {
@@ -165,15 +172,16 @@ async function openCollector({ project, cache }: Worktree): Promise<Collector> {
       await keep(oid, bytes)
       return oid
     },
-    moved(path, files) {
-      if (files.size < MANY_MOVED) return
-      const table = cache.folder(path)
-      for (const [below, from] of files) {
-        const row = collected.get(from)
-        if (row) table.rows.set(below, row)
-      }
-      forgetTrees(table, '')
+    move(from, to) {
+      renameSync(from, to)
+      const row = collected.get(from)
+      if (!row) return
+      const stats = lstatSync(to)
+      // A new name is a new ctime. What was written to it before has another mtime.
+      const isSame = stats.size === row.size && stats.mtimeMs === row.mtime && stats.ino === row.inode
+      if (isSame) collected.set(to, { ...row, ctime: stats.ctimeMs })
     },
+    moved: (files) => new Map([...files].flatMap(([below, at]) => (collected.has(at) ? [[below, collected.get(at)!]] : []))),
     finish: saving.finish,
   }
 }

@@ -3,7 +3,9 @@ import type { RepoPath } from '../base/paths.ts'
 import { diffTrees } from '../store/tree-walk.ts'
 import { applyCheckout, noteFolders } from './checkout-apply.ts'
 import { type CheckoutPlan, planCheckout } from './checkout-plan.ts'
+import type { MovedFiles } from './data.ts'
 import { type Entry, sameEntry } from './entry.ts'
+import { forgetTrees } from './stat-table.ts'
 import { noteEntry, pageReader, recordedEntry, type Worktree } from './worktree.ts'
 
 /** A folder's version, and the one that is to take its place. */
@@ -11,6 +13,7 @@ export interface Step {
   from: Entry
   to: Entry
   force?: boolean
+  moved?: MovedFiles
 }
 
 /** Files that are looked at one by one; of more the whole folder is looked at sooner. */
@@ -43,13 +46,21 @@ export async function placeChanges(worktree: Worktree, path: RepoPath, step: Ste
   const files = await changedFiles(worktree, step)
   if (!files) return false
   const plans: CheckoutPlan[] = []
-  for (const part of files) plans.push(await planCheckout(worktree, path, to, { force, part }))
-  if (plans.some(({ missing }) => missing.length > 0)) return false
+  for (const part of files) {
+    const row = step.moved?.get(part)
+    if (row) table.rows.set(part, row)
+    plans.push(await planCheckout(worktree, path, to, { force, part }))
+  }
+  if (plans.some(({ missing }) => missing.length > 0)) {
+    forgetTrees(table, '')
+    return false
+  }
   try {
     for (const plan of plans) await applyCheckout(worktree, plan)
   } catch (error) {
     // Each part counts as the whole once it is placed.
     noteEntry(cache, path, from)
+    forgetTrees(table, '')
     throw error
   }
   for (const { folders } of plans) noteFolders(table, folders)
