@@ -2,10 +2,20 @@ import { join } from 'node:path'
 import { nameOf, parentOf, type RepoPath } from '../base/paths.ts'
 import { ignoreLines, namesWithoutLine, unignoreLines } from '../git/gitignore.ts'
 import type { Project } from './project.ts'
+import { checkParents } from './tracked.ts'
 
-function byFolder(paths: readonly RepoPath[]): Map<RepoPath, RepoPath[]> {
+/** @throws PATH_INVALID for a folder that a symbolic link leads to: nothing is written out of the project */
+function byFolder({ root }: Pick<Project, 'root'>, paths: readonly RepoPath[]): Map<RepoPath, RepoPath[]> {
   const folders = new Map<RepoPath, RepoPath[]>()
-  for (const path of paths) folders.set(parentOf(path), [...(folders.get(parentOf(path)) ?? []), path])
+  for (const path of paths) {
+    const folder = parentOf(path)
+    const known = folders.get(folder)
+    if (known) known.push(path)
+    else {
+      checkParents(root, path)
+      folders.set(folder, [path])
+    }
+  }
   return folders
 }
 
@@ -21,7 +31,7 @@ export function lacksLine(project: Pick<Project, 'root'>, path: RepoPath): boole
 /** Gives each path a line of its own in the .gitignore beside it. @returns the .gitignore files written */
 export function ignorePaths(project: Pick<Project, 'root'>, paths: readonly RepoPath[]): RepoPath[] {
   const written: RepoPath[] = []
-  for (const [folder, inside] of byFolder(paths))
+  for (const [folder, inside] of byFolder(project, paths))
     if (ignoreLines(join(project.root, folder), inside.map(nameOf))) written.push(ignoreFile(folder))
   return written
 }
@@ -30,7 +40,7 @@ export function ignorePaths(project: Pick<Project, 'root'>, paths: readonly Repo
  *  hides it already, nothing is written. @returns the .gitignore files written */
 export async function hideFromGit(project: Project, paths: readonly RepoPath[]): Promise<RepoPath[]> {
   const written: RepoPath[] = []
-  for (const [folder, inside] of byFolder(paths)) {
+  for (const [folder, inside] of byFolder(project, paths)) {
     const absolute = join(project.root, folder)
     const without = new Set(namesWithoutLine(absolute, inside.map(nameOf)))
     const shown: string[] = []
@@ -47,7 +57,7 @@ export async function hideFromGit(project: Project, paths: readonly RepoPath[]):
 /** Takes the lines of paths out again. @returns the .gitignore files written */
 export function showToGit(project: Project, paths: readonly RepoPath[]): RepoPath[] {
   const written: RepoPath[] = []
-  for (const [folder, inside] of byFolder(paths))
+  for (const [folder, inside] of byFolder(project, paths))
     if (unignoreLines(join(project.root, folder), inside.map(nameOf))) written.push(ignoreFile(folder))
   return written
 }

@@ -155,6 +155,19 @@ describe('a stage', () => {
     expect(repo.read('mlv.yaml')).toBe(text)
   })
 
+  it.each([
+    ['an out', '    outs: [link/o]\n'],
+    ['wdir', '    outs: [o]\n    wdir: link\n'],
+    ['an out in a new folder', '    outs: [link/new/o]\n'],
+  ])('writes nothing through a link out of the project: %s', async (_what, keys) => {
+    const outside = makeFolder().dir
+    const repo = await start({ 'mlv.yaml': stage('true', keys) })
+    symlinkSync(outside, repo.path('link'))
+    expectFailure(await repo.mlv('repro'), 2, 'lies below link, which is a symbolic link')
+    expectFailure(await repo.mlv('accept', 'a'), 2, '')
+    expect(readdirSync(outside)).toEqual([])
+  })
+
   it('that writes a folder for its metrics fails', async () => {
     const repo = await start({ 'mlv.yaml': stage('mkdir m.json; echo 1 > m.json/x', '    metrics: [m.json]\n') })
     expectFailure(await repo.mlv('repro'), 8, 'wrote a folder as m.json')
