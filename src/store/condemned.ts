@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { MlvError } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
+import { Again, repeat } from '../base/repeat.ts'
 import type { Blobs } from './blobs.ts'
 import { KEYS } from './layout.ts'
 import { readRecords, type StoredRecord } from './record.ts'
@@ -37,16 +37,17 @@ export function createCondemned(blobs: Blobs): Condemned {
   }
 
   /** What a record named that is gone is not known: it was taken back, or its packs were deleted, which another record then tells. */
-  async function readCurrent(): Promise<Map<Oid, StoredRecord>> {
-    for (let number = 1; ; number++) {
-      const records = await readOnce()
-      if (records) return records
-      if (number === LISTINGS)
+  function readCurrent(): Promise<Map<Oid, StoredRecord>> {
+    return repeat(
+      async (number) => {
+        const records = await readOnce()
+        if (records || number < LISTINGS) return records ?? new Again()
         throw new MlvError('REMOTE_FAILED', `${blobs.url} lists what is no longer there`, {
           hint: 'A collection has just been there, and its listings lag behind: run the command again later.',
         })
-      await sleep(FIRST_PAUSE_MS * 3 ** (number - 1))
-    }
+      },
+      { first: FIRST_PAUSE_MS },
+    )
   }
 
   return {

@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { hasCode, MlvError } from '../base/errors.ts'
+import { Again, repeat } from '../base/repeat.ts'
 import type { Blobs } from './blobs.ts'
 import { formatDescription, KEYS, newDescription, parseDescription, type StoreDescription } from './layout.ts'
 
@@ -8,14 +8,17 @@ const FIRST_PAUSE_MS = 50
 const READINGS = 6
 
 /** No name says what mlv.json must hold. So what two readings in a row say counts as what lies there; the bytes of others were altered on their way. */
-async function readUntilSure(blobs: Blobs): Promise<Uint8Array> {
-  let before = await blobs.get(KEYS.description, { checked: true })
-  for (let number = 2; ; number++) {
-    await sleep(FIRST_PAUSE_MS * 3 ** (number - 2))
-    const now = await blobs.get(KEYS.description, { checked: true })
-    if (number === READINGS || Buffer.compare(before, now) === 0) return now
-    before = now
-  }
+function readUntilSure(blobs: Blobs): Promise<Uint8Array> {
+  let before: Uint8Array | undefined
+  return repeat(
+    async (number) => {
+      const now = await blobs.get(KEYS.description, { checked: true })
+      if (number === READINGS || (before && Buffer.compare(before, now) === 0)) return now
+      before = now
+      return new Again()
+    },
+    { first: FIRST_PAUSE_MS },
+  )
 }
 
 async function readDescription(blobs: Blobs, purpose: 'read' | 'write', certain: boolean): Promise<StoreDescription> {

@@ -2,7 +2,7 @@ import { hasCode, MlvError, systemCode } from '../base/errors.ts'
 import type { Rate } from '../base/rate.ts'
 import type { BlobInfo, Blobs } from '../store/blobs.ts'
 import { collectBody, rangeHeader, ShortBody } from './http-body.ts'
-import { createRequester, type Verdict } from './requester.ts'
+import { createRequester, inTime, type Verdict } from './requester.ts'
 
 /** The file that says what a web server holds, because HTTP has no listing: lines of `bytes<TAB>seconds since 1970<TAB>key`. */
 export const LISTING = 'mlv-listing.tsv'
@@ -35,8 +35,8 @@ export function createHttpBlobs({ url, rate, tries }: HttpOptions): Blobs {
     read: (response: Response) => Promise<T>,
   ): Promise<T | undefined> {
     try {
-      return await requester.send(async () => {
-        const response = await fetchInTime(url, init, signal)
+      return await requester.send(async (limit) => {
+        const response = await fetchInTime(url, init, signal, limit)
         if (response.ok || response.status === 416) return read(response)
         await response.body?.cancel()
         if (response.status === 404 || response.status === 410) return undefined
@@ -112,16 +112,15 @@ export function createHttpBlobs({ url, rate, tries }: HttpOptions): Blobs {
 }
 
 /** Bounds the time until an answer begins; its body may take as long as bytes flow. */
-export async function fetchInTime(url: string, init: RequestInit, signal: AbortSignal | null | undefined): Promise<Response> {
-  const late = new AbortController()
-  const timer = setTimeout(() => late.abort(new DOMException('no answer in time', 'TimeoutError')), ANSWER_TIMEOUT_MS)
-  try {
-    // Compressed on the way, the lengths of ranges would mean something else.
-    const headers = { 'accept-encoding': 'identity', ...init.headers }
-    return await fetch(url, { ...init, headers, signal: signal ? AbortSignal.any([signal, late.signal]) : late.signal })
-  } finally {
-    clearTimeout(timer)
-  }
+export function fetchInTime(
+  url: string,
+  init: RequestInit,
+  signal: AbortSignal | null | undefined,
+  limit = ANSWER_TIMEOUT_MS,
+): Promise<Response> {
+  // Compressed on the way, the lengths of ranges would mean something else.
+  const headers = { 'accept-encoding': 'identity', ...init.headers }
+  return inTime(limit, signal, (own) => fetch(url, { ...init, headers, signal: own }))
 }
 
 /** What a failed request says about another try. */

@@ -1,13 +1,15 @@
 import { setMaxListeners } from 'node:events'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { Again, repeat } from '../base/repeat.ts'
 
 /** What a failed try says about another one. `overload`: the server wants fewer requests at once; `silence`: no answer came. */
 export type Verdict = 'final' | 'passing' | 'overload' | 'silence'
 
 export interface Requester {
   /** Does a request, again after passing faults, and never more of them at once than the server bears.
+   *  @param request is told how long to wait for an answer to begin, in ms, where that is less than usual: a server that has never answered may not be
+   *  there at all. For requests that a server answers at once
    *  @throws what the last try threw; the signal's reason */
-  send<T>(request: () => Promise<T>, signal: AbortSignal | undefined): Promise<T>
+  send<T>(request: (limit: number | undefined) => Promise<T>, signal: AbortSignal | undefined): Promise<T>
   /** requests that may be under way at once now */
   readonly width: number
 }
@@ -26,8 +28,10 @@ export interface RequesterOptions {
 const TRIES = 8
 /** A server that never answered is more likely misspelt than ill: about a second. */
 const TRIES_BEFORE_FIRST_ANSWER = 4
-const FIRST_PAUSE_MS = 100
-const LONGEST_PAUSE_MS = 20_000
+/** One that is silent is waited for three times: with the last one's usual 30 s, 45 s in all. */
+const SILENT_TRIES_BEFORE_FIRST_ANSWER = 3
+const FIRST_LIMITS_MS = [4_000, 10_000]
+const PAUSES = { first: 100, longest: 20_000, byChance: true }
 const LONGEST_ASKED_PAUSE_MS = 60_000
 /** Requests at once before anything is known of the server. */
 const FIRST_WIDTH = 16
@@ -56,22 +60,22 @@ export function createRequester(options: RequesterOptions): Requester {
     get width() {
       return gate.width
     },
-    async send(request, signal) {
+    send<T>(request: (limit: number | undefined) => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
       shareSignal(signal)
-      for (let number = 1; ; number++) {
-        signal?.throwIfAborted()
+      const once = async (number: number): Promise<T | Again> => {
         try {
-          return await attempt(request, signal)
+          return await attempt(() => request(answered ? undefined : FIRST_LIMITS_MS[number - 1]), signal)
         } catch (error) {
           signal?.throwIfAborted()
           const verdict = options.judge(error)
           if (verdict !== 'silence') answered = true
           if (verdict === 'final') throw error
           if (verdict === 'overload') gate.narrow()
-          if (number >= (answered ? tries : Math.min(tries, TRIES_BEFORE_FIRST_ANSWER))) throw error
-          await pause(Math.max(pauseAfter(number), askedPause(options, error)), signal)
+          if (number >= (answered ? tries : Math.min(tries, triesBeforeFirstAnswer(error)))) throw error
+          return new Again(askedPause(options, error))
         }
       }
+      return repeat(once, PAUSES, signal)
     },
   }
 }
@@ -80,17 +84,26 @@ function askedPause({ askedPause }: RequesterOptions, error: unknown): number {
   return Math.min(LONGEST_ASKED_PAUSE_MS, askedPause?.(error) ?? 0)
 }
 
-/** A time that triples, half of it by chance, so that many clients do not come back at once. */
-function pauseAfter(tries: number): number {
-  return Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 3 ** (tries - 1)) * (0.5 + Math.random() / 2)
+function triesBeforeFirstAnswer(error: unknown): number {
+  return (error as Error).name === 'TimeoutError' ? SILENT_TRIES_BEFORE_FIRST_ANSWER : TRIES_BEFORE_FIRST_ANSWER
 }
 
-async function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+/** Runs a request whose answer is to begin within a limit. @param start gets a signal that ends the request, and gives its answer's beginning
+ *  @throws a TimeoutError; what the request throws */
+export async function inTime<T>(
+  limit: number | undefined,
+  signal: AbortSignal | null | undefined,
+  start: (signal: AbortSignal | undefined) => Promise<T>,
+): Promise<T> {
+  if (limit === undefined) return start(signal ?? undefined)
+  const late = new AbortController()
+  const timer = setTimeout(() => late.abort(new DOMException('no answer in time', 'TimeoutError')), limit)
   try {
-    await sleep(ms, undefined, { signal })
+    return await start(signal ? AbortSignal.any([signal, late.signal]) : late.signal)
   } catch (error) {
-    signal?.throwIfAborted()
-    throw error
+    throw late.signal.aborted && !signal?.aborted ? late.signal.reason : error
+  } finally {
+    clearTimeout(timer)
   }
 }
 

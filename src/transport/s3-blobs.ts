@@ -13,7 +13,7 @@ import { oidOfBytes } from '../base/oid.ts'
 import type { BlobInfo, Blobs, GetOptions } from '../store/blobs.ts'
 import { createDirectGetter } from './direct-get.ts'
 import { collectBody, partOf, rangeHeader, ShortBody } from './http-body.ts'
-import { createRequester } from './requester.ts'
+import { createRequester, inTime } from './requester.ts'
 import { IDLE_TIMEOUT_MS, MAX_SOCKETS, openClient, type S3Options } from './s3-client.ts'
 import { createRenewal } from './s3-credentials.ts'
 import { readDirectly } from './s3-direct.ts'
@@ -22,7 +22,7 @@ import { uploadInParts } from './s3-multipart.ts'
 import { createUploader } from './s3-upload.ts'
 
 /** Sends one request, again on passing faults. */
-export type Send = <T>(request: () => Promise<T>, signal: AbortSignal | undefined) => Promise<T>
+export type Send = <T>(request: (limit: number | undefined) => Promise<T>, signal: AbortSignal | undefined) => Promise<T>
 
 /** A bucket, or a part of it. Uploads are one PUT each, which the server checks against the SHA-256 they are signed with; requests are repeated on passing faults. */
 export async function createS3Blobs(options: S3Options): Promise<Blobs> {
@@ -38,7 +38,7 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
   const common = (key: string) => ({ Bucket: bucket, Key: start + key })
   const requester = createRequester({ judge: judgeS3, askedPause, tries: triesOf(options.env), most: MAX_SOCKETS })
   const renewal = createRenewal(client, place)
-  const send: Send = (request, signal) => requester.send(() => renewal.use(request), signal)
+  const send: Send = (request, signal) => requester.send((limit) => renewal.use(() => request(limit)), signal)
   // Bytes that must wait for a rate are read in pieces.
   const direct = options.rate ? undefined : createDirectGetter(options.idleTimeout ?? IDLE_TIMEOUT_MS)
   let bucketSeen: Promise<unknown> | undefined
@@ -56,7 +56,8 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
 
   async function find(key: string, signal: AbortSignal | undefined): Promise<HeadObjectCommandOutput | undefined> {
     try {
-      const found = await send(() => client.send(new HeadObjectCommand(common(key)), { abortSignal: signal }), signal)
+      const head = new HeadObjectCommand(common(key))
+      const found = await send((limit) => inTime(limit, signal, (own) => client.send(head, { abortSignal: own })), signal)
       if (found.ETag === undefined) throw notS3(place, `looking for ${key}`)
       return found
     } catch (error) {
@@ -71,13 +72,18 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
     }
   }
 
-  async function read(key: string, range: GetOptions): Promise<Uint8Array> {
+  async function read(key: string, range: GetOptions, limit: number | undefined): Promise<Uint8Array> {
     const ChecksumMode = range.checked ? 'ENABLED' : undefined
     const command = new GetObjectCommand({ ...common(key), Range: rangeHeader(range), VersionId: range.version, ChecksumMode })
     // What is to be checked, the SDK reads.
     if (direct && !range.checked) readDirectly(command, direct, range)
     try {
-      const answer: GetObjectCommandOutput & { bytes?: Buffer } = await client.send(command, { abortSignal: range.signal })
+      // A range that is read directly is not done when its answer begins.
+      const answer: GetObjectCommandOutput & { bytes?: Buffer } = await inTime(
+        range.checked ? limit : undefined,
+        range.signal,
+        (own) => client.send(command, { abortSignal: own }),
+      )
       if (answer.ETag === undefined) throw notS3(place, `reading ${key}`)
       // Looked at here, because not every server heeds If-Match.
       if (range.etag !== undefined && answer.ETag !== range.etag) throw changed(place, key)
@@ -92,7 +98,7 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
 
   const get = (key: string, range: GetOptions = {}) =>
     ask('reading', key, range.signal, async () => {
-      if (range.end === undefined || range.end > (range.start ?? 0)) return send(() => read(key, range), range.signal)
+      if (range.end === undefined || range.end > (range.start ?? 0)) return send((limit) => read(key, range, limit), range.signal)
       if (await find(key, range.signal)) return new Uint8Array(0)
       throw new MlvError('BLOB_MISSING', `${place.url} has no ${key}`, {
         hint: 'Run "mlv push --all-commits" from a clone that has the data.',
@@ -124,7 +130,10 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
       do {
         const input = { Bucket: bucket, Prefix: start + prefix, ContinuationToken: token }
         const page = await ask('listing', prefix || 'all of it', signal, () =>
-          send(() => client.send(new ListObjectsV2Command(input), { abortSignal: signal }), signal),
+          send(
+            (limit) => inTime(limit, signal, (own) => client.send(new ListObjectsV2Command(input), { abortSignal: own })),
+            signal,
+          ),
         )
         // Consoles make empty blobs that end in a slash to show a folder.
         if (page.Name === undefined && page.KeyCount === undefined && page.IsTruncated === undefined)

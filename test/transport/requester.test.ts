@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { createRequester, type Verdict } from '../../src/transport/requester.ts'
+import { createRequester, inTime, type Verdict } from '../../src/transport/requester.ts'
 
 const failing = (verdict: Verdict) => Object.assign(new Error(verdict), { verdict })
 const judge = (error: unknown) => (error as { verdict: Verdict }).verdict
@@ -41,6 +41,37 @@ describe('a requester', () => {
       await expect(requester.send(request, undefined)).rejects.toThrow(verdict)
       expect(count).toBe(expected)
     }
+  })
+
+  test('gives a server that has never answered less time at first, and the usual time once it has', async () => {
+    const requester = createRequester({ judge: () => 'silence', most: 8 })
+    const limits: (number | undefined)[] = []
+    const silent = async (limit: number | undefined) => {
+      limits.push(limit)
+      throw new DOMException('no answer in time', 'TimeoutError')
+    }
+    await expect(requester.send(silent, undefined)).rejects.toThrow('no answer in time')
+    expect(limits).toEqual([4_000, 10_000, undefined])
+    await requester.send(async (limit) => void limits.push(limit), undefined)
+    await requester.send(async (limit) => void limits.push(limit), undefined)
+    expect(limits.slice(3)).toEqual([4_000, undefined])
+  })
+
+  test('waits for the beginning of an answer alone, as long as it is told, and passes on what else ends it', async () => {
+    const until = (signal: AbortSignal | undefined) =>
+      new Promise<AbortSignal | undefined>((resolve, reject) => {
+        signal?.addEventListener('abort', () => reject(new Error('ended')), { once: true })
+        if (!signal) resolve(signal)
+      })
+    await expect(inTime(1, undefined, until)).rejects.toMatchObject({ name: 'TimeoutError' })
+    const mine = new AbortController()
+    const waiting = inTime(60_000, mine.signal, until)
+    mine.abort()
+    await expect(waiting).rejects.toThrow('ended')
+    expect(await inTime(undefined, undefined, until)).toBe(undefined)
+    const answer = await inTime(1, undefined, async (signal) => signal)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(answer?.aborted).toBe(false)
   })
 
   test('waits as long as the server asks', async () => {
