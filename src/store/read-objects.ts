@@ -186,16 +186,21 @@ export function createReader({ blobs, presence, loose, refresh, giveUp, setLoose
     if ((await hash.digest()) !== oid) throw corrupt(oid)
   }
 
-  /** A recipe does not hash to a name: one that makes no sense may have been altered on its way, and is read once more.
-   *  @returns undefined when the pack is gone */
+  /** A recipe does not hash to a name: one that makes no sense may have been altered on its way, and is read once more; then its pack is looked at.
+   *  @returns undefined when there is none to go by at that place, which is known from then on */
   async function readRecipeOf(place: Location, signal: AbortSignal | undefined): Promise<Chunk[] | undefined> {
+    const makesSense = (chunks: Chunk[] | undefined) => chunks?.every(({ oid }) => presence.locateChunk(oid)) === true
     await presence.loadChunkIndexes()
-    const first = await readPack(rangeOf(place), signal)
-    if (!first) return undefined
-    const chunks = readRecipe(first, place)
-    if (chunks?.every(({ oid }) => presence.locateChunk(oid))) return chunks
-    const again = await readPack(rangeOf(place), signal)
-    return again && parseRecipe(again, place.oid, place.size)
+    let bytes: Buffer | undefined
+    for (let tries = 0; tries < 2; tries++) {
+      bytes = await readPack(rangeOf(place), signal)
+      const chunks = bytes && readRecipe(bytes, place)
+      if (makesSense(chunks)) return chunks
+      if (!bytes) break
+    }
+    await leave([{ place, packGone: !bytes }])
+    // In a sound pack it is what its writer wrote, whatever that is.
+    return bytes && !presence.damage.isBad(place) ? parseRecipe(bytes, place.oid, place.size) : undefined
   }
 
   async function* stream(oid: Oid, options: ReadOptions = {}): AsyncGenerator<Buffer> {
@@ -215,7 +220,6 @@ export function createReader({ blobs, presence, loose, refresh, giveUp, setLoose
         yield* verified(oid, readChunks(oid, chunks, options), options.digester)
         return
       }
-      await leave([{ place: found, packGone: true }])
     }
     if (!isLoose(oid)) throw missing(oid)
     yield* readLoose(oid, options)

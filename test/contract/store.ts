@@ -360,6 +360,30 @@ export function storeContract(name: string, role: OpenOptions['role'], openPlace
         },
       )
 
+      test.each([
+        ['makes no sense', 3],
+        ['names a chunk that is nowhere', 80],
+      ])('a recipe that was altered and %s is told as corrupt, and its object is missing from then on', async (_, at) => {
+        const store = await open()
+        const writer = store.writer()
+        for (const part of ['who', 'le']) await writer.addChunk(oidOfBytes(part), Buffer.from(part))
+        const chunks = ['who', 'le'].map((part) => ({ oid: oidOfBytes(part), length: part.length }))
+        await writer.addRecipe(oidOfBytes('whole'), chunks)
+        await writer.finish()
+        const { pack, offset } = store.locate(oidOfBytes('whole'))!
+        await alter(store.blobs, KEYS.pack(pack), flipped(offset + at))
+        const pieces = async () => {
+          for await (const _piece of store.stream(oidOfBytes('whole')));
+        }
+        await expect(pieces()).rejects.toMatchObject({ code: 'OBJECT_CORRUPT' })
+        const later = await open()
+        expect(later.has(oidOfBytes('whole'))).toBe(false)
+        const again = later.writer()
+        await again.addRecipe(oidOfBytes('whole'), chunks)
+        await again.finish()
+        expect((await (await open()).read(oidOfBytes('whole'))).toString()).toBe('whole')
+      })
+
       test('a recipe that lies is refused', async () => {
         const store = await open()
         const writer = store.writer()
