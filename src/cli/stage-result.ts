@@ -20,7 +20,7 @@ export async function showResult(context: Context, typed: string, options: Resul
   if (report.status === 'failed') {
     output.answer(reportJson(report), () => (output.quiet ? '' : renderResult(report)))
     const { code, message, hint } = report.error
-    throw new MlvError(code, message, { hint })
+    throw new MlvError(code, message, { hint: hint && `Where it ran: ${hint}` })
   }
   const [project, { fetchResult, findResult }] = await Promise.all([context.project(), import('../pipeline/find-result.ts')])
   const found = await findResult(project, report, options.remote)

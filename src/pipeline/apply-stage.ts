@@ -1,3 +1,5 @@
+import { lstatSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Turn } from '../base/concurrency.ts'
 import { hasCode, type MlvError } from '../base/errors.ts'
 import type { RepoPath } from '../base/paths.ts'
@@ -139,7 +141,13 @@ async function run(stage: Stage, decision: RunDecision, scene: ApplyScene): Prom
       await ports.runCache.keep({ key: locked.runKey, outs: locked.outs })
   })
   const check = watched?.found()
-  tell({ kind: 'ran', stage: stage.name, reasons, seconds, changed, ...(datums ? { datums } : {}), ...(check ? { check } : {}) })
+  const gone = changed.filter((path) => !lstatSync(join(view.project.root, path), { throwIfNoEntry: false }))
+  tell({
+    ...{ kind: 'ran', stage: stage.name, reasons, seconds, changed },
+    ...(gone.length > 0 ? { gone } : {}),
+    ...(datums ? { datums } : {}),
+    ...(check ? { check } : {}),
+  })
 }
 
 /** Does what a plan says of one stage, whose turn it is, and tells it. When anything ran before it, that is decided anew.

@@ -29,7 +29,7 @@ export function checkKeys(field: Field, known: Set<string>, warnings: string[]):
     const at = field.file.atKey(...field.keys, key)
     if (LATER_KEYS.has(key))
       throw new MlvError('PIPELINE_INVALID', `${at}: ${field.label}: "${key}" is not supported yet`, {
-        hint: 'Write the stages out one by one, or pass the value with params or env.',
+        hint: 'Take it out: "mlv stage task" and "mlv exec" run a stage elsewhere.',
       })
     const other = OTHER_NAMES[key]
     if (other) throw new MlvError('PIPELINE_INVALID', `${at}: ${field.label}: there is no key "${key}"`, { hint: other })

@@ -14,8 +14,11 @@ export type StageEvent =
       /** map stages */
       datums?: { ran: number; kept: number }
       reasons: Reason[]
-      seconds: number /** deps that changed meanwhile: it will run again */
+      seconds: number
+      /** deps that changed meanwhile: it will run again */
       changed: RepoPath[]
+      /** those of them that are no longer there */
+      gone?: RepoPath[]
       /** what it did without declaring it, where that was looked at */
       check?: StageCheck
     }

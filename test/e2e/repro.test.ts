@@ -282,6 +282,22 @@ it('runs a stage again whose deps changed while it ran', async () => {
   expect((await repro(repo, '--dry-run'))[0]).toBe('would run   a  (deps changed while it last ran)')
 })
 
+it('says which deps a stage took away, and names the one that its next run lacks', async () => {
+  const yaml = 'stages:\n  a: {cmd: "cp in out; rm in; echo 2 > other", deps: [in, other], outs: [out]}\n'
+  const repo = await makeRepo({ 'mlv.yaml': yaml, in: '1\n', other: '1\n' }, { init: true })
+  const [, ran] = await repro(repo)
+  expect(ran).toMatch(
+    /; other changed while it ran, so it will run again; in, which it reads, went away while it ran, and its next run needs it$/,
+  )
+  expect(await repo.mlv('repro')).toMatchObject({
+    exitCode: 2,
+    stderr: expect.stringContaining('needs in, which does not exist'),
+  })
+  repo.write('in', '1\n')
+  const { stdout } = await repo.mlv('repro', '--json')
+  expect(JSON.parse(stdout).stages).toMatchObject([{ outcome: 'ran', changed: ['in'], gone: ['in'] }])
+})
+
 it('leaves what .mlvignore hides in the folder of an out where it lies, also when the stage writes the folder anew', async () => {
   const repo = await makePipeline({ '.mlvignore': '*.note\nmine/\n' })
   const command = (line: string) => repo.write('mlv.yaml', repo.read('mlv.yaml').replace(/cmd: mkdir.*/, `cmd: ${line}`))

@@ -23,10 +23,14 @@ export function eventLine(event: StageEvent): string {
     case 'started':
       return line('running', event.stage, `(${describeReasons(event.reasons)})`)
     case 'ran': {
-      const again = event.changed.length === 0 ? '' : `; ${event.changed.join(', ')} changed while it ran, so it will run again`
+      const { changed, gone = [] } = event
+      const edited = changed.filter((path) => !gone.includes(path))
+      const again = edited.length === 0 ? '' : `; ${edited.join(', ')} changed while it ran, so it will run again`
+      const lost =
+        gone.length === 0 ? '' : `; ${gone.join(', ')}, which it reads, went away while it ran, and its next run needs it`
       const { datums } = event
       const parts = datums ? `, ${plural(datums.ran, 'datum')} of ${datums.ran + datums.kept}` : ''
-      return line('ran', event.stage, `${formatSeconds(event.seconds)}${parts}${again}`)
+      return line('ran', event.stage, `${formatSeconds(event.seconds)}${parts}${again}${lost}`)
     }
     case 'unchanged':
     case 'frozen':
@@ -139,7 +143,8 @@ export function renderStageList(graph: StageGraph): string {
   return graph.order
     .map((name) => {
       const stage = graph.stages.get(name)!
-      return `${name.padEnd(width)}  ${stage.desc ?? stage.cmd[0]!.split('\n')[0]}`
+      const [first, ...more] = stage.cmd.flatMap((command) => command.split('\n'))
+      return `${name.padEnd(width)}  ${stage.desc ?? `${first}${more.length > 0 ? ' …' : ''}`}`
     })
     .join('\n')
 }
