@@ -48,6 +48,16 @@ export async function readStages(file: YamlFile, text: string, files: VariableFi
   return { stages, warnings }
 }
 
+/** A template is YAML's own syntax for a map where it stands within one: the usual slip. */
+function explained(error: MlvError, text: string): MlvError {
+  const line = /:(\d+):\d+: /.exec(error.message)?.[1]
+  if (line === undefined || !/[[{,:]\s*\$\{/.test(text.split('\n')[Number(line) - 1] ?? '')) return error
+  return new MlvError(error.code, error.message, {
+    hint: 'Within [ ] and { } a template stands in quotes: {lr: "${train.lr}"}.',
+    cause: error,
+  })
+}
+
 const NO_FILES: FileReader = async () => undefined
 
 /** Parses the text of mlv.yaml. @param read gives the files that its templates take values from
@@ -60,6 +70,6 @@ export async function parsePipeline(text: string, read: FileReader = NO_FILES): 
   } catch (error) {
     if (error instanceof RangeError && !hasCode(error))
       throw new MlvError('YAML_INVALID', `${PIPELINE_FILE}: nested too deeply`, { hint: 'Write it flatter.', cause: error })
-    throw error
+    throw hasCode(error, 'YAML_INVALID') ? explained(error, text) : error
   }
 }

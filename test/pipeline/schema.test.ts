@@ -64,6 +64,15 @@ it.each([
   })
 })
 
+it('says that a template within brackets wants quotes, where that is what YAML stumbled over', async () => {
+  const hint = async (text: string) => parsePipeline(text).catch(({ message, hint }) => [message, hint])
+  expect(await hint('stages:\n  a:\n    matrix: {x: ${regions}}\n    cmd: x\n')).toEqual([
+    expect.stringMatching(/^mlv.yaml:3:\d+: /),
+    expect.stringContaining('in quotes'),
+  ])
+  expect(await hint('stages: {a: [\n')).toEqual([expect.stringMatching(/^mlv.yaml:\d+:\d+: /), 'Correct the YAML at that place.'])
+})
+
 it('takes resources beyond those of any machine', async () => {
   const { stages } = await parsePipeline(stage('cmd: x\nresources: {cpus: 5000, memory: 900TiB, gpus: 64, queue: long}'))
   expect(stages[0]!.resources).toEqual({ cpus: 5000, memory: '900TiB', gpus: 64, queue: 'long' })
