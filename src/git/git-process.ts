@@ -101,8 +101,8 @@ export function gitFailure(args: string[], stderr: string, place: GitPlace, caus
     })
   const hint = stderr.includes('safe.directory')
     ? `If you trust its owner, run "git config --global --add safe.directory ${place.workTree}".`
-    : stderr.includes('index.lock')
-      ? 'Wait for the other git to end; if none runs, delete the index.lock file it names.'
+    : /\.lock': File exists|index\.lock/.test(stderr)
+      ? 'Wait for the other git to end; if none runs, delete the .lock file that it names.'
       : `Run "git status" in ${place.workTree} to see whether git is well.`
   return new MlvError('GIT_FAILED', `git ${verb}: ${said.replace(/^(fatal|error): /, '')}`, { hint, cause })
 }

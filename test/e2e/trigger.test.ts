@@ -218,6 +218,10 @@ describe('mlv trigger --commit', () => {
     expectFailure(await here.mlv('trigger', '--commit', '--branch', 'main'), 4, 'main is checked out')
     expectFailure(await here.mlv('trigger', '--commit', '--branch', 'main/x'), 4, 'no branch main/x beside')
     expectFailure(await here.mlv('trigger', '--commit', '--push'), 3, 'git knows no remote "origin"')
+    // What a killed git leaves.
+    here.write('.git/refs/heads/stale.lock', '')
+    const told = expectFailure(await here.mlv('trigger', '--commit', '--branch', 'stale'), 3, 'stale.lock')
+    expect(told).toContain('delete the .lock file that it names')
     const empty = await makeRepo({}, { init: true })
     expectFailure(await empty.mlv('trigger', '--commit'), 2, 'leads to no commit')
   })
