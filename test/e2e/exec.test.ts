@@ -355,12 +355,25 @@ describe('a task fails', () => {
     const result = await machine.exec(task, '--remote', './nowhere')
     expect(result).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('There is no store at') })
     expect(existsSync(join(machine.dir, 'nowhere'))).toBe(false)
-    for (const out of ['.', 'no/folder/report'])
+    for (const out of ['.', 'no/folder/report', '/dev/null'])
       expect(await machine.exec(task, '-o', out)).toMatchObject({
         exitCode: 2,
         stderr: expect.stringContaining('No report can be written'),
       })
     expect([ran(), readdirSync(machine.dir)]).toEqual([0, []])
+    // The task itself, most likely.
+    const text = readFileSync(task, 'utf8')
+    expect(await machine.exec(task, '-o', task)).toMatchObject({ exitCode: 4, stderr: expect.stringContaining('is no report') })
+    expect([ran(), readFileSync(task, 'utf8')]).toEqual([0, text])
+  })
+
+  it('without leaving the report of an earlier run, also when it is none', async () => {
+    const { repo, task } = await makeWorld()
+    const machine = makeMachine(repo.env)
+    expect(await machine.exec(task, '-o', 'report')).toMatchObject({ exitCode: 0 })
+    writeFileSync(join(machine.dir, 'broken.task'), '{}')
+    expect(await machine.exec('broken.task', '-o', 'report')).toMatchObject({ exitCode: 2 })
+    expect(readdirSync(machine.dir)).toEqual(['broken.task'])
   })
 
   it('when the disk of its folder is full, and the command with it', async ({ skip }) => {

@@ -1,7 +1,7 @@
 import { accessSync, constants, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, resolve } from 'node:path'
-import { fileError, MlvError } from '../../base/errors.ts'
+import { fileError, hasCode, MlvError } from '../../base/errors.ts'
 import { isOid, type Oid } from '../../base/oid.ts'
 import type { Task } from '../../pipeline/task.ts'
 import type { TaskEnd } from '../../pipeline/task-result.ts'
@@ -23,11 +23,22 @@ interface ExecOptions {
 }
 
 /** A report of an earlier run must not be taken for this one's, and one that cannot be written is to be known of before hours of work.
- *  @throws PATH_INVALID, PATH_MISSING, FILE_UNWRITABLE */
-function clearReport(path: string): void {
+ *  @param parse refuses what is no report   @throws PATH_INVALID, PATH_MISSING, FILE_UNWRITABLE; PATH_OVERLAP for a file of another kind */
+async function clearReport(path: string, parse: (bytes: Uint8Array) => unknown): Promise<void> {
   const folder = dirname(path)
-  if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory() || statSync(path, { throwIfNoEntry: false })?.isDirectory())
-    throw new MlvError('PATH_INVALID', `No report can be written to ${path}`, { hint: 'Name a file in a folder that is there.' })
+  const known = statSync(path, { throwIfNoEntry: false })
+  if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory() || (known && !known.isFile()))
+    throw new MlvError('PATH_INVALID', `No report can be written to ${path}`, {
+      hint: 'Name a file in a folder that is there; --json prints the report.',
+    })
+  try {
+    if (known && known.size > 0) parse((await import('../../base/regular-file.ts')).readRegularFile(path))
+  } catch (error) {
+    if (!hasCode(error, 'TASK_INVALID')) throw fileError(error, 'reading', path)
+    throw new MlvError('PATH_OVERLAP', `${path} is there already, and is no report of a task`, {
+      hint: 'Name another file for the report, or move that one away.',
+    })
+  }
   try {
     accessSync(folder, constants.W_OK)
     rmSync(path, { force: true })
@@ -116,7 +127,7 @@ async function exec(context: Context, typed: string, options: ExecOptions): Prom
   const [
     { parseTask, TASK_BYTES },
     { findStores },
-    { failedEnd, formatReport, reportJson },
+    { failedEnd, formatReport, parseReport, reportJson },
     { startNotes },
     { renderEnd },
     { writeFileAtomic },
@@ -133,9 +144,9 @@ async function exec(context: Context, typed: string, options: ExecOptions): Prom
   const bytes = isOid(typed)
     ? await readStored(context, typed, await findStores(asked, undefined, surroundings))
     : await readTypedFile(typed, cwd, { most: TASK_BYTES, wanted: 'the file that "mlv stage task" wrote' })
-  const task = parseTask(bytes, typed === '-' ? 'stdin' : typed)
   const out = options.out === undefined ? undefined : resolve(cwd, options.out)
-  if (out !== undefined) clearReport(out)
+  if (out !== undefined) await clearReport(out, (found) => parseReport(found, out))
+  const task = parseTask(bytes, typed === '-' ? 'stdin' : typed)
   const notes = startNotes()
   const tell = (end: TaskEnd) => {
     const report = { ...end, ...notes.finish() }
