@@ -1,5 +1,6 @@
 import type { DigestJob, DigestReply } from './digest-worker.ts'
 import { createOidHash, type Oid, oidOfBytes } from './oid.ts'
+import { sharedBuffer } from './pages.ts'
 import { spareCores, startThreads } from './threads.ts'
 
 /** The SHA-256 of bytes that come in pieces. */
@@ -15,11 +16,6 @@ export interface Digester {
   oidOf(bytes: Buffer): Promise<Oid> | Oid
   stream(): DigestStream
   close(): Promise<void>
-}
-
-/** Memory that threads share. */
-export function sharedBuffer(length: number): Buffer {
-  return Buffer.from(new SharedArrayBuffer(length))
 }
 
 /** Hashes in the caller's own thread. */

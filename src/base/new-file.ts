@@ -2,7 +2,8 @@ import { constants, statfsSync, unlinkSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { systemCode } from './errors.ts'
-import { writePiece } from './write-piece.ts'
+import { offsetInPage, PAGE_BYTES, sharedBuffer } from './pages.ts'
+import { writePiece, writePieces } from './write-piece.ts'
 
 /** A file that is written once, from its start to its end, and then flushed. */
 export interface NewFile {
@@ -20,6 +21,8 @@ export interface NewFile {
 const DIRECT_FROM = 4 << 20
 /** Written at once past the page cache, a multiple of every block size. */
 const STAGE_BYTES = 2 << 20
+/** Whole pages that are worth a write of their own; fewer are copied to the stage. */
+const IN_PLACE_FROM = 512 << 10
 /** The last write is filled up to a multiple of this, and the file is cut afterwards. */
 const BLOCK_BYTES = 64 << 10
 /** Written but unflushed bytes after which a flush begins beside the reading, so that the last one is short. */
@@ -76,27 +79,23 @@ function writePlain(file: FileHandle): NewFile {
   }
 }
 
-/** Memory that begins at a page, as writing past the page cache wants it: what could grow is taken from the system in pages. */
-const pages = (length: number) =>
-  Buffer.from(new (ArrayBuffer as GrowableBuffer)(length, { maxByteLength: length }) as ArrayBuffer, 0, length)
-// TypeScript's ES2023 does not know them, Node 20 does.
-type GrowableBuffer = new (length: number, options: { maxByteLength: number }) => unknown
-
+const NOTHING = new Uint8Array()
 const free: Buffer[] = []
 
 /** @param reopen gives an empty file for the same name that is written through the page cache */
 function writeDirect(first: FileHandle, reopen: () => Promise<FileHandle>): NewFile {
   let file = first
   let plain: NewFile | undefined
-  let stage = free.pop() ?? pages(STAGE_BYTES)
+  let stage = free.pop() ?? sharedBuffer(STAGE_BYTES)
   let used = 0
   let at = 0
   let writing: Promise<void> = Promise.resolve()
 
-  async function writeStage(full: Buffer, length: number): Promise<void> {
-    const padded = Math.ceil(length / BLOCK_BYTES) * BLOCK_BYTES
+  /** @param more whole pages, to be written behind the stage */
+  async function writeStage(full: Buffer, length: number, more: Uint8Array): Promise<void> {
+    const padded = more.length > 0 ? length : Math.ceil(length / BLOCK_BYTES) * BLOCK_BYTES
     try {
-      await writePiece(file, full.subarray(0, padded), at)
+      await writePieces(file, [full.subarray(0, padded), more], at)
     } catch (error) {
       // A disk with larger blocks, or memory that does not begin at a page after all: the first write shows it.
       if (systemCode(error) !== 'EINVAL' || at > 0) throw error
@@ -104,18 +103,31 @@ function writeDirect(first: FileHandle, reopen: () => Promise<FileHandle>): NewF
       file = await reopen()
       plain = writePlain(file)
       await plain.write(full.subarray(0, length))
+      await plain.write(more)
     }
-    at += length
+    at += length + more.length
     free.push(full)
   }
 
   /** Begins to write what has come together; the one before must be done. */
-  async function launch(): Promise<void> {
+  async function launch(more: Uint8Array = NOTHING): Promise<void> {
     await writing
-    writing = writeStage(stage, used)
+    writing = writeStage(stage, used, more)
     writing.catch(() => {})
-    stage = free.pop() ?? pages(STAGE_BYTES)
+    stage = free.pop() ?? sharedBuffer(STAGE_BYTES)
     used = 0
+  }
+
+  /** Writes what lies in memory as it lies on the disk from where it is. @returns how much of it, behind which a part of a page is left */
+  async function writeInPlace(bytes: Uint8Array): Promise<number> {
+    const head = -used & (PAGE_BYTES - 1)
+    const body = (bytes.length - head) & -PAGE_BYTES
+    if (offsetInPage(bytes) !== used % PAGE_BYTES || body < IN_PLACE_FROM) return 0
+    stage.set(bytes.subarray(0, head), used)
+    used += head
+    await launch(bytes.subarray(head, head + body))
+    await writing
+    return head + body
   }
 
   return {
@@ -123,7 +135,7 @@ function writeDirect(first: FileHandle, reopen: () => Promise<FileHandle>): NewF
       return file
     },
     async write(bytes) {
-      for (let done = 0; done < bytes.length; ) {
+      for (let done = plain ? 0 : await writeInPlace(bytes); done < bytes.length; ) {
         if (plain) {
           await writing
           return plain.write(bytes.subarray(done))

@@ -1,6 +1,6 @@
-import { sharedBuffer } from '../base/digester.ts'
 import { MlvError } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
+import { sharedBuffer } from '../base/pages.ts'
 import { PACK_BYTES } from './layout.ts'
 
 /** What an entry's stored bytes are: the object itself, the recipe that makes it from chunks, or where it lies in a bucket of its own. */

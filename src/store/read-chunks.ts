@@ -1,10 +1,10 @@
-import { sharedBuffer } from '../base/digester.ts'
 import { MlvError } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
+import { PAGE_BYTES, sharedBuffer } from '../base/pages.ts'
 import type { ReadOptions } from './object-store.ts'
 import type { Location } from './pack-index.ts'
 import type { Presence } from './presence.ts'
-import { joinRanges, RANGE_BYTES, type Range } from './ranges.ts'
+import { CHUNK_RANGE_BYTES, joinRanges, type Range } from './ranges.ts'
 import type { Chunk } from './recipe.ts'
 
 /** A place that did not give what it should. */
@@ -56,17 +56,21 @@ export function createChunkReader(parts: ChunkReaderParts): ReadChunks {
     return found
   }
 
-  /** Ranges of the chunks that must come from the store, read ahead. */
+  /** Ranges of the chunks that must come from the store, read ahead. @param offsets where in the object each place of theirs belongs */
   function* flights(
     ranges: readonly Range[],
+    offsets: readonly number[],
     options: ReadOptions,
   ): Generator<{ range: Range; bytes: Promise<Buffer | undefined> }> {
     const ahead = Math.max(1, options.concurrency ?? 4)
     const flying: Promise<Buffer | undefined>[] = []
     const room = createRoom(options)
+    let asked = 0
     for (const [i, range] of ranges.entries()) {
       while (flying.length < ahead && i + flying.length < ranges.length) {
-        const flight = parts.readPack(ranges[i + flying.length]!, options.signal, room.take(ranges[i + flying.length]!))
+        const next = ranges[i + flying.length]!
+        const flight = parts.readPack(next, options.signal, room.take(next, offsets[asked]!))
+        asked += next.places.length
         flight.catch(() => {})
         flying.push(flight)
       }
@@ -81,7 +85,17 @@ export function createChunkReader(parts: ChunkReaderParts): ReadChunks {
     const isRead = (i: number) => !nearby?.has(chunks[i]!.oid) && chunks[i]!.oid !== chunks[i - 1]?.oid
     const read = new Set<number>()
     for (let i = 0; i < chunks.length; i++) if (isRead(i)) read.add(i)
-    const coming = flights(joinRanges([...read].map((i) => locate(oid, chunks[i]!))), options)
+    const places: Location[] = []
+    const offsets: number[] = []
+    let offset = 0
+    for (const [i, chunk] of chunks.entries()) {
+      if (read.has(i)) {
+        places.push(locate(oid, chunk))
+        offsets.push(offset)
+      }
+      offset += chunk.length
+    }
+    const coming = flights(joinRanges(places), offsets, options)
     let current: { range: Range; bytes: Buffer | undefined; next: number } | undefined
     let last: Buffer | undefined
     for (let i = 0; i < chunks.length; i++) {
@@ -130,17 +144,21 @@ export function createChunkReader(parts: ChunkReaderParts): ReadChunks {
 }
 
 /** Memory for ranges, used again where a digester has the pieces. */
-function createRoom({ digester }: ReadOptions): { take(range: Range): Buffer | undefined; giveBack(range: Range): void } {
+function createRoom({ digester }: ReadOptions): {
+  /** @param at where in the object the range begins: in memory it begins at the same place of a page */
+  take(range: Range, at: number): Buffer | undefined
+  giveBack(range: Range): void
+} {
   const taken = new Map<Range, Buffer>()
   const free: Buffer[] = []
   const used: Buffer[] = []
   return {
-    take(range) {
+    take(range, at) {
       const length = range.end - range.start
-      if (!digester || length > RANGE_BYTES) return undefined
-      const buffer = free.pop() ?? sharedBuffer(RANGE_BYTES)
+      if (!digester || length > CHUNK_RANGE_BYTES) return undefined
+      const buffer = free.pop() ?? sharedBuffer(CHUNK_RANGE_BYTES + PAGE_BYTES)
       taken.set(range, buffer)
-      return buffer.subarray(0, length)
+      return buffer.subarray(at % PAGE_BYTES, (at % PAGE_BYTES) + length)
     },
     giveBack(range) {
       const buffer = taken.get(range)

@@ -178,10 +178,13 @@ export function createReader({ blobs, presence, loose, refresh, giveUp, setLoose
 
   async function* verified(oid: Oid, pieces: AsyncIterable<Buffer>, digester = DIGEST_HERE): AsyncGenerator<Buffer> {
     const hash = digester.stream()
+    // A piece stays as it is until two more were taken: so long its hashing may last.
+    let before: unknown
     for await (const piece of pieces) {
       const hashed = hash.update(piece)
       yield piece
-      await hashed
+      await before
+      before = hashed
     }
     if ((await hash.digest()) !== oid) throw corrupt(oid)
   }

@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
-import { sharedBuffer } from '../base/digester.ts'
+import { sharedBuffer } from '../base/pages.ts'
 import type { ReadOptions } from './object-store.ts'
 
 const PIECE_BYTES = 2 << 20

@@ -1,7 +1,6 @@
 import {
   DeleteObjectCommand,
   GetObjectCommand,
-  type GetObjectCommandOutput,
   HeadObjectCommand,
   type HeadObjectCommandOutput,
   ListObjectsV2Command,
@@ -16,7 +15,7 @@ import { collectBody, partOf, rangeHeader, ShortBody } from './http-body.ts'
 import { createRequester, inTime } from './requester.ts'
 import { IDLE_TIMEOUT_MS, MAX_SOCKETS, openClient, type S3Options } from './s3-client.ts'
 import { createRenewal } from './s3-credentials.ts'
-import { readDirectly } from './s3-direct.ts'
+import { createDirectReader } from './s3-direct.ts'
 import { askedPause, judgeS3, notS3, type S3Place, s3Error, statusOf } from './s3-error.ts'
 import { uploadInParts } from './s3-multipart.ts'
 import { createUploader } from './s3-upload.ts'
@@ -40,7 +39,8 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
   const renewal = createRenewal(client, place)
   const send: Send = (request, signal) => requester.send((limit) => renewal.use(() => request(limit)), signal)
   // Bytes that must wait for a rate are read in pieces.
-  const direct = options.rate ? undefined : createDirectGetter(options.idleTimeout ?? IDLE_TIMEOUT_MS)
+  const getter = options.rate ? undefined : createDirectGetter(options.idleTimeout ?? IDLE_TIMEOUT_MS)
+  const direct = getter && createDirectReader(client, getter)
   let bucketSeen: Promise<unknown> | undefined
 
   /** Puts what went wrong into words, once it is final. */
@@ -73,22 +73,26 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
   }
 
   async function read(key: string, range: GetOptions, limit: number | undefined): Promise<Uint8Array> {
-    const ChecksumMode = range.checked ? 'ENABLED' : undefined
-    const command = new GetObjectCommand({ ...common(key), Range: rangeHeader(range), VersionId: range.version, ChecksumMode })
-    // What is to be checked, the SDK reads.
-    if (direct && !range.checked) readDirectly(command, direct, range)
-    try {
-      // A range that is read directly is not done when its answer begins.
-      const answer: GetObjectCommandOutput & { bytes?: Buffer } = await inTime(
-        range.checked ? limit : undefined,
-        range.signal,
-        (own) => client.send(command, { abortSignal: own }),
-      )
-      if (answer.ETag === undefined) throw notS3(place, `reading ${key}`)
+    const object = { ...common(key), VersionId: range.version }
+    const check = (etag: string | undefined) => {
+      if (etag === undefined) throw notS3(place, `reading ${key}`)
       // Looked at here, because not every server heeds If-Match.
-      if (range.etag !== undefined && answer.ETag !== range.etag) throw changed(place, key)
-      const { bytes, ContentLength: length, ContentRange: contentRange } = answer
-      if (bytes) return partOf(bytes, contentRange, range)
+      if (range.etag !== undefined && etag !== range.etag) throw changed(place, key)
+    }
+    try {
+      // What is to be checked, the SDK reads.
+      if (direct && !range.checked && range.end !== undefined) {
+        const answer = await direct.get(object, { ...range, start: range.start ?? 0, end: range.end })
+        if (answer) {
+          check(answer.headers.get('etag'))
+          return partOf(answer.bytes, answer.headers.get('content-range'), range)
+        }
+      }
+      const ChecksumMode = range.checked ? 'ENABLED' : undefined
+      const command = new GetObjectCommand({ ...object, Range: rangeHeader(range), ChecksumMode })
+      const answer = await inTime(limit, range.signal, (own) => client.send(command, { abortSignal: own }))
+      check(answer.ETag)
+      const { ContentLength: length, ContentRange: contentRange } = answer
       return await collectBody({ stream: answer.Body as AsyncIterable<Uint8Array>, length, contentRange }, range, options.rate)
     } catch (error) {
       if (statusOf(error) === 416) return new Uint8Array(0)
@@ -109,7 +113,7 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
   return {
     url: place.url,
     close() {
-      direct?.close()
+      getter?.close()
       client.destroy()
     },
     get,

@@ -1,33 +1,78 @@
-import type { GetObjectCommand } from '@aws-sdk/client-s3'
-import type { GetOptions } from '../store/blobs.ts'
-import type { DirectGetter, DirectRequest } from './direct-get.ts'
+import { GetObjectCommand, type S3Client } from '@aws-sdk/client-s3'
+import type { DirectAnswer, DirectGetter, DirectRequest } from './direct-get.ts'
 
 /** Bytes from which a range is worth a way of its own. */
 const DIRECT_FROM = 64 << 10
+
+/** A signature holds for all ranges of an object, since the range need not be signed; making one takes the SDK a millisecond of CPU. It is good for
+ *  15 minutes by the server's clock. ms */
+const SIGNED_FOR = 60_000
+/** Ranges of so many objects are read at once at most, nearly. */
+const SIGNED_MOST = 256
 
 /** The part of the SDK's request that is needed. */
 interface SignedRequest extends DirectRequest {
   query?: Record<string, string | string[] | null>
 }
 
-/** Lets a command, once the SDK has signed it, read a range of known length by the getter; what that leaves, the SDK asks for itself. */
-export function readDirectly(
-  command: GetObjectCommand,
-  getter: DirectGetter,
-  { start = 0, end, into, signal }: GetOptions,
-): void {
-  if (end === undefined || end - start < DIRECT_FROM) return
-  command.middlewareStack.add(
-    (next) => async (args) => {
-      const request = args.request as SignedRequest
-      const answer = await getter.get({ ...request, path: withQuery(request) }, into ?? Buffer.allocUnsafe(end - start), signal)
-      if (!answer) return next(args)
-      const { bytes, headers } = answer
-      const output = { ETag: headers.get('etag'), ContentLength: bytes.length, ContentRange: headers.get('content-range'), bytes }
-      return { response: {}, output: { $metadata: {}, ...output } }
+interface Signed {
+  request: SignedRequest
+  until: number
+}
+
+export interface WantedObject {
+  Bucket: string
+  Key: string
+  VersionId?: string
+}
+
+export interface WantedRange {
+  start: number
+  end: number
+  into?: Buffer
+  signal?: AbortSignal
+}
+
+/** Reads ranges of known length by the getter, with requests that the SDK has signed. */
+export interface DirectReader {
+  /** @returns undefined for what is left to the SDK, with its words for it */
+  get(object: WantedObject, range: WantedRange): Promise<DirectAnswer | undefined>
+}
+
+export function createDirectReader(client: S3Client, getter: DirectGetter): DirectReader {
+  const known = new Map<string, Signed>()
+
+  async function sign(object: WantedObject, key: string, signal: AbortSignal | undefined): Promise<SignedRequest> {
+    const before = known.get(key)
+    if (before && performance.now() < before.until) return before.request
+    const command = new GetObjectCommand(object)
+    let request: SignedRequest | undefined
+    command.middlewareStack.add(
+      () => async (args) => {
+        request = args.request as SignedRequest
+        return { response: {}, output: { $metadata: {} } }
+      },
+      { step: 'deserialize', priority: 'high', name: 'takeSigned' },
+    )
+    await client.send(command, { abortSignal: signal })
+    if (known.size >= SIGNED_MOST) known.clear()
+    known.set(key, { request: request!, until: performance.now() + SIGNED_FOR })
+    return request!
+  }
+
+  return {
+    async get(object, { start, end, into, signal }) {
+      if (end - start < DIRECT_FROM) return undefined
+      const key = `${object.Key} ${object.VersionId ?? ''}`
+      const request = await sign(object, key, signal)
+      const headers = { ...request.headers, range: `bytes=${start}-${end - 1}` }
+      const room = into ?? Buffer.allocUnsafe(end - start)
+      const answer = await getter.get({ ...request, headers, path: withQuery(request) }, room, signal)
+      // Perhaps the credentials have ended.
+      if (!answer) known.delete(key)
+      return answer
     },
-    { step: 'deserialize', priority: 'high', name: 'readDirectly' },
-  )
+  }
 }
 
 function withQuery({ path, query = {} }: SignedRequest): string {

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import * as fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { createNewFile } from '../../src/base/new-file.ts'
+import { PAGE_BYTES, sharedBuffer } from '../../src/base/pages.ts'
 import { noise } from '../store/noise.ts'
 
 const MIB = 1 << 20
@@ -14,14 +15,16 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
-/** Writes pieces from one buffer that is overwritten as soon as it may be. */
-async function write(path: string, pieces: readonly number[], size?: number): Promise<Buffer> {
+/** Writes pieces, each from a buffer that is overwritten as soon as it may be. @param inPlace they lie in memory as they will lie on the disk */
+async function write(path: string, pieces: readonly number[], size?: number, inPlace = false): Promise<Buffer> {
   const all = noise('new file', Math.max(1, ...pieces) + 1)
   const written = await createNewFile(path, 0o444, size)
   const expected: Buffer[] = []
   try {
     for (const [i, length] of pieces.entries()) {
-      const piece = Buffer.from(all.subarray(i % 2, (i % 2) + length))
+      const at = inPlace ? expected.reduce((sum, before) => sum + before.length, 0) % PAGE_BYTES : 1
+      const piece = sharedBuffer(at + length).subarray(at)
+      all.copy(piece, 0, i % 2, (i % 2) + length)
       expected.push(Buffer.from(piece))
       await written.write(piece)
       piece.fill(0)
@@ -38,10 +41,11 @@ describe('a new file', () => {
   it('holds the pieces it was given, whatever their lengths', async () => {
     const lengths = fc.oneof(fc.nat(70_000), fc.constantFrom(64 << 10, MIB, 2 * MIB - 1, 2 * MIB, 2 * MIB + 1, 5 * MIB))
     await fc.assert(
-      fc.asyncProperty(fc.array(lengths, { maxLength: 6 }), fc.boolean(), async (pieces, isKnown) => {
+      fc.asyncProperty(fc.array(lengths, { maxLength: 6 }), fc.boolean(), fc.boolean(), async (pieces, isKnown, inPlace) => {
         const path = join(folder, 'file')
         rmSync(path, { force: true })
-        const expected = await write(path, pieces, isKnown ? pieces.reduce((sum, length) => sum + length, 0) : undefined)
+        const size = isKnown ? pieces.reduce((sum, length) => sum + length, 0) : undefined
+        const expected = await write(path, pieces, size, inPlace)
         expect(readFileSync(path).equals(expected)).toBe(true)
         expect(statSync(path).mode & 0o777).toBe(0o444)
       }),
