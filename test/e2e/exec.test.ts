@@ -480,6 +480,15 @@ describe('no task is made', () => {
     expect(refused).toMatchObject({ exitCode: 4, stderr: expect.stringContaining('Stage "test" waits for "train"') })
     expect((await repo.mlv('stage', 'task', 'train', '--push')).stderr).toContain('No remote is configured')
     expect((await repo.mlv('stage', 'task', 'nothing')).exitCode).toBe(2)
+    expect(await repo.mlv('stage', 'task', 'train', '-o', 'mlv.yaml')).toMatchObject({
+      ...{ exitCode: 4, stderr: expect.stringContaining('mlv.yaml is there already, and is no task') },
+    })
+    for (const out of ['/dev/null', 'lib', 'no/folder/task'])
+      expect(await repo.mlv('stage', 'task', 'train', '-o', out)).toMatchObject({
+        exitCode: 2,
+        stderr: expect.stringContaining('No task can'),
+      })
+    for (let i = 0; i < 2; i++) expect((await repo.mlv('stage', 'task', 'train', '-o', 'a.task')).exitCode).toBe(0)
     await repo.mlv('repro', 'train')
     expect(await repo.mlv('stage', 'task', 'test')).toMatchObject({ exitCode: 0, stderr: '' })
   })

@@ -1,7 +1,7 @@
-import { accessSync, constants, rmSync, statSync } from 'node:fs'
+import { accessSync, constants, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, resolve } from 'node:path'
-import { fileError, hasCode, MlvError } from '../../base/errors.ts'
+import { fileError, MlvError } from '../../base/errors.ts'
 import { isOid, type Oid } from '../../base/oid.ts'
 import type { Task } from '../../pipeline/task.ts'
 import type { TaskEnd } from '../../pipeline/task-result.ts'
@@ -10,7 +10,7 @@ import type { Project } from '../../workspace/project.ts'
 import { type Configure, example } from '../command.ts'
 import type { Context } from '../context.ts'
 import type { Output } from '../output.ts'
-import { readTypedFile } from '../typed-file.ts'
+import { checkReplaced, readTypedFile } from '../typed-file.ts'
 
 interface ExecOptions {
   remote?: string
@@ -23,24 +23,11 @@ interface ExecOptions {
 }
 
 /** A report of an earlier run must not be taken for this one's, and one that cannot be written is to be known of before hours of work.
- *  @param parse refuses what is no report   @throws PATH_INVALID, PATH_MISSING, FILE_UNWRITABLE; PATH_OVERLAP for a file of another kind */
+ *  @param parse refuses what is no report   @throws as checkReplaced, FILE_UNWRITABLE */
 async function clearReport(path: string, parse: (bytes: Uint8Array) => unknown): Promise<void> {
-  const folder = dirname(path)
-  const known = statSync(path, { throwIfNoEntry: false })
-  if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory() || (known && !known.isFile()))
-    throw new MlvError('PATH_INVALID', `No report can be written to ${path}`, {
-      hint: 'Name a file in a folder that is there; --json prints the report.',
-    })
+  await checkReplaced(path, { what: 'report', instead: '--json prints it', parse })
   try {
-    if (known && known.size > 0) parse((await import('../../base/regular-file.ts')).readRegularFile(path))
-  } catch (error) {
-    if (!hasCode(error, 'TASK_INVALID')) throw fileError(error, 'reading', path)
-    throw new MlvError('PATH_OVERLAP', `${path} is there already, and is no report of a task`, {
-      hint: 'Name another file for the report, or move that one away.',
-    })
-  }
-  try {
-    accessSync(folder, constants.W_OK)
+    accessSync(dirname(path), constants.W_OK)
     rmSync(path, { force: true })
   } catch (error) {
     throw fileError(error, 'writing', path)

@@ -4,6 +4,7 @@ import { quotePath } from '../../base/paths.ts'
 import { type Configure, example } from '../command.ts'
 import type { Context } from '../context.ts'
 import { showResult } from '../stage-result.ts'
+import { checkReplaced } from '../typed-file.ts'
 
 interface AddOptions {
   dep?: string[]
@@ -77,21 +78,25 @@ interface TaskOptions {
 
 async function task(context: Context, name: string, options: TaskOptions): Promise<void> {
   const { output, surroundings } = context
-  const [project, { openScene }, { applyTask, planTask }] = await Promise.all([
+  const [project, { openScene }, { applyTask, planTask }, { parseTask }] = await Promise.all([
     context.project(),
     import('../../pipeline/open-scene.ts'),
     import('../../pipeline/send-task.ts'),
+    import('../../pipeline/task-text.ts'),
   ])
   const scene = await openScene(project)
   try {
     const push = options.push === true || options.remote !== undefined
+    const out = options.out === undefined ? undefined : resolve(surroundings.cwd, options.out)
+    if (out !== undefined)
+      await checkReplaced(out, { what: 'task', instead: 'stdout gets it', parse: (found) => parseTask(found, out) })
     const { text, sent, task } = await applyTask(await planTask(scene, name), { push, remote: options.remote })
-    if (options.out === undefined) {
+    if (out === undefined) {
       output.answer({ stage: task.name, key: task.key, ...sent, task: JSON.parse(text) }, () => text)
       return
     }
     const { writeFileAtomic } = await import('../../base/atomic.ts')
-    writeFileAtomic(resolve(surroundings.cwd, options.out), text)
+    writeFileAtomic(out, text)
     const where = sent ? `; ${sent.remote} has all it reads, and the task itself as ${sent.oid}` : ''
     output.answer({ stage: task.name, key: task.key, ...sent, file: options.out }, () =>
       output.quiet ? '' : `wrote ${quotePath(options.out!)}${where}`,
