@@ -69,6 +69,7 @@ const FIRST_BYTES = 256 << 10
 
 /** @param first bytes to begin with; less is copied and left behind where a pack will be full anyway */
 export function createPackBuilder(capacity = PACK_BYTES, first = FIRST_BYTES): PackBuilder {
+  let begin = first
   let buffer: Buffer | undefined
   const free: Buffer[] = []
   let rows = Buffer.allocUnsafe(ROW_BYTES * 256)
@@ -77,7 +78,7 @@ export function createPackBuilder(capacity = PACK_BYTES, first = FIRST_BYTES): P
 
   /** A buffer that holds what is used so far and this many bytes in all. */
   function bufferOf(bytes: number): Buffer {
-    buffer ??= free.pop() ?? sharedBuffer(Math.min(first, capacity))
+    buffer ??= free.pop() ?? sharedBuffer(Math.min(begin, capacity))
     if (buffer.length >= bytes) return buffer
     const larger = sharedBuffer(Math.min(capacity, Math.max(bytes, 4 * buffer.length)))
     buffer.copy(larger, 0, 0, used)
@@ -115,6 +116,8 @@ export function createPackBuilder(capacity = PACK_BYTES, first = FIRST_BYTES): P
       buffer.write(MAGIC, end + 8, 'latin1')
       const bytes = buffer.subarray(0, end + FOOTER_BYTES)
       const whole = buffer
+      // Behind a full pack another one comes.
+      if (2 * bytes.length > capacity) begin = capacity
       const sealed = {
         bytes,
         table: bytes.subarray(used, end),

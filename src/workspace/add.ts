@@ -18,6 +18,7 @@ import { scannedFiles } from './scan.ts'
 import type { Snapshot } from './snapshot.ts'
 import { forgetTrees } from './stat-table.ts'
 import type { Tracked } from './tracked.ts'
+import { prepareUntracking, type Untracking } from './untrack.ts'
 import { absentFiles, insidePath, noteEntry, openWorktree, pageReader, type Worktree } from './worktree.ts'
 
 export interface AddOptions {
@@ -105,6 +106,10 @@ export async function addPaths(
     if (above)
       throw new MlvError('PATH_OVERLAP', `${path} lies in ${above.path}, which is added as well`, { hint: 'Name one of them.' })
   }
+  const untracking = prepareUntracking(
+    project,
+    targets.filter(({ covering }) => !covering).map(({ path }) => path),
+  )
   const saving = await openSaving(project, { all: options.force })
   const task = project.surroundings.progress.start('adding')
   const works = new Map<RepoPath, Work>()
@@ -143,14 +148,14 @@ export async function addPaths(
   const result = await project.locked(async () => {
     // What a collection has condemned meanwhile must be stored again before a pointer refers to it.
     if (await saving.store.refresh()) return undefined
-    return record(worktree, [...works.values()], options)
+    return record(worktree, [...works.values()], untracking, options)
   })
   if (!result) return addPaths(project, paths, options)
   return { ...result, stored: saving.writer.written.objects }
 }
 
 /** Under the lock: reads each pointer again, applies the edit to what it says now, writes. */
-async function record(worktree: Worktree, works: Work[], options: AddOptions): Promise<AddResult> {
+async function record(worktree: Worktree, works: Work[], untracking: Untracking, options: AddOptions): Promise<AddResult> {
   const { project } = worktree
   const result: AddResult = { added: [], untracked: [], written: [], stored: 0 }
   const pending: { path: string; bytes: string }[] = []
@@ -189,7 +194,7 @@ async function record(worktree: Worktree, works: Work[], options: AddOptions): P
   for (const work of works) {
     // Also where an add was killed behind its pointer: the line in .gitignore comes last.
     if (work.pointer === undefined || lacksLine(project, work.tracked))
-      result.untracked.push(...(await untrack(worktree, work.tracked)))
+      result.untracked.push(...(await untracking.untrack(work.tracked)))
     if (work.pointer === undefined) result.written.push(...ignorePaths(project, [work.tracked]))
   }
   result.written.push(
@@ -209,12 +214,4 @@ function noteRecorded(worktree: Worktree, work: Work, entry: Entry, store: Objec
   if (work.snapshot) recordSnapshot(worktree.cache, work.snapshot, entry, store.epoch())
   // Of a part, what lies beside it is held if it was so before.
   else noteEntry(worktree.cache, work.tracked, entry, store.isSound(held) ? store.epoch() : undefined)
-}
-
-/** Takes a path out of git's index, where git tracked it as its own. @returns the files */
-async function untrack(worktree: Worktree, path: RepoPath): Promise<RepoPath[]> {
-  const git = await worktree.project.git()
-  const files = await git.tracked(worktree.project.gitPath(path))
-  if (files.length > 0) await git.untrack(files)
-  return files as RepoPath[]
 }
