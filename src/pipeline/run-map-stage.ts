@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, renameSync, rmSync } from 'node:fs'
+import { lstatSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { setImmediate } from 'node:timers/promises'
 import { fileError, MlvError, systemCode } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
-import { quotePath, type RepoPath } from '../base/paths.ts'
+import { parentOf, quotePath, type RepoPath } from '../base/paths.ts'
 import type { Collector } from '../workspace/data.ts'
 import { type Entry, sameEntry } from '../workspace/entry.ts'
+import { TICK_MS } from '../workspace/stat-table.ts'
 import { checkParents } from '../workspace/tracked.ts'
 import { setAside } from './aside.ts'
 import { type DatumTable, noteUnfinished, readRow, writeTable } from './datum-table.ts'
@@ -23,6 +23,17 @@ import type { Stage } from './stage.ts'
 async function unchangedOut({ name, outs: [out] }: Stage, { lock, observer }: MapScene): Promise<Entry | undefined> {
   const before = lock.stages.get(name)?.outs.find(({ path }) => path === out!.path)?.entry
   return before && sameEntry(before, await observer.out(out!.path)) ? before : undefined
+}
+
+/** Whether names have come to any of the out's folders, or gone, since `base` was made: by its times, which the same clock has set. */
+function hasNewNames(out: string, { results, since }: { results: DatumTable; since: number }): boolean {
+  const folders = new Set([''])
+  for (const files of results.values())
+    for (const { path } of files) for (let at = parentOf(path); !folders.has(at); at = parentOf(at)) folders.add(at)
+  return [...folders].some((below) => {
+    const stats = lstatSync(join(out, below), { throwIfNoEntry: false })
+    return stats !== undefined && stats.mtimeMs >= since - TICK_MS
+  })
 }
 
 function failedError(stage: Stage, failures: Failure[], count: number): MlvError {
@@ -52,6 +63,8 @@ export async function runMapStage(stage: Stage, inputs: StageInputs, scene: MapS
   const work = join(base, randomBytes(4).toString('hex'))
   try {
     makeFolder(base)
+    const since = lstatSync(base).mtimeMs
+    const found = await turn(() => unchangedOut(stage, scene))
     const plan = await turn(() => planDatums(stage, inputs, scene))
     const again = scene.force && !scene.retryFailed
     const todo = plan.datums.filter(({ state }) => again || (scene.retryFailed ? state === 'failed' : state !== 'done'))
@@ -69,11 +82,7 @@ export async function runMapStage(stage: Stage, inputs: StageInputs, scene: MapS
       if (failures.length === 0) scene.check?.()
       const ran = new Set([...todo, ...broken].map(({ key }) => key))
       const left = plan.datums.filter(({ key }) => !results.has(key))
-      // git lists files while the out is looked at.
-      const [changed, from] = await Promise.all([
-        changedDeps(inputs, scene),
-        setImmediate().then(() => unchangedOut(stage, scene)),
-      ])
+      const changed = await changedDeps(inputs, scene)
       const sure = await sureResults(stage, inputs, { changed, ran, results, scene })
       const table = await writeTable(sure, collector, { stored: plan.recorded, fresh: ran })
       if (left.length > 0) {
@@ -88,6 +97,7 @@ export async function runMapStage(stage: Stage, inputs: StageInputs, scene: MapS
       const entry = await collector.tree(out.files(), earlier)
       await collector.finish()
       const { path, git, persist } = stage.outs[0]!
+      const from = found && !hasNewNames(join(project.root, path), { results, since }) ? found : undefined
       await placeOut({ path, entry, from, made, collector }, scene)
       aside.drop()
       noteUnfinished(project, stage.name, undefined)
@@ -150,7 +160,7 @@ function notRun(stage: Stage, count: number): MlvError {
 interface Placing {
   path: RepoPath
   entry: Entry
-  /** what lies there, if that is what the last run left */
+  /** what lay there before the run and lies there yet, if that is what the last run left */
   from: Entry | undefined
   made: MapResults
   collector: Collector
