@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { lstatSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { fileError, MlvError, systemCode } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
 import { parentOf, quotePath, type RepoPath } from '../base/paths.ts'
@@ -82,19 +83,23 @@ export async function runMapStage(stage: Stage, inputs: StageInputs, scene: MapS
       if (failures.length === 0) scene.check?.()
       const ran = new Set([...todo, ...broken].map(({ key }) => key))
       const left = plan.datums.filter(({ key }) => !results.has(key))
-      const changed = await changedDeps(inputs, scene)
+      const joinAll = async () => {
+        await setImmediate()
+        for (const { datum, key } of plan.datums) if (ran.has(key)) out.add(datum, results.get(key)!)
+        const before = scene.lock.stages.get(stage.name)?.outs[0]?.entry
+        const earlier = before && plan.recorded && changesSince(before, plan.recorded, { results, ran })
+        return collector.tree(out.files(), earlier)
+      }
+      // While git lists files there is time for it.
+      const [changed, entry] = await Promise.all([changedDeps(inputs, scene), left.length > 0 ? undefined : joinAll()])
       const sure = await sureResults(stage, inputs, { changed, ran, results, scene })
       const table = await writeTable(sure, collector, { stored: plan.recorded, fresh: ran })
-      if (left.length > 0) {
+      if (!entry) {
         await collector.finish()
         noteUnfinished(project, stage.name, { table, failed: failures.map(({ planned }) => planned.key) })
         project.surroundings.signal?.throwIfAborted()
         throw failures.length > 0 ? failedError(stage, failures, plan.datums.length) : notRun(stage, left.length)
       }
-      for (const { datum, key } of plan.datums) if (ran.has(key)) out.add(datum, results.get(key)!)
-      const before = scene.lock.stages.get(stage.name)?.outs[0]?.entry
-      const earlier = before && plan.recorded && changesSince(before, plan.recorded, { results, ran })
-      const entry = await collector.tree(out.files(), earlier)
       await collector.finish()
       const { path, git, persist } = stage.outs[0]!
       const from = found && !hasNewNames(join(project.root, path), { results, since }) ? found : undefined
