@@ -107,11 +107,15 @@ function isFile(path: string): boolean {
   }
 }
 
-async function watchRun(
-  stage: Stage,
-  project: Project,
-  ports: InferPorts & { sight: Sight },
-): Promise<{ touched: Touched[]; whole: boolean }> {
+interface Watched {
+  touched: Touched[]
+  /** all that was read and written was seen */
+  whole: boolean
+  /** where not all was seen: whether a file was not there before, so that nothing of what it holds is older than the run */
+  isNew(path: RepoPath): boolean
+}
+
+async function watchRun(stage: Stage, project: Project, ports: InferPorts & { sight: Sight }): Promise<Watched> {
   const { tracer, sight } = ports
   if (tracer.kind === 'none') {
     const named = filesNamed(stage, project, sight)
@@ -119,14 +123,15 @@ async function watchRun(
     await runOnce(stage, project, ports)
     const written = compareFiles(before, readFileTable(project.root, sight))
     const paths = new Set(written.map(({ path }) => path))
-    return { touched: [...named.filter(({ path }) => !paths.has(path)), ...written], whole: false }
+    const touched = [...named.filter(({ path }) => !paths.has(path)), ...written]
+    return { touched, whole: false, isNew: (path) => !before.has(path) }
   }
   const folder = openTraceFolder(project)
   try {
     const touched = createTouched(sight.inside)
     const shell = createTracingShell(ports.shell, { options: tracer.options, folder, tell: touched.add })
     await runOnce(stage, project, { ...ports, shell })
-    return { touched: touched.list(), whole: shell.isWhole }
+    return { touched: touched.list(), whole: shell.isWhole, isNew: () => false }
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
@@ -145,12 +150,11 @@ async function trackedByGit(project: Project, paths: readonly RepoPath[]): Promi
 function isSettled(
   { deps, outs }: Stage,
   { uses, described, sight }: { uses: Uses; described: Described; sight: Sight },
-  { root, since, whole }: { root: string; since: number; whole: boolean },
+  { root, since, whole, isNew }: Pick<Watched, 'whole' | 'isNew'> & { root: string; since: number },
 ): boolean {
   const look = (path: RepoPath) => lstatSync(join(root, path), { throwIfNoEntry: false })
   const written = (folder: RepoPath) => [...uses.writes.keys()].filter((path) => isWithin(path, folder)).length
   const isOwn = (path: RepoPath) => !look(path)?.isDirectory() || countFiles(sight, path, written(path), true) <= written(path)
-  const isNew = (path: RepoPath) => (look(path)?.birthtimeMs ?? 0) >= since - TICK
   return (
     (whole ? uses.consumed.length === 0 : uses.removes.length === 0 && [...uses.writes.keys()].every(isNew)) &&
     [...deps, ...outs].every(({ path }) => look(path) !== undefined) &&
@@ -173,7 +177,7 @@ export async function inferStage(
   const sight = createSight(project, graph, { name, outs: [...stage.outs, ...outs] })
   const { tracer } = ports
   const since = Date.now()
-  const { touched, whole } = await watchRun(stage, project, { ...ports, sight })
+  const { touched, whole, isNew } = await watchRun(stage, project, { ...ports, sight })
   const uses = findUses(touched, sight, { root: project.root, since })
   const described = describeUses(uses, stage, { root: project.root, sight, graph })
   refuseForeign(described, stage, { sight, graph })
@@ -188,7 +192,7 @@ export async function inferStage(
     stage: composeStage(given, stage.wdir, { described, tracked }),
     seen: tracer.kind === 'none' ? 'writes' : 'reads and writes',
     notes,
-    isSettled: () => isSettled(stage, { uses, described, sight }, { root: project.root, since, whole }),
+    isSettled: () => isSettled(stage, { uses, described, sight }, { root: project.root, since, whole, isNew }),
   }
 }
 
