@@ -38,6 +38,8 @@ const REPORT_KEYS = {
   done: ['outs', 'seconds'],
   failed: ['error', 'exit', 'signal'],
 }
+/** More than what mlv.yaml may call a stage, and one line. */
+const NAME = /^[^\p{Cc}]{1,200}$/u
 const MOMENT = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
 
 /** Why a task failed. */
@@ -111,10 +113,11 @@ function readReport(value: unknown): TaskReport {
   const known = [...REPORT_KEYS.all, ...(raw.status === 'failed' ? REPORT_KEYS.failed : REPORT_KEYS.done)]
   const unknown = Object.keys(raw).find((key) => !known.includes(key))
   if (unknown !== undefined) throw new Fault([unknown], 'is unknown')
-  const { key } = raw
+  const { key, stage } = raw
+  if (typeof stage !== 'string' || !NAME.test(stage)) throw new Fault(['stage'], 'is no name of a stage')
   if (typeof key !== 'string' || !isOid(key)) throw new Fault(['key'], 'is no run key of 64 lower-case hex characters')
   return {
-    ...readEnd(raw, { key, stage: readText(raw, 'stage') }),
+    ...readEnd(raw, { key, stage }),
     ...{ started: readMoment(raw, 'started'), ended: readMoment(raw, 'ended') },
     ...(raw.log === undefined ? {} : { log: readText(raw, 'log') }),
   }

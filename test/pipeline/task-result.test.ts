@@ -12,7 +12,7 @@ const moment = fc
   .map((date) => date.toISOString())
 const shared = {
   key: fc.stringMatching(/^[0-9a-f]{64}$/) as fc.Arbitrary<Oid>,
-  stage: text,
+  stage: fc.constantFrom('train', 'train@us-1', 'größe'),
   started: moment,
   ended: moment,
   log: fc.option(text, { nil: undefined }),
@@ -71,7 +71,15 @@ describe('a report', () => {
         }
       }),
     )
-    for (const change of [{ more: 1 }, { exit: 1 }, { started: 'today' }, { ended: '2026-13-31T12:00:00.000Z' }, { outs: [{}] }])
+    for (const change of [
+      { more: 1 },
+      { stage: 'a\nran  b' },
+      { stage: '' },
+      { exit: 1 },
+      { started: 'today' },
+      { ended: '2026-13-31T12:00:00.000Z' },
+      { outs: [{}] },
+    ])
       expect(() => parseReport(Buffer.from(JSON.stringify({ ...report, ...change })), 'r')).toThrow('is no report')
   })
 })
