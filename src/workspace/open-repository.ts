@@ -125,11 +125,32 @@ function parsePath(path: string): RepoPath {
 }
 
 /** A repository that was fetched has the remotes of its committed settings and of the user's own. */
-function noRemote(repo: string, error: unknown): unknown {
-  if (!hasCode(error, 'REMOTE_MISSING')) return error
+function noRemote(repo: string): MlvError {
   return new MlvError('REMOTE_MISSING', `${repo} names no remote that counts here`, {
     hint: 'Commit one there with "mlv remote add NAME URL"; a folder is named for all your projects with "mlv remote add NAME FOLDER --user".',
-    cause: error,
+  })
+}
+
+function noRemoteThere(repo: string): MlvError {
+  return new MlvError('REMOTE_MISSING', `The data is not in the cache of ${repo}, and no remote is configured there`, {
+    hint: `Run "mlv add --force" there, where the files are, or "mlv remote add origin URL" and "mlv pull".`,
+  })
+}
+
+/** Opens a project's remotes, and says of another repository what is missing there. */
+function refusingIn(project: Project, missing: MlvError): Project['remote'] {
+  return (...asked) =>
+    project.remote(...asked).catch((error) => Promise.reject(hasCode(error, 'REMOTE_MISSING') ? missing : error))
+}
+
+/** @throws REVISION_UNKNOWN that names the repository */
+function findCommit(git: Git, asked: string, { repo, revision }: RepositoryRequest): Promise<string> {
+  return resolveCommit(git, asked).catch((error) => {
+    if (!hasCode(error, 'REVISION_UNKNOWN')) throw error
+    throw new MlvError('REVISION_UNKNOWN', `${repo} has no commit "${revision ?? 'HEAD'}"`, {
+      hint: 'Name a branch, tag or commit that it has with --rev.',
+      cause: error,
+    })
   })
 }
 
@@ -139,13 +160,7 @@ async function openBare(git: Git, place: GitPlace, request: RepositoryRequest, s
   const path = parsePath(request.path)
   const isMirror = isRepositoryUrl(repo)
   const asked = request.revision ?? (isMirror ? SOURCE_HEAD : 'HEAD')
-  const commit = await resolveCommit(git, asked).catch((error) => {
-    if (!hasCode(error, 'REVISION_UNKNOWN')) throw error
-    throw new MlvError('REVISION_UNKNOWN', `${repo} has no commit "${request.revision ?? 'HEAD'}"`, {
-      hint: 'Name a branch, tag or commit that it has with --rev.',
-      cause: error,
-    })
-  })
+  const commit = await findCommit(git, asked, request)
   const name = request.revision ?? 'HEAD'
   const found = await findPrefix(git, commit, path)
   if (!found) throw notProject(repo, name)
@@ -161,10 +176,7 @@ async function openBare(git: Git, place: GitPlace, request: RepositoryRequest, s
   const revision = await project.revision(commit)
   const inside = (found.prefix === '' ? path : path.slice(found.prefix.length + 1)) as RepoPath
   return {
-    project: {
-      ...project,
-      remote: (asked, purpose) => project.remote(asked, purpose).catch((error) => Promise.reject(noRemote(repo, error))),
-    },
+    project: { ...project, remote: refusingIn(project, noRemote(repo)) },
     revision: { ...revision, name, commit },
     path: inside,
     name: repo,
@@ -194,11 +206,17 @@ async function openFolder(folder: string, request: RepositoryRequest, surroundin
       throw hasCode(error, 'PROJECT_MISSING') ? notProject(request.repo, request.revision ?? 'HEAD') : error
     }
     const git = await project.git()
-    const commit = await resolveCommit(git, request.revision ?? 'HEAD')
+    const commit = await findCommit(git, request.revision ?? 'HEAD', request)
     const revision = await project.revision(commit)
     const full = parsePath(relative(project.root, join(folder, path)).split(sep).join('/'))
     const name = request.revision ?? 'HEAD'
-    return { project, revision: { ...revision, name, commit }, path: full, name: request.repo, close: () => project.close() }
+    return {
+      project: { ...project, remote: refusingIn(project, noRemoteThere(request.repo)) },
+      revision: { ...revision, name, commit },
+      path: full,
+      name: request.repo,
+      close: () => project.close(),
+    }
   }
   throw notProject(request.repo, request.revision ?? 'HEAD')
 }
