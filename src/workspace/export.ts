@@ -3,7 +3,7 @@ import { open } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { temporaryName } from '../base/atomic.ts'
 import { mapBounded } from '../base/concurrency.ts'
-import { fileError, MlvError, systemCode } from '../base/errors.ts'
+import { fileError, hasCode, MlvError, systemCode } from '../base/errors.ts'
 import { faultPoint } from '../base/fault-point.ts'
 import { createLeftoverFinder } from '../base/leftover-names.ts'
 import { makeFolders } from '../base/make-folders.ts'
@@ -190,16 +190,29 @@ async function openDestination(project: Project, { to, path }: ExportRequest, is
   return s3Destination(blobs, there, name, signal)
 }
 
-async function* filesOf(entry: Entry, storeOf: StoreFinder, signal?: AbortSignal): AsyncGenerator<ExportedFile> {
-  async function* pieces(file: Entry): AsyncGenerator<Buffer> {
-    yield* (await storeOf(file.oid)).stream(file.oid, { signal })
+/** @param top the path that is exported, for messages */
+async function* filesOf(
+  entry: Entry,
+  top: RepoPath,
+  { storeOf, signal }: { storeOf: StoreFinder; signal?: AbortSignal },
+): AsyncGenerator<ExportedFile> {
+  async function* pieces(file: Entry, path = ''): AsyncGenerator<Buffer> {
+    try {
+      yield* (await storeOf(file.oid)).stream(file.oid, { signal })
+    } catch (error) {
+      if (!hasCode(error, 'OBJECT_MISSING', 'OBJECT_PURGED', 'OBJECT_CORRUPT')) throw error
+      throw new MlvError(error.code, `${path === '' ? top : `${top}/${path}`}: ${error.message}`, {
+        hint: error.hint,
+        cause: error,
+      })
+    }
   }
   if (entry.kind !== 'tree') {
     yield { path: '', entry, pieces: () => pieces(entry) }
     return
   }
   for await (const { path, entry: file } of walkTree(entry.oid, pagesFrom(storeOf), '', entry))
-    if (file.kind !== 'tree') yield { path, entry: file, pieces: () => pieces(file) }
+    if (file.kind !== 'tree') yield { path, entry: file, pieces: () => pieces(file, path) }
 }
 
 /** Writes what a revision has at a path as plain files under plain names, for programs that know nothing of mlv. Files that are there already
@@ -214,7 +227,7 @@ export async function exportPath(project: Project, request: ExportRequest): Prom
     const result: Exported = { files: 0, bytes: 0, same: 0, links: [] }
     const wanted: ExportedFile[] = []
     const different: string[] = []
-    await mapBounded(filesOf(entry, storeOf, signal), at, async (file) => {
+    await mapBounded(filesOf(entry, request.path, { storeOf, signal }), at, async (file) => {
       const found = await destination.look(file)
       if (found === 'same') result.same++
       else if (found === 'link') result.links.push(file.path as RepoPath)

@@ -56,6 +56,12 @@ describe('mlv export to a folder', () => {
     expect(Object.keys(listing(out)).sort()).toEqual([others, 'a b.csv', 'empty', 'link', 'run', 'sub/b'])
   })
 
+  it('names the file whose bytes cannot be had', async () => {
+    const repo = await dataRepo()
+    expect(await repo.mlv('purge', 'data/sub/b', '--all-commits', '--yes')).toMatchObject({ exitCode: 0 })
+    expectFailure(await repo.mlv('export', 'data', '../out'), 5, /data\/sub\/b: .* was purged/)
+  })
+
   it('fills no folder with the repository in it, nor the whole disk', async () => {
     const repo = await dataRepo()
     symlinkSync('.', repo.path('here'))
