@@ -19,7 +19,9 @@ export type StoreFinder = (oid: Oid) => Promise<ObjectStore>
 /** Nothing is fetched into the cache by reading this way. */
 export async function createStoreFinder(project: Project, remote: string | undefined): Promise<StoreFinder> {
   const cache = await project.cache('read')
-  return async (oid) => (cache.has(oid) || cache.refersTo(oid) ? cache : (await project.remote(remote)).store)
+  // What was purged here is said by the cache.
+  const isHere = (oid: Oid) => cache.has(oid) || cache.refersTo(oid) || cache.isPurged(oid)
+  return async (oid) => (isHere(oid) ? cache : (await project.remote(remote)).store)
 }
 
 /** Reads a tree's pages from wherever they are. */
