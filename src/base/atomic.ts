@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, unlinkSync, writeSync } from 'node:fs'
+import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, unlinkSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { fileError, systemCode } from './errors.ts'
 import { faultPoint } from './fault-point.ts'
+import { writeAll } from './write-piece.ts'
 
 let last: number | undefined
 
@@ -23,11 +24,6 @@ export function temporaryName(path: string): string {
 /** Whether `temporaryName` makes such names. @param path for this path alone */
 export function isTemporaryName(name: string, path?: string): boolean {
   return TEMPORARY.test(name) && (path === undefined || name.slice(PREFIX_LENGTH) === `${basename(path).slice(0, 40)}.tmp`)
-}
-
-function writeAll(fd: number, bytes: Uint8Array): void {
-  let done = 0
-  while (done < bytes.length) done += writeSync(fd, bytes, done, bytes.length - done)
 }
 
 /** Makes names durable: renames in a folder survive power loss only once the folder is flushed. */

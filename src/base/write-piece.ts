@@ -1,4 +1,10 @@
+import { writeSync } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
+
+/** Writes all of some bytes where the file is at, at once. @throws system errors */
+export function writeAll(fd: number, bytes: Uint8Array): void {
+  for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done)
+}
 
 /** Writes all of a piece at byte `at`; one write may take less. @throws system errors */
 export async function writePiece(file: Pick<FileHandle, 'write'>, piece: Uint8Array, at: number): Promise<void> {

@@ -1,5 +1,16 @@
 import { randomBytes } from 'node:crypto'
-import { chmodSync, lstatSync, mkdirSync, readdirSync, renameSync, rmSync, type Stats, unlinkSync, utimesSync } from 'node:fs'
+import {
+  chmodSync,
+  futimesSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  type Stats,
+  unlinkSync,
+  utimesSync,
+} from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { flushFolder } from '../base/atomic.ts'
@@ -131,10 +142,10 @@ export function createLooseObjects(root: string): LooseObjects {
       await writing
       const oid = finish()
       await written.end()
-      top.shareFile(written.file.fd)
-      await written.file.utimes(OBJECT_TIME, OBJECT_TIME)
+      top.shareFile(written.fd)
+      futimesSync(written.fd, OBJECT_TIME, OBJECT_TIME)
       faultPoint('object: flush')
-      await written.file.sync()
+      await written.sync()
       await written.close()
       settle(name, oid)
       if (await spare?.end()) spares.set(oid, spare!.path)

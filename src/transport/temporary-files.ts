@@ -1,4 +1,4 @@
-import { existsSync, linkSync, mkdirSync, readdirSync, renameSync, statSync, unlinkSync } from 'node:fs'
+import { existsSync, fstatSync, linkSync, mkdirSync, readdirSync, renameSync, statSync, unlinkSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { flushFolder, uniqueName } from '../base/atomic.ts'
 import { systemCode } from '../base/errors.ts'
@@ -64,11 +64,10 @@ export function createTemporaryFiles(root: string, { top, rate }: { top: RootFol
         await written.write(piece)
       }
       await written.end()
-      const { file } = written
-      top.shareFile(file.fd)
+      top.shareFile(written.fd)
       faultPoint('blob: flush')
-      await file.sync()
-      if (!swept) sweep(folder, (await file.stat()).mtimeMs)
+      await written.sync()
+      if (!swept) sweep(folder, fstatSync(written.fd).mtimeMs)
       swept = true
     } catch (error) {
       removeIfThere(path)

@@ -30,7 +30,7 @@ async function write(path: string, pieces: readonly number[], size?: number, inP
       piece.fill(0)
     }
     await written.end()
-    await written.file.sync()
+    await written.sync()
   } finally {
     await written.close()
   }
