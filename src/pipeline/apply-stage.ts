@@ -131,6 +131,7 @@ async function run(stage: Stage, decision: RunDecision, scene: ApplyScene): Prom
     turn,
     jobs: ports.jobs,
     retryFailed: ports.retryFailed ?? false,
+    ...(ports.runCache && !ports.watch ? { runCache: ports.runCache } : {}),
     saveAll: ports.runCache !== undefined && isReusable(stage),
     onOutput: ports.onOutput && ((bytes, from) => ports.onOutput!(stage.name, bytes, from)),
     check: watched?.check,

@@ -1,5 +1,7 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { createTurn } from '../base/concurrency.ts'
-import { MlvError } from '../base/errors.ts'
+import { fileError, MlvError, systemCode } from '../base/errors.ts'
 import { isWithin, quotePath, type RepoPath } from '../base/paths.ts'
 import { KEYS } from '../store/layout.ts'
 import type { ObjectStore } from '../store/object-store.ts'
@@ -8,6 +10,7 @@ import { type Entry, sameEntry } from '../workspace/entry.ts'
 import { fetchEntries, isWhole } from '../workspace/fetch-entries.ts'
 import { openWorkspaceData } from '../workspace/open-data.ts'
 import type { Project } from '../workspace/project.ts'
+import { checkParents } from '../workspace/tracked.ts'
 import { canonicalJson } from './canonical-json.ts'
 import type { Executor, TaskPlace } from './executor/executor.ts'
 import type { CommandRun } from './executor/shell.ts'
@@ -107,10 +110,22 @@ async function checkKeyed(task: Task, observer: Observer, around: ReadonlySet<Re
       throw invalid(`${file} has another value for "${key}" than its key was made of`)
 }
 
+/** The folder that the commands run in may hold nothing that they read. @throws PATH_INVALID where a link leads elsewhere, FILE_UNWRITABLE, DISK_FULL */
+function makeWorkFolder(wdir: RepoPath, { root }: Project): void {
+  checkParents(root, wdir)
+  try {
+    mkdirSync(join(root, wdir), { recursive: true })
+  } catch (error) {
+    // A file or a link there is told by the run.
+    if (systemCode(error) !== 'EEXIST') throw fileError(error, 'writing', wdir)
+  }
+}
+
 /** Places all inputs. @returns how they are looked at afterwards: a dep that is as it was placed is the task's */
 async function placeInputs(task: Task, project: Project, data: WorkspaceData): Promise<TaskPlace['observer']> {
   const observer = createObserver(project, data, new Map())
   await placeAbsent(task, task.inputs, { project, data, observer })
+  if (task.wdir !== '') makeWorkFolder(task.wdir, project)
   await checkKeyed(task, observer, await checkNested(task, data))
   const placed = new Map<RepoPath, Entry | undefined>()
   for (const { path } of task.deps) placed.set(path, await observer.dep(path))

@@ -49,23 +49,23 @@ export function createMapOut(stage: Pick<Stage, 'name'>): MapOut {
   }
 }
 
-/** How the out differs from the one that the last run left. @param ran datums that have run since
+/** How the out differs from the one that the last run left. @param made `fresh`: datums whose results have come since
  *  @returns undefined where nobody knows, or files have gone, whose folders might be left empty */
 export function changesSince(
   entry: Entry,
   { rows }: StoredTable,
-  { results, ran }: { results: DatumTable; ran: ReadonlySet<Oid> },
+  { results, fresh }: { results: DatumTable; fresh: ReadonlySet<Oid> },
 ): EarlierTree | undefined {
   const gone = new Set<string>()
   for (const [key, text] of rows) {
-    if (results.has(key) && !ran.has(key)) continue
+    if (results.has(key) && !fresh.has(key)) continue
     const files = readRow(text)
     if (!files) return undefined
     for (const { path } of files) gone.add(path)
   }
-  const changes = [...ran].flatMap((key) => results.get(key) ?? [])
+  const changes = [...fresh].flatMap((key) => results.get(key) ?? [])
   let kept = gone.size
-  for (const [key, files] of results) if (!ran.has(key)) kept += files.length
+  for (const [key, files] of results) if (!fresh.has(key)) kept += files.length
   for (const { path } of changes) gone.delete(path)
   return entry.kind === 'tree' && entry.files === kept && gone.size === 0 ? { entry, changes } : undefined
 }

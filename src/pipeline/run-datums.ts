@@ -1,51 +1,19 @@
 import { lstatSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
-import { join, posix } from 'node:path'
+import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { mapBounded } from '../base/concurrency.ts'
 import { fileError, hasCode, MlvError } from '../base/errors.ts'
 import type { Aside } from './aside.ts'
-import type { Datum } from './datums.ts'
+import { fillCommand, listLine, pathsOf } from './datum-command.ts'
 import type { DecisionView } from './decide.ts'
 import type { DoneBatch, Failure } from './map-results.ts'
 import { movePath } from './move-path.ts'
 import type { PlannedDatum } from './plan-datums.ts'
 import { runCommands } from './run-command.ts'
 import { logOutput, type StagePorts } from './run-stage.ts'
-import { shellWord } from './shell-line.ts'
 import type { Stage } from './stage.ts'
 
 export type MapScene = DecisionView & StagePorts
-
-/** The paths of a datum's parts of one input, as the command sees them from its folder. */
-function pathsOf(datum: Datum, stage: Stage, input?: string): string[] {
-  const from = stage.wdir === '' ? '.' : stage.wdir
-  return datum.parts.filter((part) => input === undefined || part.input === input).map(({ path }) => posix.relative(from, path))
-}
-
-/** Fills `{in}`, `{in.NAME}`, `{out}`, `{datum}` and `{1}`, `{2}`, … in a command line, quoted for the shell; of a batch `{list}`. */
-function fillCommand(line: string, stage: Stage, values: { datum?: Datum; out?: string; list?: string }): string {
-  const { datum, out, list } = values
-  const groups = datum?.parts.flatMap((part) => part.groups) ?? []
-  const words = (texts: string[]) => texts.map(shellWord).join(' ')
-  return line.replace(/\{(in|out|list|datum|in\.\w+|[1-9])\}/g, (whole, name: string) => {
-    if (name === 'list') return list === undefined ? whole : words([list])
-    if (!datum || out === undefined) return whole
-    if (name === 'out') return words([out])
-    if (name === 'datum') return words([datum.name])
-    if (/^\d$/.test(name)) return words([groups[Number(name) - 1] ?? ''])
-    return words(pathsOf(datum, stage, name === 'in' ? undefined : name.slice(3)))
-  })
-}
-
-function listLine(datum: Datum, stage: Stage, out: string): string {
-  const inputs = [...new Set(datum.parts.map((part) => part.input))]
-  return `${JSON.stringify({
-    datum: datum.name,
-    in: Object.fromEntries(inputs.map((input) => [input, pathsOf(datum, stage, input)])),
-    groups: datum.parts.flatMap((part) => part.groups),
-    out,
-  })}\n`
-}
 
 /** Makes an empty folder. */
 export function makeFolder(folder: string): void {
@@ -131,7 +99,8 @@ async function runBatch({ datums, outs, list }: Batch, scene: BatchScene): Promi
   return left
 }
 
-function cutBatches(datums: readonly PlannedDatum[], size: number): PlannedDatum[][] {
+/** Datums in the order of their batches. */
+export function cutBatches(datums: readonly PlannedDatum[], size: number): PlannedDatum[][] {
   const batches: PlannedDatum[][] = []
   for (let at = 0; at < datums.length; at += size) batches.push(datums.slice(at, at + size))
   return batches

@@ -14,6 +14,7 @@ import { type DatumTable, noteUnfinished, readRow, writeTable } from './datum-ta
 import type { StageInputs } from './inputs.ts'
 import { changesSince, createMapOut, type MapOut } from './map-out.ts'
 import { createMapResults, type DoneBatch, type Failure, type MapResults } from './map-results.ts'
+import { forgetTasks, takeTaskResults } from './map-task-results.ts'
 import { exists } from './move-path.ts'
 import { type DatumPlan, type PlannedDatum, planDatums } from './plan-datums.ts'
 import { type MapScene, makeFolder, runDatums } from './run-datums.ts'
@@ -68,8 +69,10 @@ export async function runMapStage(stage: Stage, inputs: StageInputs, scene: MapS
     const found = await turn(() => unchangedOut(stage, scene))
     const plan = await turn(() => planDatums(stage, inputs, scene))
     const again = scene.force && !scene.retryFailed
-    const todo = plan.datums.filter(({ state }) => again || (scene.retryFailed ? state === 'failed' : state !== 'done'))
-    const results: DatumTable = new Map()
+    const wanted = plan.datums.filter(({ state }) => again || (scene.retryFailed ? state === 'failed' : state !== 'done'))
+    const results: DatumTable = again ? new Map() : await turn(() => takeGiven(stage, wanted, scene))
+    const given = new Set(results.keys())
+    const todo = wanted.filter(({ key }) => !given.has(key))
     const out = createMapOut(stage)
     const takeKnown = again ? () => [] : once(() => readKnown(plan, results, out))
     const collector = await turn(() => data.collector())
@@ -83,17 +86,18 @@ export async function runMapStage(stage: Stage, inputs: StageInputs, scene: MapS
       if (failures.length === 0) scene.check?.()
       const ran = new Set([...todo, ...broken].map(({ key }) => key))
       const left = plan.datums.filter(({ key }) => !results.has(key))
+      const fresh = new Set([...given, ...ran])
       const joinAll = async () => {
         await setImmediate()
-        for (const { datum, key } of plan.datums) if (ran.has(key)) out.add(datum, results.get(key)!)
+        for (const { datum, key } of plan.datums) if (fresh.has(key)) out.add(datum, results.get(key)!)
         const before = scene.lock.stages.get(stage.name)?.outs[0]?.entry
-        const earlier = before && plan.recorded && changesSince(before, plan.recorded, { results, ran })
+        const earlier = before && plan.recorded && changesSince(before, plan.recorded, { results, fresh })
         return collector.tree(out.files(), earlier)
       }
       // While git lists files there is time for it.
       const [changed, entry] = await Promise.all([changedDeps(inputs, scene), left.length > 0 ? undefined : joinAll()])
       const sure = await sureResults(stage, inputs, { changed, ran, results, scene })
-      const table = await writeTable(sure, collector, { stored: plan.recorded, fresh: ran })
+      const table = await writeTable(sure, collector, { stored: plan.recorded, fresh })
       if (!entry) {
         await collector.finish()
         noteUnfinished(project, stage.name, { table, failed: failures.map(({ planned }) => planned.key) })
@@ -106,6 +110,7 @@ export async function runMapStage(stage: Stage, inputs: StageInputs, scene: MapS
       await placeOut({ path, entry, from, made, collector }, scene)
       aside.drop()
       noteUnfinished(project, stage.name, undefined)
+      forgetTasks(project, stage.name)
       scene.observer.forget()
       const outcome = { outs: [{ path, entry, git, persist }], unsure: changed.length > 0, datums: table }
       const counts = { ran: ran.size, kept: plan.datums.length - ran.size }
@@ -118,6 +123,13 @@ export async function runMapStage(stage: Stage, inputs: StageInputs, scene: MapS
   } finally {
     rmSync(base, { recursive: true, force: true })
   }
+}
+
+/** What datums gave in tasks that have been run somewhere. */
+async function takeGiven(stage: Stage, wanted: readonly PlannedDatum[], scene: MapScene): Promise<DatumTable> {
+  const { runCache } = scene
+  if (!runCache) return new Map()
+  return takeTaskResults(stage, new Set(wanted.map(({ key }) => key)), { ...scene, runCache })
 }
 
 /** Takes over what datums gave before. @returns those of which nobody can read it */

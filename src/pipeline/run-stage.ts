@@ -7,6 +7,7 @@ import type { Executor, TaskPlace } from './executor/executor.ts'
 import type { CommandRun, Shell } from './executor/shell.ts'
 import type { StageInputs } from './inputs.ts'
 import type { LockedOut, LockedStage } from './lock.ts'
+import type { RunCache } from './run-cache.ts'
 import { runKey } from './run-key.ts'
 import type { RunRecord } from './run-record.ts'
 import { placeText, type Stage, storedOuts } from './stage.ts'
@@ -114,6 +115,8 @@ export interface StagePorts {
   jobs: number
   /** map stages: only datums that failed before */
   retryFailed: boolean
+  /** map stages: where results are found of datums that tasks were made of */
+  runCache?: RunCache
   /** the cache keeps also the outs that git keeps, for the run cache */
   saveAll: boolean
   /** what its commands print, besides going to its log */

@@ -12,7 +12,7 @@ import type { Project } from '../workspace/project.ts'
 import { registerOnce } from '../workspace/sync.ts'
 import type { DecisionView } from './decide.ts'
 import { stageNamed } from './graph.ts'
-import { readInputs } from './inputs.ts'
+import { readInputs, type StageInputs } from './inputs.ts'
 import { type PipelineScene, planRepro } from './plan.ts'
 import { placeText, type Stage } from './stage.ts'
 import { makeTask, type Task, type TaskHome, type TaskInput } from './task.ts'
@@ -27,14 +27,7 @@ export interface TaskPlan {
 
 /** Only by its run record does a result come back. @throws USAGE for what has none */
 function refuseUnrecorded(stage: Stage): void {
-  const why =
-    stage.each !== undefined
-      ? 'is a map stage, whose datums run on this machine'
-      : stage.frozen
-        ? 'is frozen'
-        : stage.always
-          ? 'always runs'
-          : whyHere(stage)
+  const why = stage.frozen ? 'is frozen' : stage.always ? 'always runs' : whyHere(stage)
   if (why === undefined) return
   const name = quotePath(stage.name)
   throw new MlvError('USAGE', `${placeText(stage.at)}: stage "${stage.name}" ${why}, so its result would not come back`, {
@@ -58,10 +51,13 @@ function ignoreFiles(stage: Stage, root: string): RepoPath[] {
   )
 }
 
-/** Makes a task of a stage and of what it would read now. Only reads.
+/** What a stage would read now as a task. Only reads.
  *  @throws STAGE_UNKNOWN, USAGE for a stage that runs here alone, WORKSPACE_OUTDATED when another stage has to run first, PATH_MISSING */
-export async function planTask(scene: PipelineScene, name: string): Promise<TaskPlan> {
-  const { project, data } = scene
+export async function readForTask(
+  scene: PipelineScene,
+  name: string,
+): Promise<{ stage: Stage; inputs: StageInputs; view: DecisionView }> {
+  const { project } = scene
   const stage = stageNamed(scene.graph, name)
   refuseUnrecorded(stage)
   const { stages, view } = await planRepro(scene, { stages: [stage.name] })
@@ -72,6 +68,13 @@ export async function planTask(scene: PipelineScene, name: string): Promise<Task
     })
   const inputs = await readInputs(stage, scene.lock.stages.get(stage.name), { ...view, env: project.surroundings.env })
   if (inputs.problem) throw inputs.problem
+  return { stage, inputs, view }
+}
+
+/** Makes a task of a stage, not a map stage, and of what it would read now. Only reads. @throws as readForTask */
+export async function planTask(scene: PipelineScene, name: string): Promise<TaskPlan> {
+  const { project, data } = scene
+  const { stage, inputs, view } = await readForTask(scene, name)
   const task = await makeTask(stage, inputs, data)
   const known = new Set(task.inputs.map(({ path }) => path))
   for (const path of ignoreFiles(stage, project.root)) {
@@ -114,7 +117,7 @@ export async function carryInputs(
   }
 }
 
-function homeOf(project: Project, { url, ...settings }: RemoteConfig): TaskHome {
+export function homeOf(project: Project, { url, ...settings }: RemoteConfig): TaskHome {
   const { root, surroundings, config } = project
   const place = parsePlace(url, { root, env: surroundings.env })
   const shared = Object.entries(settings).filter(([key]) => (HOME_KEYS as readonly string[]).includes(key))
@@ -126,9 +129,12 @@ function homeOf(project: Project, { url, ...settings }: RemoteConfig): TaskHome 
   }
 }
 
-/** @throws FILE_CHANGED */
-async function keepInputs({ task, absent, view }: TaskPlan): Promise<void> {
-  const present = task.inputs.filter(({ path }) => !absent.has(path))
+/** Stores what lies there. @throws FILE_CHANGED */
+export async function keepInputs(
+  inputs: readonly TaskInput[],
+  { absent, view }: Pick<TaskPlan, 'absent' | 'view'>,
+): Promise<void> {
+  const present = inputs.filter(({ path }) => !absent.has(path))
   const kept = await view.observer.keep(present.map(({ path }) => path))
   const changed = present.find(({ path, entry }) => !sameEntry(entry, kept.get(path)))
   if (changed)
@@ -147,7 +153,7 @@ export interface SentTask {
 export async function applyTask(plan: TaskPlan, to: { push: boolean; remote?: string }): Promise<SentTask> {
   const { task, view } = plan
   const { project, data } = view
-  await keepInputs(plan)
+  await keepInputs(task.inputs, plan)
   if (!to.push) return { task, text: formatTask(task) }
   const { name, store } = await project.remote(to.remote, 'write')
   await registerOnce(project, store)

@@ -1,10 +1,9 @@
-import { resolve } from 'node:path'
 import { MlvError } from '../../base/errors.ts'
 import { quotePath } from '../../base/paths.ts'
 import { type Configure, example } from '../command.ts'
 import type { Context } from '../context.ts'
 import { showResult } from '../stage-result.ts'
-import { checkReplaced } from '../typed-file.ts'
+import { writeTasks } from '../stage-task.ts'
 
 interface AddOptions {
   dep?: string[]
@@ -70,42 +69,6 @@ async function list({ output, project }: Context): Promise<void> {
   output.answer(stageListJson(graph), () => renderStageList(graph))
 }
 
-interface TaskOptions {
-  out?: string
-  push?: boolean
-  remote?: string
-}
-
-async function task(context: Context, name: string, options: TaskOptions): Promise<void> {
-  const { output, surroundings } = context
-  const [project, { openScene }, { applyTask, planTask }, { parseTask }] = await Promise.all([
-    context.project(),
-    import('../../pipeline/open-scene.ts'),
-    import('../../pipeline/send-task.ts'),
-    import('../../pipeline/task-text.ts'),
-  ])
-  const scene = await openScene(project)
-  try {
-    const push = options.push === true || options.remote !== undefined
-    const out = options.out === undefined ? undefined : resolve(surroundings.cwd, options.out)
-    if (out !== undefined)
-      await checkReplaced(out, { what: 'task', instead: 'stdout gets it', parse: (found) => parseTask(found, out) })
-    const { text, sent, task } = await applyTask(await planTask(scene, name), { push, remote: options.remote })
-    if (out === undefined) {
-      output.answer({ stage: task.name, key: task.key, ...sent, task: JSON.parse(text) }, () => text)
-      return
-    }
-    const { writeFileAtomic } = await import('../../base/atomic.ts')
-    writeFileAtomic(out, text)
-    const where = sent ? `; ${sent.remote} has all it reads, and the task itself as ${sent.oid}` : ''
-    output.answer({ stage: task.name, key: task.key, ...sent, file: options.out }, () =>
-      output.quiet ? '' : `wrote ${quotePath(options.out!)}${where}`,
-    )
-  } finally {
-    await scene.data.close()
-  }
-}
-
 export const configure: Configure = (command, act) => {
   const adding = command
     .command('add <name> [command...]')
@@ -136,10 +99,19 @@ export const configure: Configure = (command, act) => {
     .command('task <stage>')
     .description('write all that a run of a stage needs, for "mlv exec"')
     .option('-o, --out <file>', 'write it there instead of on stdout')
+    .option(
+      '--out-dir <dir>',
+      'of a map stage: write a task for each batch of datums that have not run, as 0.task, 1.task, … into a new folder',
+    )
     .option('--push', 'send what it reads to the remote, so that any machine that reaches it can run it')
     .option('-r, --remote <name>', 'push to another remote than the default one')
-  example(asking, 'mlv stage task train --push -o train.task', 'mlv stage task train --push | ssh node7 mlv exec -')
-  asking.action(act(task))
+  example(
+    asking,
+    'mlv stage task train --push -o train.task',
+    'mlv stage task train --push | ssh node7 mlv exec -',
+    'mlv stage task thumbs --push --out-dir jobs',
+  )
+  asking.action(act(writeTasks))
   const ended = command
     .command('result <report>')
     .description('tell how a task ended, and where its result is, from what "mlv exec -o" wrote; ends as the task did')
