@@ -350,8 +350,8 @@ export const SCENES: Scene[] = [
   },
 ]
 
-/** More than a cache keeps in packs, also where it copies. */
-const HUGE = 'large enough to lie whole in any cache\n'.repeat(40_000)
+/** More than a cache keeps in packs, also where it copies, and enough to be written past the page cache: from 4 MiB on. */
+const HUGE = 'large enough to lie whole in any cache, and to be written past the page cache\n'.repeat(60_000)
 
 /** Commands on a cache where large objects lie whole. */
 export const WHOLE: Scene[] = [
