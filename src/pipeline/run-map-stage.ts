@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { lstatSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
-import { fileError, MlvError, systemCode } from '../base/errors.ts'
+import { fileError, hasCode, MlvError, systemCode } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
 import { parentOf, quotePath, type RepoPath } from '../base/paths.ts'
 import type { Collector } from '../workspace/data.ts'
@@ -53,6 +53,18 @@ function failedError(stage: Stage, failures: Failure[], count: number): MlvError
  *  all have succeeded, and what succeeded is kept when others fail.
  *  @throws STAGE_FAILED, INTERRUPTED, OBJECT_MISSING, LOCK_HELD, PIPELINE_INVALID, DISK_FULL */
 export async function runMapStage(stage: Stage, inputs: StageInputs, scene: MapScene): Promise<StageRun> {
+  const { runCache, ...alone } = scene
+  try {
+    return await runOnce(stage, inputs, scene)
+  } catch (error) {
+    if (!runCache || !hasCode(error, 'TREE_INVALID')) throw error
+    // Sizes that are not those of its objects: anybody may have written it.
+    scene.project.surroundings.warn(`a run record of a task of stage "${stage.name}" is wrong; all its tasks are passed over`)
+    return runOnce(stage, inputs, alone)
+  }
+}
+
+async function runOnce(stage: Stage, inputs: StageInputs, scene: MapScene): Promise<StageRun> {
   const { project, data, turn } = scene
   const start = performance.now()
   const aside = await turn(async () => {

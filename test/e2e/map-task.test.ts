@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
@@ -105,6 +106,25 @@ it('gives a command of one datum its names, quoted, in the folder it runs in', a
   expect(repo.read('all/z.all')).toBe('d\nc\n')
   expect(repo.read('all/x y.all')).toBe('a\nb\n')
   expect(repo.read('all/x y.env')).toBe('raw/x y ../all/0 ../raw/x y\n')
+})
+
+it('passes over a record that lies about sizes', async () => {
+  const { repo, jobs, ran } = await makeWorld()
+  const oidOf = (text: string) => createHash('sha256').update(text).digest('hex')
+  const page = `mlv-tree 1 leaf\nfile ${oidOf('A\n')} 999\ta.up\n`
+  const root = `mlv-tree 1 leaf\ntree ${oidOf(page)} 999 1\t0\n`
+  for (const [name, text] of Object.entries({ page, root, file: 'A\n' })) repo.write(`objects/${name}`, text)
+  expect(await repo.mlv('add', 'objects')).toMatchObject({ exitCode: 0 })
+  const { key } = JSON.parse(readFileSync(join(jobs, '0.task'), 'utf8')) as { key: string }
+  const entry = `"files": 1, "kind": "tree", "oid": "${oidOf(root)}", "path": "out/upper", "size": 999`
+  const record = `{"key": "${key}", "mlv_run": 1, "outs": [{${entry}}]}\n`
+  repo.write(`.git/mlv/store/runs/${key.slice(0, 2)}/${key}/${oidOf(record)}`, record)
+  const result = await repo.mlv('repro')
+  expect(result).toMatchObject({ exitCode: 0, stderr: expect.stringContaining('passed over') })
+  expect(result.stdout).toContain('3 datums of 3')
+  // What no task was believed to have given, then all.
+  expect(ran()).toBe(3)
+  expect(outs(repo)).toEqual(['a.up A', 'b c.up B', 'e.up E'])
 })
 
 it.each([
