@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { mapBounded } from '../base/concurrency.ts'
-import { fileError, hasCode, systemCode } from '../base/errors.ts'
+import { fileError, hasCode, MlvError, systemCode } from '../base/errors.ts'
 import { faultPoint } from '../base/fault-point.ts'
 import type { Oid } from '../base/oid.ts'
 import { asBuffer, type BlobInfo, type Blobs } from './blobs.ts'
@@ -119,7 +119,8 @@ export function createIndexSet(blobs: Blobs, { copies, mend, thorough = false }:
           else whole = false
         } catch (error) {
           if (!hasCode(error, 'INDEX_CORRUPT')) throw error
-          broken.push({ key, error })
+          const { code, message, hint } = error
+          broken.push({ key, error: new MlvError(code, `${blobs.url}: ${message}`, { hint, cause: error }) })
         }
       })
       for (const index of fresh) side.open.set(index.oid, index)
