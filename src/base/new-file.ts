@@ -112,11 +112,14 @@ function writeDirect(first: FileHandle, reopen: () => Promise<FileHandle>): NewF
   let stage = free.pop() ?? sharedBuffer(STAGE_BYTES)
   let used = 0
   let at = 0
+  let isPadded = false
+  let total = 0
   let writing: Promise<void> = Promise.resolve()
 
   /** @param more whole pages, to be written behind the stage */
   async function writeStage(full: Buffer, length: number, more: Uint8Array): Promise<void> {
     const padded = more.length > 0 ? length : Math.ceil(length / BLOCK_BYTES) * BLOCK_BYTES
+    isPadded = padded > length
     try {
       await writePieces(file, [full.subarray(0, padded), more], at)
     } catch (error) {
@@ -158,6 +161,7 @@ function writeDirect(first: FileHandle, reopen: () => Promise<FileHandle>): NewF
       return file.fd
     },
     async write(bytes) {
+      total += bytes.length
       for (let done = plain ? 0 : await writeInPlace(bytes); done < bytes.length; ) {
         if (plain) {
           await writing
@@ -174,7 +178,10 @@ function writeDirect(first: FileHandle, reopen: () => Promise<FileHandle>): NewF
       if (used > 0) await launch()
       await writing
       if (plain) await plain.end()
-      else if (at % BLOCK_BYTES !== 0) await file.truncate(at)
+      else if (isPadded) await file.truncate(at)
+      // What is stored must be what was hashed, to its last byte.
+      const { size } = await file.stat()
+      if (size !== total) throw new Error(`a new file has ${size} bytes, not the ${total} written to it`)
     },
     sync: () => file.sync(),
     async close() {

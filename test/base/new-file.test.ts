@@ -39,7 +39,7 @@ async function write(path: string, pieces: readonly number[], size?: number, inP
 
 describe('a new file', () => {
   it('holds the pieces it was given, whatever their lengths', async () => {
-    const lengths = fc.oneof(fc.nat(70_000), fc.constantFrom(64 << 10, MIB, 2 * MIB - 1, 2 * MIB, 2 * MIB + 1, 5 * MIB))
+    const lengths = fc.oneof(fc.nat(70_000), fc.constantFrom(16 << 10, 48 << 10, 64 << 10, MIB, 2 * MIB - 1, 2 * MIB, 2 * MIB + 1, 5 * MIB))
     await fc.assert(
       fc.asyncProperty(fc.array(lengths, { maxLength: 6 }), fc.boolean(), fc.boolean(), async (pieces, isKnown, inPlace) => {
         const path = join(folder, 'file')
@@ -49,8 +49,15 @@ describe('a new file', () => {
         expect(readFileSync(path).equals(expected)).toBe(true)
         expect(statSync(path).mode & 0o777).toBe(0o444)
       }),
-      { numRuns: 30 },
+      { numRuns: 60 },
     )
+  })
+
+  it('is no longer than its pieces where only the last of them had to be filled up', async () => {
+    const path = join(folder, 'file')
+    const expected = await write(path, [MIB + (16 << 10), 48 << 10], undefined, true)
+    expect(statSync(path).size).toBe(expected.length)
+    expect(readFileSync(path).equals(expected)).toBe(true)
   })
 
   it.runIf(existsSync('/dev/shm'))('is written in memory as well, where no disk lies below', async () => {

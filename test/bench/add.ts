@@ -15,7 +15,7 @@ export const section: Section = {
   name: 'add',
   async *measure(bench) {
     const { photos, labels } = treeShapes(bench)
-    yield* measureTree(bench, photos, 2.5)
+    yield* measureTree(bench, photos, 1.5)
     yield* measureTree(bench, labels, 2)
     yield* measureLargeFiles(bench)
   },

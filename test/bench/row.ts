@@ -58,7 +58,12 @@ function shown(value: number, unit: Unit): string {
 
 function cells(row: Row): string[] {
   const { limit } = row
-  const bound = limit?.atMost === undefined ? (limit?.atLeast === undefined ? '' : `≥ ${limit.atLeast}`) : `≤ ${limit.atMost}`
+  const bound =
+    limit?.atMost === undefined
+      ? limit?.atLeast === undefined
+        ? ''
+        : `≥ ${rounded(limit.atLeast)}`
+      : `≤ ${rounded(limit.atMost)}`
   return [
     row.peer ? `  ${row.what}` : row.what,
     shown(row.value, row.unit),
@@ -86,4 +91,9 @@ export function formatTable(rows: Row[]): string {
         .trimEnd(),
     )
     .join('\n')
+}
+
+/** A limit as a reciprocal, 1 / 1.7 for instance, has no end. */
+function rounded(limit: number): number {
+  return Number(limit.toPrecision(3))
 }
