@@ -5,6 +5,7 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { temporaryName } from '../base/atomic.ts'
 import { fileError, MlvError } from '../base/errors.ts'
+import { createLeftoverFinder } from '../base/leftover-names.ts'
 import type { Oid } from '../base/oid.ts'
 import { isWithin, type RepoPath } from '../base/paths.ts'
 import type { ObjectStore } from '../store/object-store.ts'
@@ -52,6 +53,7 @@ export async function getPath(project: Project, request: GetRequest): Promise<Go
   if (!existsSync(dirname(out)))
     throw new MlvError('PATH_MISSING', `No such folder: ${dirname(out)}`, { hint: `Make it with "mkdir -p ${dirname(out)}".` })
   const found = await findEntries(project, request.revision, path)
+  sweepLeftovers(out)
   const temporary = temporaryName(out)
   try {
     for (const { target, entry, storeOf } of found) {
@@ -61,6 +63,8 @@ export async function getPath(project: Project, request: GetRequest): Promise<Go
       if (entry.kind === 'tree') await writeFolder(storeOf, entry, to)
       else await writeFileFrom(await storeOf(entry.oid), entry, to)
     }
+    // Somebody may have put something there meanwhile.
+    refuseTaken(request)
     await giveName(temporary, out)
   } catch (error) {
     rmSync(temporary, { recursive: true, force: true })
@@ -70,6 +74,16 @@ export async function getPath(project: Project, request: GetRequest): Promise<Go
   const [first] = found
   if (found.length === 1 && isWithin(path, first!.target.path)) return { bytes, oid: first!.entry.oid }
   return { bytes, paths: found.map(({ target }) => target.path.slice(path.length + 1)) }
+}
+
+/** What is begun for a place and so old belongs to a command that is gone. */
+const LEFTOVER_AGE_MS = 24 * 3600 * 1000
+
+function sweepLeftovers(out: string): void {
+  for (const path of createLeftoverFinder()(out)) {
+    const stats = lstatSync(path, { throwIfNoEntry: false })
+    if (stats && Date.now() - stats.mtimeMs > LEFTOVER_AGE_MS) rmSync(path, { recursive: true, force: true })
+  }
 }
 
 /** @throws PATH_OVERLAP where something lies that was not given up, or another repository would go with it */

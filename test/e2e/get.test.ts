@@ -1,4 +1,4 @@
-import { chmodSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
+import { chmodSync, readdirSync, rmSync, symlinkSync, utimesSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { expectFailure } from '../helpers/failure.ts'
 import { listing } from '../helpers/listing.ts'
@@ -95,5 +95,22 @@ describe('mlv get', () => {
     expect(broken.exitCode).toBeGreaterThan(2)
     expect(broken.exitCode).toBeLessThan(10)
     expect(readdirSync(repo.dir).filter((name) => name === 'x' || name.startsWith('.mlv-tmp'))).toEqual([])
+  })
+
+  it('removes what one that was killed long ago left for the same place', async () => {
+    const repo = await twoVersions()
+    const left = (of: string, age: number) => {
+      const name = `.mlv-tmp-0123456789ab-${of}.tmp`
+      repo.write(`${name}/a`, 'half')
+      utimesSync(repo.path(name), Date.now() / 1000 - age, Date.now() / 1000 - age)
+      return name
+    }
+    const others = left('y', 100_000)
+    left('x', 100_000)
+    expect((await repo.mlv('get', 'data', '-o', 'x')).exitCode).toBe(0)
+    const young = left('z', 10)
+    expect((await repo.mlv('get', 'data', '-o', 'z')).exitCode).toBe(0)
+    expect(readdirSync(repo.dir).filter((name) => name.startsWith('.mlv-tmp'))).toEqual(expect.arrayContaining([others, young]))
+    expect(readdirSync(repo.dir)).not.toContain('.mlv-tmp-0123456789ab-x.tmp')
   })
 })
