@@ -39,7 +39,10 @@ async function write(path: string, pieces: readonly number[], size?: number, inP
 
 describe('a new file', () => {
   it('holds the pieces it was given, whatever their lengths', async () => {
-    const lengths = fc.oneof(fc.nat(70_000), fc.constantFrom(16 << 10, 48 << 10, 64 << 10, MIB, 2 * MIB - 1, 2 * MIB, 2 * MIB + 1, 5 * MIB))
+    const lengths = fc.oneof(
+      fc.nat(70_000),
+      fc.constantFrom(16 << 10, 48 << 10, 64 << 10, MIB, 2 * MIB - 1, 2 * MIB, 2 * MIB + 1, 5 * MIB),
+    )
     await fc.assert(
       fc.asyncProperty(fc.array(lengths, { maxLength: 6 }), fc.boolean(), fc.boolean(), async (pieces, isKnown, inPlace) => {
         const path = join(folder, 'file')
