@@ -111,7 +111,7 @@ export const openProject: OpenProject = async (folder = '.', options = {}) => {
       return transferred(await afresh((inside) => fetchData(inside, syncOptions(transfer))))
     },
     async pull({ force, ...transfer } = {}) {
-      const { pull } = await import('../workspace/sync.ts')
+      const { pull } = await import('../workspace/pull.ts')
       return transferred(await afresh((inside) => pull(inside, { ...syncOptions(transfer), force })))
     },
     async list(path = '.', { revision: name, recursive } = {}) {

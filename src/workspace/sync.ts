@@ -1,4 +1,4 @@
-import { statfsSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { writeFileAtomic } from '../base/atomic.ts'
 import { MlvError } from '../base/errors.ts'
@@ -9,9 +9,7 @@ import type { ObjectStore } from '../store/object-store.ts'
 import { applyTransfer, countObjects, planTransfer, type Transferred, type Wanted } from '../store/transfer.ts'
 import { disownDamaged } from '../store/verify.ts'
 import { refuseUnknownPart } from './asked-part.ts'
-import { type CheckoutResult, checkout } from './checkout.ts'
 import { gatherObjects, type Root } from './gather.ts'
-import { cacheFolder, chosenLinks } from './link.ts'
 import type { Project } from './project.ts'
 import { registerClone } from './project-record.ts'
 import { namesRevisions, type SelectedTarget, type Selection, selectRevisions } from './selection.ts'
@@ -27,8 +25,8 @@ export interface SyncOptions extends Selection {
   /** bytes per second to and from remotes at most; the config's when undefined */
   limitRate?: number
   dryRun?: boolean
-  /** what is fetched is about to be copied into the workspace, too */
-  spare?: boolean
+  /** whether the cache is to keep spare copies of so many bytes, which are about to be copied into the workspace, too */
+  spare?: (bytes: number) => boolean
 }
 
 export interface SyncResult extends Transferred {
@@ -165,7 +163,7 @@ async function transfer(
             wants.map(({ target }) => target.path),
           ),
         onBytes: (count) => task.advance(count),
-        spare: options.spare && hasRoom(project, 2 * plan.bytes),
+        spare: options.spare?.(plan.bytes),
       })
       addUp(sum, done)
       for (const { oid } of done.failed) {
@@ -279,33 +277,4 @@ async function fetchForeign(
   } finally {
     task.finish()
   }
-}
-
-export interface PullResult extends SyncResult {
-  checkedOut: CheckoutResult
-}
-
-/** Fetches, then places what the cache has. The caller tells of `missing` and fails at the end. @throws WORK_UNSAVED, and as push */
-export async function pull(project: Project, options: SyncOptions & { force?: boolean } = {}): Promise<PullResult> {
-  const spare = !options.dryRun && !namesRevisions(options) && chosenLinks(project)[0] === 'copy'
-  try {
-    const fetched = await fetchData(project, { ...options, spare })
-    const checkedOut = await checkout(project, options.paths ?? [], {
-      allowMissing: true,
-      force: options.force,
-      dryRun: options.dryRun,
-      mayLack: namesRevisions(options),
-    })
-    return { ...fetched, checkedOut }
-  } finally {
-    if (spare) (await project.cache('write')).loose?.dropSpares()
-  }
-}
-
-/** Whether the cache's disk, which is the workspace's, has room for so many bytes. */
-function hasRoom(project: Project, bytes: number): boolean {
-  const cache = cacheFolder(project)
-  if (statSync(cache, { throwIfNoEntry: false })?.dev !== statSync(project.root).dev) return false
-  const { bavail, bsize } = statfsSync(cache)
-  return bavail * bsize > bytes
 }

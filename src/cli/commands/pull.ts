@@ -10,7 +10,7 @@ export const configure: Configure = (command, act) => {
     act(async (context, typed: string[], flags: SyncFlags & { force?: boolean }) => {
       const project = await context.project()
       const [{ pull }, { renderCheckout, renderMissing, renderSync }] = await Promise.all([
-        import('../../workspace/sync.ts'),
+        import('../../workspace/pull.ts'),
         import('../render/changes.ts'),
       ])
       const result = await pull(project, { ...syncOptions(project, typed, flags), force: flags.force })
