@@ -49,12 +49,12 @@ export function createMapOut(stage: Pick<Stage, 'name'>): MapOut {
   }
 }
 
-/** How the out differs from the one that the last run left. @param made `fresh`: datums whose results have come since
+/** How the out differs from the one that the last run left. @param made `fresh`: datums whose results have come since; `count`: files of all
  *  @returns undefined where nobody knows, or files have gone, whose folders might be left empty */
 export function changesSince(
   entry: Entry,
   { rows }: StoredTable,
-  { results, fresh }: { results: DatumTable; fresh: ReadonlySet<Oid> },
+  { results, fresh, count }: { results: DatumTable; fresh: ReadonlySet<Oid>; count: number },
 ): EarlierTree | undefined {
   const gone = new Set<string>()
   for (const [key, text] of rows) {
@@ -64,8 +64,7 @@ export function changesSince(
     for (const { path } of files) gone.add(path)
   }
   const changes = [...fresh].flatMap((key) => results.get(key) ?? [])
-  let kept = gone.size
-  for (const [key, files] of results) if (!fresh.has(key)) kept += files.length
+  if (entry.kind !== 'tree' || entry.files !== count - changes.length + gone.size) return undefined
   for (const { path } of changes) gone.delete(path)
-  return entry.kind === 'tree' && entry.files === kept && gone.size === 0 ? { entry, changes } : undefined
+  return gone.size === 0 ? { entry, changes } : undefined
 }

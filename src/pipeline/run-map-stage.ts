@@ -94,29 +94,13 @@ async function runOnce(stage: Stage, inputs: StageInputs, scene: MapScene): Prom
     await runDatums(todo, work, { ...ports, meanwhile: takeKnown })
     const broken = takeKnown()
     if (broken.length > 0 && !scene.retryFailed) await runDatums(broken, `${work}+`, { ...ports, meanwhile: () => {} })
+    const ran = new Set([...todo, ...broken].map(({ key }) => key))
+    const run: Run = { stage, inputs, scene, plan, out, results, ran, fresh: new Set([...given, ...ran]), collector, failures }
     return await turn(async () => {
       if (failures.length === 0) scene.check?.()
-      const ran = new Set([...todo, ...broken].map(({ key }) => key))
-      const left = plan.datums.filter(({ key }) => !results.has(key))
-      const fresh = new Set([...given, ...ran])
-      const joinAll = async () => {
-        await setImmediate()
-        for (const { datum, key } of plan.datums) if (fresh.has(key)) out.add(datum, results.get(key)!)
-        const before = scene.lock.stages.get(stage.name)?.outs[0]?.entry
-        const earlier = before && plan.recorded && changesSince(before, plan.recorded, { results, fresh })
-        return collector.tree(out.files(), earlier)
-      }
-      // While git lists files there is time for it.
-      const [changed, entry] = await Promise.all([changedDeps(inputs, scene), left.length > 0 ? undefined : joinAll()])
-      const sure = await sureResults(stage, inputs, { changed, ran, results, scene })
-      const table = await writeTable(sure, collector, { stored: plan.recorded, fresh })
-      if (!entry) {
-        await collector.finish()
-        noteUnfinished(project, stage.name, { table, failed: failures.map(({ planned }) => planned.key) })
-        project.surroundings.signal?.throwIfAborted()
-        throw failures.length > 0 ? failedError(stage, failures, plan.datums.length) : notRun(stage, left.length)
-      }
+      const { changed, table, entry } = await joinResults(run)
       await collector.finish()
+      if (!entry) return throwLeft(run, table)
       const { path, git, persist } = stage.outs[0]!
       const from = found && !hasNewNames(join(project.root, path), { results, since }) ? found : undefined
       await placeOut({ path, entry, from, made, collector }, scene)
@@ -135,6 +119,52 @@ async function runOnce(stage: Stage, inputs: StageInputs, scene: MapScene): Prom
   } finally {
     rmSync(base, { recursive: true, force: true })
   }
+}
+
+/** A run whose commands have ended. */
+interface Run {
+  stage: Stage
+  inputs: StageInputs
+  scene: MapScene
+  plan: DatumPlan
+  out: MapOut
+  results: DatumTable
+  /** datums that have run */
+  ran: ReadonlySet<Oid>
+  /** datums whose results were not known before */
+  fresh: ReadonlySet<Oid>
+  collector: Collector
+  failures: Failure[]
+}
+
+const leftOf = ({ plan, results }: Run) => plan.datums.filter(({ key }) => !results.has(key))
+
+/** Puts the table and, where nothing is left to run, the tree of the out together. @throws STAGE_FAILED when two datums wrote one path */
+async function joinResults(run: Run): Promise<{ changed: RepoPath[]; table: Entry; entry: Entry | undefined }> {
+  const { stage, inputs, scene, plan, out, results, fresh, collector } = run
+  const storeTable = (rows: DatumTable) => writeTable(rows, collector, { stored: plan.recorded, fresh })
+  const join = async () => {
+    if (leftOf(run).length > 0) return undefined
+    await setImmediate()
+    for (const { datum, key } of plan.datums) if (fresh.has(key)) out.add(datum, results.get(key)!)
+    const files = out.files()
+    const before = scene.lock.stages.get(stage.name)?.outs[0]?.entry
+    const earlier = before && plan.recorded && changesSince(before, plan.recorded, { results, fresh, count: files.length })
+    return { entry: await collector.tree(files, earlier), table: await storeTable(results) }
+  }
+  // While git lists files there is time for it.
+  const [changed, joined] = await Promise.all([changedDeps(inputs, scene), join()])
+  const sure = await sureResults(run, changed)
+  const table = joined && sure === results ? joined.table : await storeTable(sure)
+  return { changed, table, entry: joined?.entry }
+}
+
+/** @throws STAGE_FAILED naming the datums that failed, INTERRUPTED */
+function throwLeft(run: Run, table: Entry): never {
+  const { stage, scene, plan, failures } = run
+  noteUnfinished(scene.project, stage.name, { table, failed: failures.map(({ planned }) => planned.key) })
+  scene.project.surroundings.signal?.throwIfAborted()
+  throw failures.length > 0 ? failedError(stage, failures, plan.datums.length) : notRun(stage, leftOf(run).length)
 }
 
 /** What datums gave in tasks that have been run somewhere. */
@@ -167,12 +197,7 @@ function once<T>(work: () => T): () => T {
 }
 
 /** Results that may be taken again: not those of datums that changed while they ran, of which nobody knows what they were made from. */
-async function sureResults(
-  stage: Stage,
-  inputs: StageInputs,
-  made: { changed: readonly RepoPath[]; ran: ReadonlySet<Oid>; results: DatumTable; scene: MapScene },
-): Promise<DatumTable> {
-  const { changed, ran, results, scene } = made
+async function sureResults({ stage, inputs, ran, results, scene }: Run, changed: readonly RepoPath[]): Promise<DatumTable> {
   if (changed.length === 0) return results
   const cut = new Set<RepoPath>(stage.each!.inputs.map(({ path }) => path))
   const now = changed.every((path) => cut.has(path)) ? (await planDatums(stage, inputs, scene)).datums : []
