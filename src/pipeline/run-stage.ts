@@ -89,10 +89,11 @@ export function lockedStage(
 }
 
 /** Deps that are not what they were. */
-export async function changedDeps(inputs: Pick<StageInputs, 'deps'>, { observer }: Scene): Promise<RepoPath[]> {
+export async function changedDeps(inputs: Pick<StageInputs, 'deps'>, { data, observer }: Scene): Promise<RepoPath[]> {
   observer.forget()
   const changed: RepoPath[] = []
-  for (const { path, entry } of inputs.deps) if (!sameEntry(entry, await observer.dep(path))) changed.push(path)
+  for (const { path, entry } of inputs.deps)
+    if (!data.isAsSeen(path, entry) && !sameEntry(entry, await observer.dep(path))) changed.push(path)
   return changed
 }
 

@@ -60,6 +60,9 @@ export interface WorkspaceData {
   glance(path: RepoPath): Entry | undefined
   /** What hash looks at, with its files; undefined where nothing lies. */
   look(path: RepoPath, options?: LookOptions): Promise<Look | undefined>
+  /** Whether all at `path` is as the last look left it, which found `entry` there: by times alone, in half the time of another look. False says
+   *  nothing. */
+  isAsSeen(path: RepoPath, entry: Entry): boolean
   /** The files that hash counts, each with its oid; none where nothing lies. */
   files(path: RepoPath, options?: LookOptions): Promise<DataFile[]>
   collector(): Promise<Collector>

@@ -16,7 +16,7 @@ import type { ChangeCounts, Entry } from './entry.ts'
 import { isWhole } from './fetch-entries.ts'
 import { hashFiles, isStored } from './hash-files.ts'
 import { ignorePaths } from './ignored.ts'
-import { lookAt } from './path-look.ts'
+import { isAsSeen, lookAt } from './path-look.ts'
 import { placeChanges } from './place-changes.ts'
 import type { Project } from './project.ts'
 import { openSaving, recordSnapshot } from './saving.ts'
@@ -34,6 +34,7 @@ export async function openWorkspaceData(project: Project): Promise<WorkspaceData
     hash: async (path, options = {}) => (await lookAt(worktree, path, options))?.entry(),
     look: (path, options = {}) => lookAt(worktree, path, options),
     glance: (path) => worktree.glance(path),
+    isAsSeen: (path, entry) => isAsSeen(worktree, path, entry),
     files: async (path, options = {}) => (await lookAt(worktree, path, options))?.files() ?? [],
     collector: () => openCollector(worktree),
     async list(tree) {

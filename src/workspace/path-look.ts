@@ -1,15 +1,18 @@
+import { lstatSync } from 'node:fs'
+import { join } from 'node:path'
 import { loadFingerprint } from '../base/fingerprint.ts'
 import type { Oid } from '../base/oid.ts'
-import { compareUtf8, isWithin, joinPath, nameOf, type RepoPath } from '../base/paths.ts'
+import { compareUtf8, isWithin, joinPath, nameOf, parentOf, type RepoPath } from '../base/paths.ts'
 import type { TreeEntry } from '../store/tree.ts'
 import { editPaths } from '../store/tree-walk.ts'
 import type { DataFile, Look, LookOptions } from './data.ts'
-import type { Entry } from './entry.ts'
+import { type Entry, sameEntry } from './entry.ts'
 import { isStored, type Saving } from './hash-files.ts'
 import { loadIgnore } from './ignore.ts'
 import { POINTER_SUFFIX } from './pointer.ts'
 import { scannedFiles } from './scan.ts'
 import type { Snapshot } from './snapshot.ts'
+import { TICK_MS } from './stat-table.ts'
 import { findTracked } from './tracked.ts'
 import { insidePath, type Worktree } from './worktree.ts'
 
@@ -41,9 +44,10 @@ async function lookAtVisible(
   also: readonly RepoPath[],
   saving: Saving | undefined,
 ): Promise<Look> {
+  const at = Date.now()
   const entries = await visibleEntries(worktree, path, also, saving)
   return {
-    entry: () => (saving ? treeOf(entries, saving) : treeAt(worktree, path, entries)),
+    entry: () => (saving ? treeOf(entries, saving) : treeAt(worktree, path, { entries, at })),
     async files() {
       const files: DataFile[] = []
       for (const [below, entry] of entries) {
@@ -88,8 +92,14 @@ async function visibleEntries(
   return entries
 }
 
-interface Known {
+/** What a look saw of a folder. */
+interface Seen {
   entries: ReadonlyMap<string, TreeEntry>
+  /** ms since 1970, before it began */
+  at: number
+}
+
+interface Known extends Seen {
   entry: Entry
 }
 
@@ -98,14 +108,43 @@ const knownTrees = new WeakMap<Worktree, Map<RepoPath, Known>>()
 /** Entries of a folder that are kept for that. */
 const MOST_KEPT = 100_000
 
-async function treeAt(worktree: Worktree, path: RepoPath, entries: Known['entries']): Promise<Entry> {
+async function treeAt(worktree: Worktree, path: RepoPath, seen: Seen): Promise<Entry> {
   const known = knownTrees.get(worktree) ?? new Map<RepoPath, Known>()
   knownTrees.set(worktree, known)
   const before = known.get(path)
-  if (before && sameEntries(before.entries, entries)) return before.entry
-  const entry = await treeOf(entries)
-  if (entries.size <= MOST_KEPT) known.set(path, { entries, entry })
+  const entry = before && sameEntries(before.entries, seen.entries) ? before.entry : await treeOf(seen.entries)
+  if (seen.entries.size <= MOST_KEPT) known.set(path, { ...seen, entry })
   return entry
+}
+
+/** Names in each folder that holds files, or folders with some: how many are folders. */
+function countFolders(paths: Iterable<string>): Map<string, number> {
+  const folders = new Map<string, number>([['', 0]])
+  for (const path of paths)
+    for (let at: string = parentOf(path); !folders.has(at); at = parentOf(at)) {
+      folders.set(at, 0)
+    }
+  for (const folder of folders.keys()) if (folder !== '') folders.set(parentOf(folder), folders.get(parentOf(folder))! + 1)
+  return folders
+}
+
+/** Whether a folder is as the last look at it, which found `entry` there, left it: no file has other times, no name has come or gone. False says
+ *  nothing. What git ignores and tracks is not asked again. */
+export function isAsSeen(worktree: Worktree, path: RepoPath, entry: Entry): boolean {
+  const known = knownTrees.get(worktree)?.get(path)
+  if (!known || !sameEntry(known.entry, entry)) return false
+  const { root } = worktree.project
+  for (const [below, inside] of countFolders(known.entries.keys())) {
+    const stats = lstatSync(join(root, path, below), { throwIfNoEntry: false })
+    if (!stats?.isDirectory() || stats.mtimeMs >= known.at - TICK_MS) return false
+    // Each folder has a link from each folder in it: there is none but these. File systems that count otherwise are looked at in whole.
+    if (stats.nlink - 2 !== inside) return false
+  }
+  for (const [below, { kind, oid }] of known.entries) {
+    const now = kind === 'tree' ? undefined : worktree.glance(insidePath(path, below))
+    if (now?.oid !== oid || now.kind !== kind) return false
+  }
+  return true
 }
 
 function sameEntries(before: Known['entries'], now: Known['entries']): boolean {

@@ -271,6 +271,31 @@ it('runs a stage once at a time, and lets stages call mlv', async () => {
   expect(repo.read('err')).toContain('Stage "a" is being run by process')
 })
 
+it.each([
+  ['changed', 'echo new > in/a/1'],
+  ['changed to the same size and time', 'cp -p in/a/1 keep && echo o > in/a/1 && touch -r keep in/a/1'],
+  ['came', 'echo new > in/3'],
+  ['came to a folder that held none', 'echo new > in/empty/3'],
+  ['went', 'rm in/a/2'],
+  ['went with its folder', 'rm -r in/b'],
+])('sees that a file of a folder %s while it ran', async (_what, change) => {
+  const repo = await makeRepo(
+    {
+      'mlv.yaml': `stages:\n  s: {cmd: "if test -e .git/late; then rm .git/late; ${change}; fi; echo x > out", deps: [in], outs: [out]}\n`,
+      ...{ 'in/a/1': '1\n', 'in/a/2': '2\n', 'in/b/4': '4\n', '.git/late': '' },
+    },
+    { init: true },
+  )
+  const { mkdirSync } = await import('node:fs')
+  mkdirSync(repo.path('in/empty'))
+  // What was written a moment ago is looked at again in any case.
+  await new Promise((done) => setTimeout(done, 50))
+  await repo.mlv('status')
+  expect((await repo.mlv('repro')).stdout).toContain('in changed while it ran, so it will run again')
+  expect((await repo.mlv('repro')).stdout).toMatch(/^running {5}s/)
+  expect((await repo.mlv('repro')).stdout).toBe('unchanged   s\n')
+})
+
 it('runs a stage again whose deps changed while it ran', async () => {
   const repo = await makeRepo(
     { 'mlv.yaml': 'stages:\n  a: {cmd: "cp in out; echo 2 > in", deps: [in], outs: [out]}\n', in: '1\n' },
