@@ -17,6 +17,7 @@ import { IDLE_TIMEOUT_MS, MAX_SOCKETS, openClient, type S3Options } from './s3-c
 import { createRenewal } from './s3-credentials.ts'
 import { createDirectReader } from './s3-direct.ts'
 import { askedPause, judgeS3, notS3, type S3Place, s3Error, statusOf } from './s3-error.ts'
+import { type ListingPage, readListing } from './s3-list.ts'
 import { uploadInParts } from './s3-multipart.ts'
 import { createUploader } from './s3-upload.ts'
 
@@ -134,10 +135,12 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
       do {
         const input = { Bucket: bucket, Prefix: start + prefix, ContinuationToken: token }
         const page = await ask('listing', prefix || 'all of it', signal, () =>
-          send(
-            (limit) => inTime(limit, signal, (own) => client.send(new ListObjectsV2Command(input), { abortSignal: own })),
-            signal,
-          ),
+          send(async (limit): Promise<ListingPage> => {
+            const command = new ListObjectsV2Command(input)
+            const taken = readListing(command)
+            const read = await inTime(limit, signal, (own) => client.send(command, { abortSignal: own }))
+            return taken() ?? read
+          }, signal),
         )
         // Consoles make empty blobs that end in a slash to show a folder.
         if (page.Name === undefined && page.KeyCount === undefined && page.IsTruncated === undefined)
