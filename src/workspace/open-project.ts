@@ -87,6 +87,9 @@ function once<T>(open: () => Promise<T>): () => Promise<T> {
   }
 }
 
+/** Says whose lock the work under way holds. One for all projects: each more would cost every promise of a program that opens many. */
+const lockScope = once(async () => new (await import('node:async_hooks')).AsyncLocalStorage<ReadonlySet<Project>>())
+
 /** Finds the project around the current folder and reads its settings; stores and git are opened on first use.
  *  @throws GIT_MISSING, PROJECT_MISSING, YAML_INVALID, CONFIG_INVALID, SECRET_REFUSED */
 export async function openProject(surroundings: Surroundings, lockOuts?: Project['lockOuts']): Promise<Project> {
@@ -238,7 +241,6 @@ export function createProject(
     })
 
   const turn = createTurn()
-  const scope = once(async () => new (await import('node:async_hooks')).AsyncLocalStorage<true>())
 
   const project: Project = {
     root,
@@ -266,14 +268,15 @@ export function createProject(
     },
     gitPath: (path: RepoPath) => (prefix === '' ? path : path === '' ? prefix : `${prefix}/${path}`),
     locked: async (work) => {
-      const inside = await scope()
+      const scope = await lockScope()
+      const held = scope.getStore()
       // Work that already holds the lock may call work that takes it.
-      if (inside.getStore()) return work()
+      if (held?.has(project)) return work()
       return turn(async () => {
         const seconds = surroundings.lockTimeout ?? config.get('core.lock_timeout')
         const release = await takeLock(join(homeDir, 'lock'), seconds, surroundings)
         try {
-          return await inside.run(true, work)
+          return await scope.run(new Set([...(held ?? []), project]), work)
         } finally {
           release()
         }
