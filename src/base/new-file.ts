@@ -15,7 +15,7 @@ export interface NewFile {
   end(): Promise<void>
   /** Flushes what end() has written. @throws system errors */
   sync(): Promise<void>
-  /** Waits for what is still being written. */
+  /** Waits for what is still being written. Safe to repeat. */
   close(): Promise<void>
 }
 
@@ -64,6 +64,7 @@ export async function createNewFile(path: string, mode: number, size?: number): 
 const flush = promisify(fsync)
 
 function writeAtOnce(fd: number): NewFile {
+  let isOpen = true
   return {
     fd,
     async write(bytes) {
@@ -72,7 +73,9 @@ function writeAtOnce(fd: number): NewFile {
     async end() {},
     sync: () => flush(fd),
     async close() {
-      closeSync(fd)
+      // Its number may be another file's by now.
+      if (isOpen) closeSync(fd)
+      isOpen = false
     },
   }
 }
@@ -110,6 +113,7 @@ function writeDirect(first: FileHandle, reopen: () => Promise<FileHandle>): NewF
   let file = first
   let plain: NewFile | undefined
   let stage = free.pop() ?? sharedBuffer(STAGE_BYTES)
+  let isOpen = true
   let used = 0
   let at = 0
   let isPadded = false
@@ -118,6 +122,12 @@ function writeDirect(first: FileHandle, reopen: () => Promise<FileHandle>): NewF
 
   /** @param more whole pages, to be written behind the stage */
   async function writeStage(full: Buffer, length: number, more: Uint8Array): Promise<void> {
+    if (plain) {
+      await plain.write(full.subarray(0, length))
+      await plain.write(more)
+      free.push(full)
+      return
+    }
     const padded = more.length > 0 ? length : Math.ceil(length / BLOCK_BYTES) * BLOCK_BYTES
     isPadded = padded > length
     try {
@@ -162,11 +172,7 @@ function writeDirect(first: FileHandle, reopen: () => Promise<FileHandle>): NewF
     },
     async write(bytes) {
       total += bytes.length
-      for (let done = plain ? 0 : await writeInPlace(bytes); done < bytes.length; ) {
-        if (plain) {
-          await writing
-          return plain.write(bytes.subarray(done))
-        }
+      for (let done = await writeInPlace(bytes); done < bytes.length; ) {
         const length = Math.min(bytes.length - done, STAGE_BYTES - used)
         stage.set(bytes.subarray(done, done + length), used)
         used += length
@@ -186,7 +192,9 @@ function writeDirect(first: FileHandle, reopen: () => Promise<FileHandle>): NewF
     sync: () => file.sync(),
     async close() {
       await Promise.allSettled([writing])
-      free.push(stage)
+      // Given back twice it would be two files' at once.
+      if (isOpen) free.push(stage)
+      isOpen = false
       await (plain ?? file).close()
     },
   }

@@ -153,13 +153,13 @@ export function createLooseObjects(root: string): LooseObjects {
     } catch (error) {
       await Promise.allSettled([writing])
       const mended = hasCode(error, 'OBJECT_CORRUPT') ? again : undefined
-      if (mended) await written.end()
-      await written.close().catch(() => {})
       await spare?.drop()
       try {
-        if (mended) return await write(mended(name), finish, once)
-        throw fileError(error, 'writing', name)
+        if (!mended) throw fileError(error, 'writing', name)
+        await written.end()
+        return await write(mended(name), finish, once)
       } finally {
+        await written.close().catch(() => {})
         removeTemporary(name)
       }
     }

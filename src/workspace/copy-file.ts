@@ -32,9 +32,9 @@ async function copyInLanes(source: FileHandle, target: FileHandle): Promise<void
     while (!failed) {
       const at = next
       next += PIECE_BYTES
-      const { bytesRead } = await source.read(piece, 0, PIECE_BYTES, at)
-      if (bytesRead === 0) return
-      await writePiece(target, piece.subarray(0, bytesRead), at)
+      const length = await readFull(source, piece, at)
+      if (length === 0) return
+      await writePiece(target, piece.subarray(0, length), at)
     }
   }
   const lanes = Array.from({ length: LANES }, () =>
@@ -46,4 +46,15 @@ async function copyInLanes(source: FileHandle, target: FileHandle): Promise<void
   // No file is closed while the other lane writes to it.
   const ends = await Promise.allSettled(lanes)
   for (const end of ends) if (end.status === 'rejected') throw end.reason
+}
+
+/** Before a part of the disk that cannot be read a read ends short, and only the next one fails. @returns bytes read; fewer than fit at the end alone */
+async function readFull(source: FileHandle, piece: Buffer, at: number): Promise<number> {
+  let length = 0
+  while (length < piece.length) {
+    const { bytesRead } = await source.read(piece, length, piece.length - length, at + length)
+    if (bytesRead === 0) break
+    length += bytesRead
+  }
+  return length
 }

@@ -1,8 +1,9 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as fc from 'fast-check'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createNewFile } from '../../src/base/new-file.ts'
 import { PAGE_BYTES, sharedBuffer } from '../../src/base/pages.ts'
 import { noise } from '../store/noise.ts'
@@ -84,5 +85,38 @@ describe('a new file', () => {
   it('of which nothing was written is empty', async () => {
     await write(join(folder, 'file'), [])
     expect(readFileSync(join(folder, 'file')).length).toBe(0)
+  })
+
+  it('closed twice gives neither its memory nor its number to two others', async () => {
+    for (const size of [3 * MIB, 10]) {
+      const path = (name: string) => join(folder, `${name}-${size}`)
+      const first = await createNewFile(path('first'), 0o444, size === 10 ? size : undefined)
+      await first.close()
+      const others = [await createNewFile(path('one'), 0o444, size === 10 ? size : undefined)]
+      await first.close()
+      others.push(await createNewFile(path('two'), 0o444, size === 10 ? size : undefined))
+      for (const [i, other] of others.entries()) await other.write(Buffer.alloc(size, i + 1))
+      for (const other of others) await other.end()
+      for (const other of others) await other.close()
+      expect(readFileSync(path('one')).equals(Buffer.alloc(size, 1))).toBe(true)
+      expect(readFileSync(path('two')).equals(Buffer.alloc(size, 2))).toBe(true)
+    }
+  })
+
+  it('holds its pieces in order where the disk takes nothing past the page cache after all', async () => {
+    const probe = await open(join(folder, 'probe'), 'w')
+    const writes = vi.spyOn(Object.getPrototypeOf(probe), 'write')
+    await probe.close()
+    try {
+      for (const pieces of [[3 * MIB, 5, 2 * MIB + 7], [5 * MIB + 1], [2 * MIB, 70_000, 9 * MIB], [100]]) {
+        const path = join(folder, 'file')
+        rmSync(path, { force: true })
+        writes.mockRejectedValueOnce(Object.assign(new Error('EINVAL: invalid argument, write'), { code: 'EINVAL' }))
+        const expected = await write(path, pieces)
+        expect(readFileSync(path).equals(expected)).toBe(true)
+      }
+    } finally {
+      writes.mockRestore()
+    }
   })
 })
