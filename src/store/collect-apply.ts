@@ -106,14 +106,17 @@ async function expire(store: ObjectStore, record: StoredRecord): Promise<void> {
   await store.blobs.delete(KEYS.condemned + record.name)
 }
 
+/** Names of the records of what was condemned and is not yet deleted. */
+export async function planUndo(store: ObjectStore): Promise<string[]> {
+  const names: string[] = []
+  for await (const { name, deleted } of readRecords(store.blobs, KEYS.condemned)) if (!deleted) names.push(name)
+  return names
+}
+
 /** Takes back what was condemned and is not yet deleted. @returns how many records were taken back */
 export async function undoCollect(store: ObjectStore): Promise<number> {
-  let count = 0
-  for await (const { name, deleted } of readRecords(store.blobs, KEYS.condemned)) {
-    if (deleted) continue
-    await store.blobs.delete(KEYS.condemned + name)
-    count++
-  }
+  const names = await planUndo(store)
+  for (const name of names) await store.blobs.delete(KEYS.condemned + name)
   await store.refresh()
-  return count
+  return names.length
 }

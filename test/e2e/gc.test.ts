@@ -231,6 +231,9 @@ test('on a remote deletion takes two runs a grace period apart, and --undo takes
   pass(31)
   expect((await run()).condemn.bytes).toBeGreaterThan(0)
   expect((await run()).delete.bytes).toBe(0)
+  // A dry run tells the same and takes nothing back.
+  expect(await ok(repo, 'gc', '-r', '--undo', '--dry-run')).toBe('what was condemned would count as present again\n')
+  expect(JSON.parse(await ok(repo, 'gc', '-r', '--undo', '--dry-run', '--json'))).toEqual({ undone: 1 })
   expect(JSON.parse(await ok(repo, 'gc', '-r', '--undo', '--json'))).toEqual({ undone: 1 })
   expect((await run()).condemn.bytes).toBeGreaterThan(0)
   pass(31)

@@ -98,10 +98,12 @@ export const configure: Configure = (command, act) => {
         import('../render/garbage.ts'),
       ])
       if (flags.undo) {
-        const { undoCollect } = await import('../../store/collect-apply.ts')
-        const store = options.remote ? (await project.remote(options.remote.name, 'write')).store : await project.cache('write')
-        const undone = await undoCollect(store)
-        output.answer({ undone }, () => (undone > 0 ? 'what was condemned counts as present again' : 'nothing was condemned'))
+        const { planUndo, undoCollect } = await import('../../store/collect-apply.ts')
+        const purpose = flags.dryRun ? 'read' : 'write'
+        const store = options.remote ? (await project.remote(options.remote.name, purpose)).store : await project.cache(purpose)
+        const undone = flags.dryRun ? (await planUndo(store)).length : await undoCollect(store)
+        const counts = flags.dryRun ? 'would count' : 'counts'
+        output.answer({ undone }, () => (undone > 0 ? `what was condemned ${counts} as present again` : 'nothing was condemned'))
         return
       }
       const { signal } = context.surroundings
