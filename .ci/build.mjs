@@ -35,6 +35,8 @@ const options = {
   supported: { 'dynamic-import': false },
   minifySyntax: true,
   minifyWhitespace: true,
+  // Node prints the line that threw: for a program that does not catch an MlvError that shall not be all of our code.
+  lineLimit: 160,
   legalComments: 'none',
   logLevel: 'warning',
   metafile: true,
