@@ -19,7 +19,7 @@ export function configureFreeze(word: 'freeze' | 'unfreeze'): Configure {
             ? ''
             : written.length === 0
               ? 'nothing changed'
-              : `${word === 'freeze' ? 'froze' : 'unfroze'} ${names.join(', ')}\n  git add ${written.map(quotePath).join(' ')}`,
+              : `${word === 'freeze' ? 'froze' : 'unfroze'} ${names.join(', ')}\nto commit: git add ${written.map(quotePath).join(' ')}`,
         )
       }),
     )

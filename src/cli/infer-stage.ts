@@ -61,6 +61,6 @@ export async function inferAndAdd(context: Context, project: Project, request: I
   output.answer({ stage: name, ...stage, seen, notes, recorded, written: files }, () => {
     const shown = [formatYaml({ [name]: stage }).trimEnd(), ...notes.map((note) => `note: ${note}`)]
     if (dryRun) return shown.join('\n')
-    return output.quiet ? '' : [...shown, ended, `  git add ${files.map(quotePath).join(' ')}`].join('\n')
+    return output.quiet ? '' : [...shown, ended, `to commit: git add ${files.map(quotePath).join(' ')}`].join('\n')
   })
 }

@@ -49,7 +49,7 @@ function checkNewFolder(folder: string, shown: string): void {
     if (systemCode(error) === 'ENOENT') return
     if (systemCode(error) !== 'ENOTDIR') throw fileError(error, 'reading', folder)
   }
-  throw new MlvError('PATH_OVERLAP', `${shown} is there already, and no empty folder`, {
+  throw new MlvError('PATH_OVERLAP', `${shown} is there already and is not an empty folder`, {
     hint: 'Name a new folder for the tasks.',
   })
 }

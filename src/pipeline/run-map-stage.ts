@@ -109,7 +109,8 @@ async function runOnce(stage: Stage, inputs: StageInputs, scene: MapScene): Prom
       forgetTasks(project, stage.name)
       scene.observer.forget()
       const outcome = { outs: [{ path, entry, git, persist }], unsure: changed.length > 0, datums: table }
-      const counts = { ran: ran.size, kept: plan.datums.length - ran.size }
+      const byTasks = [...given].filter((key) => !ran.has(key)).length
+      const counts = { ran: ran.size, kept: plan.datums.length - ran.size, given: byTasks }
       return { locked: lockedStage(stage, inputs, outcome), seconds: (performance.now() - start) / 1000, changed, datums: counts }
     })
   } catch (error) {

@@ -102,8 +102,8 @@ export interface StageRun {
   seconds: number
   /** deps that changed while it ran */
   changed: RepoPath[]
-  /** map stages: how many datums ran, and how many were known */
-  datums?: { ran: number; kept: number }
+  /** map stages: how many datums ran here, how many were known, and of those, how many by tasks that ran elsewhere */
+  datums?: { ran: number; kept: number; given: number }
 }
 
 export interface StagePorts {

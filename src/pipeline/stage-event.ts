@@ -12,7 +12,7 @@ export type StageEvent =
       kind: 'ran'
       stage: string
       /** map stages */
-      datums?: { ran: number; kept: number }
+      datums?: { ran: number; kept: number; given: number }
       reasons: Reason[]
       seconds: number
       /** deps that changed meanwhile: it will run again */

@@ -57,7 +57,7 @@ it('makes a task of each batch, runs it anywhere, and takes what it gave', async
   expect(readdirSync(jobs).sort()).toEqual(['0.task', '1.task'])
   for (const name of ['0.task', '1.task']) expect(await exec(dir, repo, join(jobs, name))).toMatchObject({ exitCode: 0 })
   expect(ran()).toBe(2)
-  expect((await repo.mlv('repro')).stdout).toMatch(/ran {9}upper {2}[0-9.]+s, 0 datums of 3/)
+  expect((await repo.mlv('repro')).stdout).toMatch(/ran {9}upper {2}[0-9.]+s, 0 datums of 3, 3 from tasks/)
   expect(ran()).toBe(2)
   expect(outs(repo)).toEqual(['a.up A', 'b c.up B', 'e.up E'])
   expect((await repo.mlv('repro')).stdout).toBe('unchanged   upper\n')
@@ -129,8 +129,8 @@ it('passes over a record that lies about sizes', async () => {
 
 it.each([
   ['no folder for its tasks', ['upper'], 'which makes a task for each batch of its datums'],
-  ['a folder that holds something', ['upper', '--out-dir', 'raw'], 'raw is there already, and no empty folder'],
-  ['a file', ['upper', '--out-dir', 'up.sh'], 'up.sh is there already, and no empty folder'],
+  ['a folder that holds something', ['upper', '--out-dir', 'raw'], 'raw is there already and is not an empty folder'],
+  ['a file', ['upper', '--out-dir', 'up.sh'], 'up.sh is there already and is not an empty folder'],
   ['a stage that is one task', ['plain', '--out-dir', 'jobs'], 'is no map stage'],
 ])('refuses %s', async (_what, args, message) => {
   const repo = await makeRepo({ 'mlv.yaml': `${BATCHES}  plain: {cmd: echo > p, outs: [p]}\n`, ...FILES }, { init: true })

@@ -15,7 +15,7 @@ async function makePipeline(yaml = TWO) {
 
 it('freezes stages and lets them go, and keeps comments', async () => {
   const repo = await makePipeline()
-  expect((await repo.mlv('freeze', 'prep')).stdout).toBe('froze prep\n  git add mlv.yaml\n')
+  expect((await repo.mlv('freeze', 'prep')).stdout).toBe('froze prep\nto commit: git add mlv.yaml\n')
   expect(repo.read('mlv.yaml')).toContain('# what we run')
   expect(repo.read('mlv.yaml')).toContain('# slow')
   repo.write('in.txt', 'b\n')

@@ -56,7 +56,7 @@ async function add(context: Context, name: string, words: string[], options: Add
   context.output.answer({ stage: name, ...stage, written }, () =>
     context.output.quiet
       ? ''
-      : `added stage ${name}; run it with "mlv repro ${name}"\n  git add ${written.map(quotePath).join(' ')}`,
+      : `added stage ${name}; run it with "mlv repro ${name}"\nto commit: git add ${written.map(quotePath).join(' ')}`,
   )
 }
 

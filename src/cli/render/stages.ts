@@ -3,7 +3,7 @@ import type { StageGraph } from '../../pipeline/graph.ts'
 import type { PlannedStage, ReproPlan } from '../../pipeline/plan.ts'
 import { describeReason, describeReasons, explainReason } from '../../pipeline/reason.ts'
 import type { StageEvent } from '../../pipeline/stage-event.ts'
-import { formatSeconds, plural } from './amount.ts'
+import { formatCount, formatSeconds, plural } from './amount.ts'
 
 /** More unchanged stages than these are counted, not listed. */
 const MOST_UNCHANGED = 20
@@ -29,7 +29,8 @@ export function eventLine(event: StageEvent): string {
       const lost =
         gone.length === 0 ? '' : `; ${gone.join(', ')}, which it reads, went away while it ran, and its next run needs it`
       const { datums } = event
-      const parts = datums ? `, ${plural(datums.ran, 'datum')} of ${datums.ran + datums.kept}` : ''
+      const given = datums && datums.given > 0 ? `, ${formatCount(datums.given)} from tasks` : ''
+      const parts = datums ? `, ${plural(datums.ran, 'datum')} of ${datums.ran + datums.kept}${given}` : ''
       return line('ran', event.stage, `${formatSeconds(event.seconds)}${parts}${again}${lost}`)
     }
     case 'unchanged':
