@@ -166,7 +166,7 @@ function answerError(error: Answer, place: S3Place, doing: string): MlvError | u
       'Run "mlv push --all-commits" from a clone that has the data.',
     )
   if (name === 'NoSuchBucket') {
-    const hint = `Create the bucket "${place.bucket}", or correct the url with "mlv remote modify NAME --url URL".`
+    const hint = `Create the bucket "${place.bucket}", or correct the url, of a remote with "mlv remote modify NAME --url URL".`
     return make('REMOTE_FAILED', `There is no bucket "${place.bucket}" at ${server}`, hint)
   }
   if (SKEWED.includes(name)) {
@@ -210,7 +210,9 @@ function networkError(error: unknown, place: S3Place, doing: string): MlvError |
     })
   if (isNetworkFault(error))
     return new MlvError('REMOTE_UNREACHABLE', `${server} cannot be reached (${code ?? 'no answer in time'}): ${doing}`, {
-      hint: 'Check the network, and the endpoint with "mlv config list", then run the command again.',
+      hint: place.endpoint
+        ? 'Check the network and the endpoint (of a remote: "mlv config list"), then run the command again.'
+        : 'Check the network. Another server than Amazon\'s is named with --endpoint, of a remote with "mlv remote modify NAME --endpoint URL".',
       cause: error,
     })
   return isGarbled(error) ? notS3(place, doing, error) : undefined
@@ -219,7 +221,7 @@ function networkError(error: unknown, place: S3Place, doing: string): MlvError |
 /** The error for an answer of a proxy, a login page or another kind of server. */
 export function notS3(place: S3Place, doing: string, cause?: unknown): MlvError {
   return new MlvError('REMOTE_FAILED', `${place.endpoint ?? 'Amazon S3'} does not answer like an S3 server: ${doing}`, {
-    hint: 'Check the endpoint of the remote with "mlv config list"; a login page of the network may stand before it.',
+    hint: 'Check the endpoint (of a remote: "mlv config list"). A login page of the network may stand before it, or the server gives no ETag.',
     cause,
   })
 }

@@ -8,6 +8,10 @@ export const configure: Configure = (command, act) => {
     .argument('[paths...]', 'only these')
     .option('--remote [name]', 'also say what is not pushed')
     .option('--exit-code', 'exit 1 when anything differs')
+  command.addHelpText(
+    'after',
+    '\nIn the counts of a folder, + is added, − deleted, ~ modified, → renamed,\nand ? not here, where a list of files that is not here either counts as one.',
+  )
   example(command, 'mlv status', 'mlv status --remote')
   command.action(
     act(async (context, typed: string[], options: { remote?: boolean | string; exitCode?: boolean }) => {
