@@ -21,6 +21,10 @@ export interface Side {
   listed: IndexFile[]
   /** those that a larger open one repeats: not read, or no longer used */
   superseded: Set<Oid>
+  /** sizes of the listed ones, in bytes */
+  sizes: Map<Oid, number>
+  /** by what they say they repeat, those that are or were open */
+  claims: Map<Oid, PackIndex[]>
 }
 
 /** Indexes read at once. */
@@ -55,7 +59,7 @@ export interface IndexSet {
 }
 
 export function createIndexSet(blobs: Blobs, { copies, mend, thorough = false }: IndexSetOptions): IndexSet {
-  const newSide = (): Side => ({ open: new Map(), listed: [], superseded: new Set() })
+  const newSide = (): Side => ({ open: new Map(), listed: [], sizes: new Map(), superseded: new Set(), claims: new Map() })
   const objectSide = newSide()
   const chunkSide = newSide()
   const indexes = objectSide.open
@@ -124,8 +128,7 @@ export function createIndexSet(blobs: Blobs, { copies, mend, thorough = false }:
         }
       })
       for (const index of fresh) side.open.set(index.oid, index)
-      // All of them: what was read now may be repeated by one that was open before.
-      leaveSuperseded(side, [...side.open.values()])
+      leaveSuperseded(side, fresh)
     }
     if (broken.length > 0) await replaceBroken(side, broken)
     return whole
@@ -140,33 +143,38 @@ export function createIndexSet(blobs: Blobs, { copies, mend, thorough = false }:
     }
   }
 
-  /** Notes what open indexes name as superseded. Where both are open it must be true: an index that only says so would hide what it lacks.
-   *  One that was not read must at least be smaller than what the larger one says of its own packs. */
-  function leaveSuperseded(side: Side, larger: readonly PackIndex[]): void {
-    const merged = larger.filter((index) => index.supersedes.length > 0)
-    if (merged.length === 0) return
-    const sizes = new Map(side.listed.map(({ oid, size }) => [oid, size]))
-    for (const index of merged) {
-      const packs = new Set(index.packs)
-      const own = (sizes.get(index.oid) ?? 0) - 32 * index.supersedes.length
+  /** Notes what indexes that were just opened name as superseded, and whether others name them. Where both are open it must be true: an index that
+   *  only says so would hide what it lacks. One that was not read must at least be smaller than what the larger one says of its own packs. */
+  function leaveSuperseded(side: Side, opened: readonly PackIndex[]): void {
+    for (const index of opened)
       for (const oid of index.supersedes) {
-        const other = side.open.get(oid)
-        const isRepeated = other
-          ? other.count <= index.count && other.packs.every((pack) => packs.has(pack))
-          : (sizes.get(oid) ?? 0) < own
-        if (!isRepeated) continue
-        side.open.delete(oid)
-        side.superseded.add(oid)
+        const claimants = side.claims.get(oid)
+        if (claimants) claimants.push(index)
+        else side.claims.set(oid, [index])
       }
+    const leave = (oid: Oid, larger: PackIndex) => {
+      const other = side.open.get(oid)
+      const isRepeated = other
+        ? other.count <= larger.count && repeatsPacks(larger, other)
+        : (side.sizes.get(oid) ?? 0) < (side.sizes.get(larger.oid) ?? 0) - 32 * larger.supersedes.length
+      if (!isRepeated) return
+      side.open.delete(oid)
+      side.superseded.add(oid)
+    }
+    for (const index of opened) {
+      for (const oid of index.supersedes) leave(oid, index)
+      // What was read now may be repeated by one that was open before.
+      for (const larger of side.claims.get(index.oid) ?? []) if (side.open.get(larger.oid) === larger) leave(index.oid, larger)
     }
   }
 
   /** Forgets what is no longer listed, with what it superseded, and deletes copies that nobody will read. */
   function forget(): void {
     for (const side of [objectSide, chunkSide]) {
-      const present = new Set(side.listed.map(({ oid }) => oid))
-      for (const oid of side.open.keys()) if (!present.has(oid)) side.open.delete(oid)
+      side.sizes = new Map(side.listed.map(({ oid, size }) => [oid, size]))
+      for (const oid of side.open.keys()) if (!side.sizes.has(oid)) side.open.delete(oid)
       side.superseded.clear()
+      side.claims.clear()
       leaveSuperseded(side, [...side.open.values()])
     }
     if (!copies || !existsSync(copies)) return
@@ -235,6 +243,11 @@ export function createIndexSet(blobs: Blobs, { copies, mend, thorough = false }:
     },
     all: () => [...indexes.values(), ...chunkIndexes.values()],
   }
+}
+
+function repeatsPacks(larger: PackIndex, other: PackIndex): boolean {
+  const packs = new Set(larger.packs)
+  return other.packs.every((pack) => packs.has(pack))
 }
 
 /** An index's name in its folder. */
