@@ -99,10 +99,16 @@ export function createLooseObjects(root: string): LooseObjects {
     spare,
   }: WriteOptions): Promise<{ written: NewFile; name: string; spare: SpareCopy | undefined }> {
     top.check()
-    makeFolder(join(root, 'tmp'))
-    faultPoint('object: open')
     const name = join(root, 'tmp', `${process.pid}-${randomBytes(8).toString('hex')}`)
-    const written = await createNewFile(name, 0o444, size)
+    let written: NewFile
+    try {
+      makeFolder(join(root, 'tmp'))
+      faultPoint('object: open')
+      written = await createNewFile(name, 0o444, size)
+    } catch (error) {
+      // Or the caller would take it for the file that it reads.
+      throw fileError(error, 'writing', name)
+    }
     return { written, name, spare: spare && !top.isShared() ? await createSpareCopy(`${name}-spare`) : undefined }
   }
 

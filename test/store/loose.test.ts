@@ -9,6 +9,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs'
@@ -155,5 +156,19 @@ describe('whole objects', () => {
     mkdirSync(join(root, 'cache'))
     expect(() => objects.flush()).toThrow(/was replaced/)
     await expect(store('three')).rejects.toMatchObject({ code: 'FILE_UNWRITABLE' })
+  })
+
+  test('a store that takes no new file is named, not the file that is read', async () => {
+    writeFileSync(join(root, 'file'), 'bytes')
+    symlinkSync(join(root, 'file', 'below'), join(root, 'tmp'))
+    const source = await open(join(root, 'file'))
+    try {
+      await expect(createLooseObjects(root).storeFile(source)).rejects.toMatchObject({
+        code: 'FILE_UNWRITABLE',
+        message: expect.stringContaining(join(root, 'tmp')),
+      })
+    } finally {
+      await source.close()
+    }
   })
 })
