@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, linkSync, mkdirSync, openSync, readFileSync, unlinkSync, writeSync } from 'node:fs'
+import { closeSync, linkSync, openSync, readFileSync, unlinkSync, writeSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileError, MlvError, systemCode } from './errors.ts'
 import { faultPoint } from './fault-point.ts'
+import { makeFolders } from './make-folders.ts'
 import { bootId, hasEnded } from './process-state.ts'
 
 interface LockOwner {
@@ -83,9 +84,9 @@ function stage(path: string, command: string): { staged: string; nonce: string }
   const nonce = randomBytes(8).toString('hex')
   const mine: LockOwner = { pid: process.pid, host: hostname(), command, since: new Date().toISOString(), nonce, boot: bootId() }
   const staged = `${path}.${nonce}`
+  makeFolders(dirname(path))
   try {
     faultPoint('lock: write')
-    mkdirSync(dirname(path), { recursive: true })
     const fd = openSync(staged, 'wx')
     writeSync(fd, `${JSON.stringify(mine)}\n`)
     closeSync(fd)
