@@ -95,5 +95,5 @@ export function formatTable(rows: Row[]): string {
 
 /** A limit as a reciprocal, 1 / 1.7 for instance, has no end. */
 function rounded(limit: number): number {
-  return Number(limit.toPrecision(3))
+  return Number(limit.toPrecision(4))
 }
