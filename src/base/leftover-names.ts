@@ -3,6 +3,9 @@ import { dirname, join } from 'node:path'
 import { isTemporaryName } from './atomic.ts'
 import { fileError, systemCode } from './errors.ts'
 
+/** A temporary file that old belongs to a process that is gone. */
+export const LEFTOVER_AGE_MS = 24 * 3600 * 1000
+
 function temporaryNames(folder: string): string[] {
   try {
     return readdirSync(folder).filter((name) => isTemporaryName(name))

@@ -122,27 +122,28 @@ function writeDirect(first: FileHandle, reopen: () => Promise<FileHandle>): NewF
 
   /** @param more whole pages, to be written behind the stage */
   async function writeStage(full: Buffer, length: number, more: Uint8Array): Promise<void> {
+    if (!plain) await writePages(full, length, more)
     if (plain) {
       await plain.write(full.subarray(0, length))
       await plain.write(more)
-      free.push(full)
-      return
     }
+    free.push(full)
+  }
+
+  /** Writes past the page cache. Where the first write shows that this cannot be, nothing is written, and from then on `plain` writes. */
+  async function writePages(full: Buffer, length: number, more: Uint8Array): Promise<void> {
     const padded = more.length > 0 ? length : Math.ceil(length / BLOCK_BYTES) * BLOCK_BYTES
     isPadded = padded > length
     try {
       await writePieces(file, [full.subarray(0, padded), more], at)
+      at += length + more.length
     } catch (error) {
-      // A disk with larger blocks, or memory that does not begin at a page after all: the first write shows it.
+      // A disk with larger blocks, or memory that does not begin at a page after all.
       if (systemCode(error) !== 'EINVAL' || at > 0) throw error
       await file.close()
       file = await reopen()
       plain = writePlain(file)
-      await plain.write(full.subarray(0, length))
-      await plain.write(more)
     }
-    at += length + more.length
-    free.push(full)
   }
 
   /** Begins to write what has come together; the one before must be done. */

@@ -245,8 +245,12 @@ export function createIndexSet(blobs: Blobs, { copies, mend, thorough = false }:
   }
 }
 
+/** Of indexes that are compared with many others. */
+const packSets = new WeakMap<PackIndex, ReadonlySet<Oid>>()
+
 function repeatsPacks(larger: PackIndex, other: PackIndex): boolean {
-  const packs = new Set(larger.packs)
+  const packs = packSets.get(larger) ?? new Set(larger.packs)
+  packSets.set(larger, packs)
   return other.packs.every((pack) => packs.has(pack))
 }
 

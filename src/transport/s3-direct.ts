@@ -1,4 +1,5 @@
 import { GetObjectCommand, type S3Client } from '@aws-sdk/client-s3'
+import type { GetOptions } from '../store/blobs.ts'
 import type { DirectAnswer, DirectGetter, DirectRequest } from './direct-get.ts'
 
 /** Bytes from which a range is worth a way of its own. */
@@ -26,12 +27,7 @@ export interface WantedObject {
   VersionId?: string
 }
 
-export interface WantedRange {
-  start: number
-  end: number
-  into?: Buffer
-  signal?: AbortSignal
-}
+export type WantedRange = Pick<GetOptions, 'into' | 'signal'> & { start: number; end: number }
 
 /** Reads ranges of known length by the getter, with requests that the SDK has signed. */
 export interface DirectReader {

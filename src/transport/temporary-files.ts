@@ -3,12 +3,10 @@ import { dirname, join } from 'node:path'
 import { flushFolder, uniqueName } from '../base/atomic.ts'
 import { systemCode } from '../base/errors.ts'
 import { faultPoint } from '../base/fault-point.ts'
+import { LEFTOVER_AGE_MS } from '../base/leftover-names.ts'
 import { createNewFile, type NewFile } from '../base/new-file.ts'
 import type { Rate } from '../base/rate.ts'
 import type { RootFolder } from '../base/root-folder.ts'
-
-/** A temporary file that old belongs to a process that is gone. */
-const LEFTOVER_AGE_MS = 24 * 3600 * 1000
 
 /** The folder for files that have no final name yet; no blob lives in it. */
 export const TEMPORARY = 'tmp'

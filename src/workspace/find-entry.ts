@@ -79,7 +79,10 @@ export function nothingAt(project: Project, revision: Revision, path: RepoPath):
 
 /** Finds what mlv tracks at a path of a revision. @throws as findIn; PATH_MISSING where nothing is tracked */
 export async function findEntry(project: Project, revision: Revision, path: RepoPath): Promise<FoundEntry> {
-  const targets = await readTargets(project, revision)
+  return findAmong(project, revision, await readTargets(project, revision), path)
+}
+
+async function findAmong(project: Project, revision: Revision, targets: readonly Target[], path: RepoPath): Promise<FoundEntry> {
   const target = targets.find((each) => isWithin(path, each.path))
   if (target) return findIn(project, revision, target, path)
   const below = targets.filter((each) => isWithin(each.path, path))
@@ -88,7 +91,8 @@ export async function findEntry(project: Project, revision: Revision, path: Repo
 
 /** Finds all that mlv tracks at or below a path of a revision, or what a tracked path holds there. @throws as findEntry */
 export async function findEntries(project: Project, revision: Revision, path: RepoPath): Promise<FoundEntry[]> {
-  const below = (await readTargets(project, revision)).filter((target) => target.path !== path && isWithin(target.path, path))
-  if (below.length === 0) return [await findEntry(project, revision, path)]
+  const targets = await readTargets(project, revision)
+  const below = targets.filter((target) => target.path !== path && isWithin(target.path, path))
+  if (below.length === 0) return [await findAmong(project, revision, targets, path)]
   return Promise.all(below.map((target) => findIn(project, revision, target, target.path)))
 }

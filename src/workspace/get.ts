@@ -5,7 +5,7 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { temporaryName } from '../base/atomic.ts'
 import { fileError, MlvError } from '../base/errors.ts'
-import { createLeftoverFinder } from '../base/leftover-names.ts'
+import { createLeftoverFinder, LEFTOVER_AGE_MS } from '../base/leftover-names.ts'
 import type { Oid } from '../base/oid.ts'
 import { isWithin, type RepoPath } from '../base/paths.ts'
 import type { ObjectStore } from '../store/object-store.ts'
@@ -75,9 +75,6 @@ export async function getPath(project: Project, request: GetRequest): Promise<Go
   if (found.length === 1 && isWithin(path, first!.target.path)) return { bytes, oid: first!.entry.oid }
   return { bytes, paths: found.map(({ target }) => target.path.slice(path.length + 1)) }
 }
-
-/** What is begun for a place and so old belongs to a command that is gone. */
-const LEFTOVER_AGE_MS = 24 * 3600 * 1000
 
 function sweepLeftovers(out: string): void {
   for (const path of createLeftoverFinder()(out)) {

@@ -1,4 +1,4 @@
-import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { existsSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
@@ -6,6 +6,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { expectFailure } from '../helpers/failure.ts'
 import { listing } from '../helpers/listing.ts'
 import { BIN, makeFolder, makeRepo, type Repo, run } from '../helpers/repo.ts'
+import { mountSmallDisk } from '../helpers/small-disk.ts'
 
 const start = (files: Record<string, string> = {}) => makeRepo(files, { init: true })
 
@@ -127,9 +128,9 @@ describe('mlv add refuses', () => {
 
   it('a folder that may not be read, a disk that is full', async (context) => {
     const { dir } = makeFolder()
-    const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', dir])
-    if (mounted.status !== 0) return context.skip('this user may not mount a small disk')
-    onTestFinished(() => void spawnSync('umount', ['-l', dir]))
+    const unmount = mountSmallDisk(dir, 3)
+    if (!unmount) return context.skip('this user may not mount a small disk')
+    onTestFinished(unmount)
     const repo = await start({ 'data/large': 'x'.repeat(6 << 20), 'many/a': 'a'.repeat(900_000) })
     await repo.mlv('config', 'set', 'cache.dir', dir, '--user')
     const said = expectFailure(await repo.mlv('add', 'data'), 9, 'disk is full')
