@@ -3,8 +3,6 @@ import { MlvError } from '../base/errors.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
 import { compareUtf8, joinPath, parentOf, quotePath, type RepoPath } from '../base/paths.ts'
 import type { DataFile } from '../workspace/data.ts'
-import { sendEntries } from '../workspace/fetch-entries.ts'
-import { registerOnce } from '../workspace/sync.ts'
 import { fillCommand, listLine, pathsOf } from './datum-command.ts'
 import type { Part } from './datums.ts'
 import type { StageInputs } from './inputs.ts'
@@ -13,7 +11,7 @@ import { type GivenTask, noteTasks } from './map-task-results.ts'
 import type { PipelineScene } from './plan.ts'
 import { type PlannedDatum, planDatums } from './plan-datums.ts'
 import { cutBatches } from './run-datums.ts'
-import { carryInputs, homeOf, keepInputs, readForTask, type TaskPlan } from './send-task.ts'
+import { keepInputs, readForTask, sendInputs, type TaskPlan } from './send-task.ts'
 import { shellWord } from './shell-line.ts'
 import type { Stage } from './stage.ts'
 import { makeTask, type Task, type TaskInput } from './task.ts'
@@ -159,18 +157,10 @@ export async function applyMapTasks(plan: MapTasksPlan, to: { push: boolean; rem
     lists.push(task.inputs.find((input) => input.entry.oid === oid)!)
   }
   await collector.finish()
-  let home: Task['home']
-  let remote: string | undefined
-  if (to.push && batches.length > 0) {
-    const { name, store } = await project.remote(to.remote, 'write')
-    remote = name
-    await registerOnce(project, store)
-    const all = [...plan.inputs, ...lists]
-    await carryInputs(all, (entries) => sendEntries(project, entries, store), 'here or on the remote')
-    home = homeOf(project, project.config.remote(name)!)
-  }
+  const sends = to.push && batches.length > 0
+  const sent = sends ? await sendInputs(project, [...plan.inputs, ...lists], to.remote) : undefined
   const tasks = batches.map(({ task, datums }) => {
-    const shipped = home ? { ...task, home } : task
+    const shipped = sent ? { ...task, home: sent.home } : task
     return { task: shipped, text: formatTask(shipped), datums: datums.length }
   })
   noteTasks(
@@ -178,5 +168,5 @@ export async function applyMapTasks(plan: MapTasksPlan, to: { push: boolean; rem
     stage.name,
     batches.map(({ task, datums }): GivenTask => ({ key: task.key, datums })),
   )
-  return remote === undefined ? { tasks } : { tasks, remote }
+  return sent ? { tasks, remote: sent.name } : { tasks }
 }

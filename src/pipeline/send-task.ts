@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { MlvError } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
 import { compareUtf8, parentOf, quotePath, type RepoPath } from '../base/paths.ts'
+import type { ObjectStore } from '../store/object-store.ts'
 import { parsePlace } from '../transport/place.ts'
 import type { RemoteConfig } from '../workspace/config.ts'
 import { type Entry, sameEntry } from '../workspace/entry.ts'
@@ -117,7 +118,7 @@ export async function carryInputs(
   }
 }
 
-export function homeOf(project: Project, { url, ...settings }: RemoteConfig): TaskHome {
+function homeOf(project: Project, { url, ...settings }: RemoteConfig): TaskHome {
   const { root, surroundings, config } = project
   const place = parsePlace(url, { root, env: surroundings.env })
   const shared = Object.entries(settings).filter(([key]) => (HOME_KEYS as readonly string[]).includes(key))
@@ -141,6 +142,18 @@ export async function keepInputs(
     throw new MlvError('FILE_CHANGED', `${changed.path} changed while the task was made`, { hint: 'Run the command again.' })
 }
 
+/** Sends all inputs, which the cache has, to a remote. @returns what tasks say of it   @throws as applyTask */
+export async function sendInputs(
+  project: Project,
+  inputs: readonly TaskInput[],
+  remote: string | undefined,
+): Promise<{ name: string; store: ObjectStore; home: TaskHome }> {
+  const { name, store } = await project.remote(remote, 'write')
+  await registerOnce(project, store)
+  await carryInputs(inputs, (entries) => sendEntries(project, entries, store), 'here or on the remote')
+  return { name, store, home: homeOf(project, project.config.remote(name)!) }
+}
+
 export interface SentTask {
   task: Task
   text: string
@@ -155,10 +168,8 @@ export async function applyTask(plan: TaskPlan, to: { push: boolean; remote?: st
   const { project, data } = view
   await keepInputs(task.inputs, plan)
   if (!to.push) return { task, text: formatTask(task) }
-  const { name, store } = await project.remote(to.remote, 'write')
-  await registerOnce(project, store)
-  await carryInputs(task.inputs, (entries) => sendEntries(project, entries, store), 'here or on the remote')
-  const shipped = { ...task, home: homeOf(project, project.config.remote(name)!) }
+  const { name, store, home } = await sendInputs(project, task.inputs, to.remote)
+  const shipped = { ...task, home }
   const text = formatTask(shipped)
   const bytes = Buffer.from(text)
   const collector = await data.collector()

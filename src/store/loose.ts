@@ -126,8 +126,7 @@ export function createLooseObjects(root: string): LooseObjects {
     listed.get(oid.slice(0, 2))?.add(oid)
   }
 
-  /** Writes pieces to a temporary file, each while the next one is made; a piece stays untouched until two more were taken.
-   *  @param again pieces to write instead when the first prove wrong, which lie at the path */
+  /** Writes pieces to a temporary file, each while the next one is made; a piece stays untouched until two more were taken. */
   async function write(pieces: AsyncIterable<Buffer>, finish: () => Oid, options: WriteOptions = {}): Promise<number> {
     const { again, ...once } = options
     const { written, name, spare } = await openTemporary(options)

@@ -84,12 +84,12 @@ export function createChunkReader(parts: ChunkReaderParts): ReadChunks {
     // A run of one chunk, such as a long row of zeros, is read once.
     const isRead = (i: number) => !nearby?.has(chunks[i]!.oid) && chunks[i]!.oid !== chunks[i - 1]?.oid
     const read = new Set<number>()
-    for (let i = 0; i < chunks.length; i++) if (isRead(i)) read.add(i)
     const places: Location[] = []
     const offsets: number[] = []
     let offset = 0
     for (const [i, chunk] of chunks.entries()) {
-      if (read.has(i)) {
+      if (isRead(i)) {
+        read.add(i)
         places.push(locate(oid, chunk))
         offsets.push(offset)
       }

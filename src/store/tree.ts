@@ -1,5 +1,5 @@
 import { mapBounded } from '../base/concurrency.ts'
-import { MlvError } from '../base/errors.ts'
+import { hasCode, MlvError } from '../base/errors.ts'
 import { xxh64 } from '../base/fingerprint.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
 import { compareUtf8 } from '../base/paths.ts'
@@ -15,6 +15,11 @@ export interface TreeRoot extends Totals {
 export type PageSink = (oid: Oid, bytes: Buffer) => void
 /** Gives a page's verified bytes. @throws OBJECT_MISSING, OBJECT_CORRUPT */
 export type PageReader = (oid: Oid) => Promise<Uint8Array>
+
+/** Whether a page could not be had: by a fault of the data, which another place or the whole way round may not have. */
+export function isPageLost(error: unknown): boolean {
+  return hasCode(error, 'OBJECT_MISSING', 'OBJECT_PURGED', 'OBJECT_CORRUPT', 'BLOB_MISSING', 'TREE_INVALID')
+}
 
 const MAX_ENTRIES = 1024
 /** Pages on their way at once. */

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { hasCode, MlvError } from '../base/errors.ts'
+import { MlvError } from '../base/errors.ts'
 import { quotePath, type RepoPath } from '../base/paths.ts'
-import type { PageReader } from '../store/tree.ts'
+import { isPageLost, type PageReader } from '../store/tree.ts'
 import { findPath } from '../store/tree-walk.ts'
 import type { Entry } from './entry.ts'
 import type { Project } from './project.ts'
@@ -22,7 +22,7 @@ async function mayHold({ target: { entry }, part }: AskedPart, read: PageReader)
   try {
     return entry.kind === 'tree' && (await findPath(entry.oid, part, read)) !== undefined
   } catch (error) {
-    if (hasCode(error, 'OBJECT_MISSING', 'OBJECT_PURGED', 'OBJECT_CORRUPT', 'BLOB_MISSING', 'TREE_INVALID')) return true
+    if (isPageLost(error)) return true
     throw error
   }
 }

@@ -1,7 +1,6 @@
-import { hasCode } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
 import { compareUtf8, nameOf, parentOf } from '../base/paths.ts'
-import { editTree, type PageReader, type PageSink, type TreeEntry, type TreeRoot, writeTree } from '../store/tree.ts'
+import { editTree, isPageLost, type PageReader, type PageSink, type TreeEntry, type TreeRoot, writeTree } from '../store/tree.ts'
 import type { ScannedFile, ScannedFolder } from './scan.ts'
 import type { StatTable } from './stat-table.ts'
 
@@ -73,7 +72,7 @@ export async function buildTree(top: ScannedFolder, options: BuildOptions): Prom
       return await editTree(previous, edits, options)
     } catch (error) {
       // The old pages need not be here: then all are made again.
-      if (hasCode(error, 'OBJECT_MISSING', 'OBJECT_PURGED', 'OBJECT_CORRUPT', 'TREE_INVALID', 'BLOB_MISSING')) return undefined
+      if (isPageLost(error)) return undefined
       throw error
     }
   }

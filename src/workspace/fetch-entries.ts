@@ -2,6 +2,7 @@ import { hasCode } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { applyTransfer, countObjects, planTransfer } from '../store/transfer.ts'
+import { isPageLost } from '../store/tree.ts'
 import { reachableObjects } from '../store/tree-walk.ts'
 import type { Entry } from './entry.ts'
 import { gatherObjects } from './gather.ts'
@@ -56,7 +57,7 @@ export async function isWhole(entry: Entry, store: ObjectStore): Promise<boolean
       if (!store.has(oid)) return false
     return true
   } catch (error) {
-    if (hasCode(error, 'OBJECT_MISSING', 'OBJECT_PURGED', 'OBJECT_CORRUPT', 'TREE_INVALID', 'BLOB_MISSING')) return false
+    if (isPageLost(error)) return false
     throw error
   }
 }

@@ -1,5 +1,5 @@
-import { hasCode } from '../base/errors.ts'
 import type { RepoPath } from '../base/paths.ts'
+import { isPageLost } from '../store/tree.ts'
 import { diffTrees } from '../store/tree-walk.ts'
 import { applyCheckout, noteFolders } from './checkout-apply.ts'
 import { type CheckoutPlan, planCheckout } from './checkout-plan.ts'
@@ -30,7 +30,7 @@ async function changedFiles(worktree: Worktree, { from, to }: Step): Promise<str
     }
     return files
   } catch (error) {
-    if (hasCode(error, 'OBJECT_MISSING', 'OBJECT_PURGED', 'OBJECT_CORRUPT', 'BLOB_MISSING', 'TREE_INVALID')) return undefined
+    if (isPageLost(error)) return undefined
     throw error
   }
 }
