@@ -1,11 +1,12 @@
 import { mapBounded } from '../base/concurrency.ts'
-import { hasCode } from '../base/errors.ts'
+import { hasCode, MlvError } from '../base/errors.ts'
 import { isOid, type Oid } from '../base/oid.ts'
 import { asBuffer, type Blobs } from './blobs.ts'
 import { KEYS } from './layout.ts'
 import { readTables } from './mend-indexes.ts'
 import { ROW_BYTES, readRow } from './pack.ts'
 import { type IndexedPack, type Location, openIndex, type PackIndex, parseIndexKey } from './pack-index.ts'
+import { findSuccessor } from './superseded.ts'
 
 /** A pack as it lies in the store. */
 export interface StoredPack {
@@ -35,8 +36,9 @@ export interface StoreContent {
 }
 
 /** Lists packs and reads all indexes. Packs are listed first: one that is written meanwhile is unknown rather than without an index.
- *  @throws INDEX_CORRUPT, and what the blobs throw */
-export async function readContent(blobs: Blobs, signal?: AbortSignal): Promise<StoreContent> {
+ *  @param listings how often index/ is listed at most, when indexes vanish between the listing and the reading
+ *  @throws INDEX_CORRUPT, REMOTE_FAILED where what is listed is not there, and what the blobs throw */
+export async function readContent(blobs: Blobs, signal?: AbortSignal, listings = 8): Promise<StoreContent> {
   const packs = new Map<Oid, StoredPack>()
   for await (const { key, size, modified } of blobs.list('packs/', signal)) {
     const oid = key.slice(key.lastIndexOf('/') + 1)
@@ -52,12 +54,18 @@ export async function readContent(blobs: Blobs, signal?: AbortSignal): Promise<S
       return { key, chunks, modified, index: openIndex(asBuffer(await blobs.get(key, { signal })), oid) }
     } catch (error) {
       // Merged into a larger one since it was listed: then that one is needed.
-      if (hasCode(error, 'BLOB_MISSING')) return undefined
-      throw error
+      if (!hasCode(error, 'BLOB_MISSING')) throw error
+      const found = await findSuccessor(blobs, oid, chunks, signal)
+      return found && { key: KEYS.index(found.index.oid, chunks), chunks, modified, index: found.index }
     }
   })
-  if (read.includes(undefined)) return readContent(blobs, signal)
-  const indexes = read as StoredIndex[]
+  if (read.includes(undefined)) {
+    if (listings > 1) return readContent(blobs, signal, listings - 1)
+    throw new MlvError('REMOTE_FAILED', `${blobs.url} lists indexes that are not there`, {
+      hint: 'Nothing is deleted by such a list. Run the command again later.',
+    })
+  }
+  const indexes = [...new Map((read as StoredIndex[]).map((stored) => [stored.key, stored])).values()]
   const byPack = new Map<Oid, StoredIndex>()
   for (const stored of [...indexes].sort((a, b) => Number(a.chunks) - Number(b.chunks)))
     for (const pack of stored.index.packs) if (!byPack.has(pack)) byPack.set(pack, stored)

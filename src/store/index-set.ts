@@ -7,10 +7,13 @@ import type { Oid } from '../base/oid.ts'
 import { asBuffer, type BlobInfo, type Blobs } from './blobs.ts'
 import { KEYS } from './layout.ts'
 import { openIndex, type PackIndex, parseIndexKey } from './pack-index.ts'
+import { findSuccessor } from './superseded.ts'
 
 /** An index as its place lists it. */
 export interface IndexFile extends BlobInfo {
   oid: Oid
+  /** known by its name, and not in the listing, which is older */
+  unlisted?: boolean
 }
 
 /** Indexes of one kind, those of objects or those of chunks. */
@@ -30,7 +33,7 @@ export interface Side {
 /** Indexes read at once. */
 const READS = 8
 /** How often index/ is listed again when indexes vanish between the listing and the reading. */
-const LISTINGS = 3
+const LISTINGS = 8
 
 /** Answers when indexes prove broken: writes new ones in their place, or throws. */
 export type MendIndexes = (broken: readonly { key: string; error: Error }[], named: ReadonlySet<Oid>) => Promise<Buffer[]>
@@ -65,7 +68,7 @@ export function createIndexSet(blobs: Blobs, { copies, mend, thorough = false }:
   const indexes = objectSide.open
   const chunkIndexes = chunkSide.open
   const discarded = new Set<Oid>()
-  /** keys of those that were written here */
+  /** keys of those that were written here, or that took their place */
   const own = new Map<Oid, string>()
 
   function keepCopy(name: string, bytes: Buffer): void {
@@ -104,6 +107,22 @@ export function createIndexSet(blobs: Blobs, { copies, mend, thorough = false }:
     }
   }
 
+  /** Reads the index that repeats a listed one which is gone, where the place tells which that is: the listing may not show it yet. */
+  async function readSuccessor(side: Side, gone: IndexFile): Promise<PackIndex | undefined> {
+    const found = await findSuccessor(blobs, gone.oid, side === chunkSide)
+    if (!found) return undefined
+    const { index, bytes } = found
+    const { oid } = index
+    side.superseded.add(gone.oid)
+    if (!side.sizes.has(oid)) {
+      const key = KEYS.index(oid, side === chunkSide)
+      side.sizes.set(oid, bytes.length)
+      side.listed.push({ key, oid, size: bytes.length, modified: gone.modified, unlisted: true })
+      keepCopy(nameOf(key), bytes)
+    }
+    return index
+  }
+
   /** Reads what is listed and not yet open; broken ones are mended or thrown. The largest come first and alone, then more at a time: an
    *  index is larger than those it supersedes, so that these are hardly ever read.
    *  @returns false where one is gone since it was listed */
@@ -116,9 +135,10 @@ export function createIndexSet(blobs: Blobs, { copies, mend, thorough = false }:
       for (; next < waiting.length && batch.length < wave; next++)
         if (!side.superseded.has(waiting[next]!.oid)) batch.push(waiting[next]!)
       const fresh: PackIndex[] = []
-      await mapBounded(batch, READS, async ({ key, oid }) => {
+      await mapBounded(batch, READS, async (file) => {
+        const { key, oid } = file
         try {
-          const index = await readIndex(key, oid)
+          const index = (await readIndex(key, oid)) ?? (await readSuccessor(side, file))
           if (index) fresh.push(index)
           else whole = false
         } catch (error) {
@@ -202,9 +222,16 @@ export function createIndexSet(blobs: Blobs, { copies, mend, thorough = false }:
     const listed = new Set([objectSide, chunkSide].flatMap((side) => side.listed.map(({ oid }) => oid)))
     for (const [oid, key] of own) {
       if (listed.has(oid)) continue
+      const side = parseIndexKey(key)?.chunks ? chunkSide : objectSide
       const found = await blobs.head(key)
-      if (found) (parseIndexKey(key)?.chunks ? chunkSide : objectSide).listed.push({ ...found, oid })
-      else own.delete(oid)
+      if (found) {
+        side.listed.push({ ...found, oid, unlisted: true })
+        continue
+      }
+      own.delete(oid)
+      // Merged into another one, which is looked for in the same way.
+      const next = (await findSuccessor(blobs, oid, side === chunkSide))?.index.oid
+      if (next) own.set(next, KEYS.index(next, side === chunkSide))
     }
   }
 
@@ -233,7 +260,7 @@ export function createIndexSet(blobs: Blobs, { copies, mend, thorough = false }:
       const side = chunks ? chunkSide : objectSide
       const index = openIndex(bytes, oid)
       side.open.set(oid, index)
-      own.set(oid, chunks ? KEYS.chunkIndex(oid) : KEYS.index(oid))
+      own.set(oid, KEYS.index(oid, chunks))
       keepCopy(chunks ? `${oid}-chunks` : oid, bytes)
       leaveSuperseded(side, [index])
     },

@@ -93,7 +93,7 @@ export function createInspection(parts: InspectionParts): Inspection {
         const says = (row: Location) => index.find(row.oid).some((place) => sameLocation(place, row))
         if (entries === undefined || (entries === rows.length && rows.every(says))) continue
         presence.discard(index.oid)
-        lying.push(chunks ? KEYS.chunkIndex(index.oid) : KEYS.index(index.oid))
+        lying.push(KEYS.index(index.oid, chunks))
       }
     parts.broken.push(...lying)
     return lying

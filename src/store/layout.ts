@@ -8,9 +8,10 @@ import { FOREIGN } from './foreign.ts'
 export const KEYS = {
   description: 'mlv.json',
   pack: (oid: Oid) => `packs/${oid.slice(0, 2)}/${oid}`,
-  index: (oid: Oid) => `index/${oid}`,
   /** The suffix tells from the listing alone which indexes only readers of chunked files need. */
-  chunkIndex: (oid: Oid) => `index/${oid}-chunks`,
+  index: (oid: Oid, chunks = false) => `index/${oid}${chunks ? '-chunks' : ''}`,
+  /** Names the index that repeats one which was deleted. */
+  superseded: (oid: Oid, chunks = false) => `superseded/${oid}${chunks ? '-chunks' : ''}`,
   object: (oid: Oid) => `objects/${oid.slice(0, 2)}/${oid}`,
   condemned: 'condemned/',
   purged: 'purged/',

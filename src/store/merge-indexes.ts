@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { mapBounded } from '../base/concurrency.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
 import type { Blobs } from './blobs.ts'
@@ -5,6 +6,7 @@ import type { IndexFile } from './index-set.ts'
 import { KEYS } from './layout.ts'
 import { formatMergedIndex, MAX_ENTRIES, type PackIndex } from './pack-index.ts'
 import type { Presence } from './presence.ts'
+import { expireRecords, MAX_DELETIONS, retireIndexes } from './superseded.ts'
 
 /** Indexes with fewer entries than this are of the lowest tier; each next tier holds eight times as many. 4,096 entries are 208 KiB. */
 const LOWEST_TIER = 4096
@@ -14,10 +16,8 @@ const PER_TIER = 8
 const LARGE = LOWEST_TIER * PER_TIER ** 2
 /** Merges at the end of one command: one per tier, and no more whatever a store lists. */
 const MAX_MERGES = 3
-/** How long a superseded index stays, for readers who listed it before it was, and for places whose listings lag. */
+/** How long a superseded index stays where the listing does not show the one that repeats it, and how long a record tells which one that is. */
 export const GRACE_MS = 24 * 3600 * 1000
-/** Deleted at the end of one command, which nobody should wait for: each writes one index at most or few. */
-const MAX_DELETIONS = 64
 
 function tierOf(count: number): number {
   let tier = 0
@@ -65,17 +65,17 @@ export interface MergeOptions {
   signal?: AbortSignal
 }
 
-/** Merges until each tier has room, then deletes what expired. A kill at any point leaves indexes that are all true.
+/** Merges until each tier has room, then deletes what was merged. A kill at any point leaves indexes that are all true.
  *  @throws what the blobs throw */
 export async function mergeSmallIndexes(blobs: Blobs, presence: Presence, options: MergeOptions): Promise<void> {
   const { chunks, refresh, signal } = options
-  const keyOf = chunks ? KEYS.chunkIndex : KEYS.index
   // What a collector is about to delete must not be named anew.
   const candidates = () => presence.indexes(chunks).filter(({ packs }) => !packs.some(presence.isDoomed))
   const hasWork = () =>
     planMerge(candidates()).length > 0 || planExpiry(presence.listed(chunks), presence.indexes(chunks)).length > 0
   if (!hasWork()) return
   await refresh()
+  const retired: { by: IndexFile; group: Oid[] }[] = []
   for (let merges = 0; merges < MAX_MERGES; merges++) {
     const group = planMerge(candidates())
     if (group.length === 0) break
@@ -84,18 +84,25 @@ export async function mergeSmallIndexes(blobs: Blobs, presence: Presence, option
     const supersedes = new Set(
       group.flatMap(({ oid, supersedes: older }) => [oid, ...older.filter((below) => listed.has(below))]),
     )
-    const bytes = formatMergedIndex(group, [...supersedes])
+    // Of two who merge the same at once, one may take its own back when the other has deleted what both had merged.
+    const bytes = formatMergedIndex(group, [...supersedes], randomBytes(4).readUInt32LE())
     const oid = oidOfBytes(bytes)
-    await blobs.put(keyOf(oid), bytes, { oid, signal })
+    await blobs.put(KEYS.index(oid, chunks), bytes, { oid, signal })
     presence.adopt(oid, bytes, chunks)
     await refresh()
     // An index is deleted by a collector before its packs: then the merged one may name what is gone.
     const left = new Set(presence.listed(chunks).map((file) => file.oid))
-    if (group.every((index) => left.has(index.oid))) continue
-    await blobs.delete(keyOf(oid))
-    await refresh()
-    return
+    if (!group.every((index) => left.has(index.oid))) {
+      await blobs.delete(KEYS.index(oid, chunks))
+      await refresh()
+      return
+    }
+    const file = presence.listed(chunks).find((listed) => listed.oid === oid)
+    // Where the listing does not show what was written, others may not find it either.
+    if (file && !file.unlisted) retired.push({ by: file, group: group.map((index) => index.oid) })
   }
+  for (const { by, group } of retired) await retireIndexes(blobs, { group, by: by.oid, chunks, signal })
+  if (retired.length > 0) await expireRecords(blobs, retired[0]!.by.modified - GRACE_MS, signal)
   const expired = planExpiry(presence.listed(chunks), presence.indexes(chunks))
   await mapBounded(expired, PER_TIER, ({ key }) => blobs.delete(key, signal))
 }

@@ -36,7 +36,7 @@ export interface PackIndex {
   summarize(): Map<Oid, PackSummary>
 }
 
-/** Layout, little-endian: magic 8 · packs u32 · superseded u32 · entries u32 · zero u32 · pack oids 32 each · superseded oids 32 each ·
+/** Layout, little-endian: magic 8 · packs u32 · superseded u32 · entries u32 · salt u32 · pack oids 32 each · superseded oids 32 each ·
  *  fan-out 256 × u32 (entries whose first byte is at most i) · entries of 52 bytes (a pack's row, then the pack's number u32), sorted by oid, then pack. */
 const MAGIC = 'mlvindx1'
 const HEADER_BYTES = 24
@@ -93,8 +93,9 @@ export function formatIndex(packs: readonly IndexedPack[], supersedes: readonly 
 }
 
 /** Formats one index over the packs of several; a pack that more than one lists is taken once, from the one with most entries for it.
- *  At most 1,000,000 entries. @throws INDEX_CORRUPT */
-export function formatMergedIndex(indexes: readonly PackIndex[], supersedes: readonly Oid[]): Buffer {
+ *  At most 1,000,000 entries.
+ *  @param salt gives equal content names that differ, 32 bits @throws INDEX_CORRUPT */
+export function formatMergedIndex(indexes: readonly PackIndex[], supersedes: readonly Oid[], salt = 0): Buffer {
   const sources = new Map<Oid, { from: PackIndex; count: number }>()
   for (const from of indexes) {
     const counts = from.packCounts()
@@ -111,11 +112,11 @@ export function formatMergedIndex(indexes: readonly PackIndex[], supersedes: rea
       const pack = index.packs[number]!
       return sources.get(pack)!.from === index ? numbers.get(pack) : undefined
     })
-  return assemble(packs, rows, supersedes)
+  return assemble(packs, rows, supersedes, salt)
 }
 
 /** @param packs sorted   @param rows entries in any order */
-function assemble(packs: readonly Oid[], rows: Buffer, supersedes: readonly Oid[]): Buffer {
+function assemble(packs: readonly Oid[], rows: Buffer, supersedes: readonly Oid[], salt = 0): Buffer {
   const count = rows.length / ENTRY_BYTES
   const header = HEADER_BYTES + 32 * (packs.length + supersedes.length)
   const bytes = Buffer.alloc(header + 1024 + rows.length)
@@ -123,6 +124,7 @@ function assemble(packs: readonly Oid[], rows: Buffer, supersedes: readonly Oid[
   bytes.writeUInt32LE(packs.length, 8)
   bytes.writeUInt32LE(supersedes.length, 12)
   bytes.writeUInt32LE(count, 16)
+  bytes.writeUInt32LE(salt, 20)
   let next = HEADER_BYTES
   for (const oid of [...packs, ...[...supersedes].sort()]) next += bytes.write(oid, next, 32, 'hex')
   const order = sortRows(rows, count)

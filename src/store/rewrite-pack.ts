@@ -93,7 +93,7 @@ export async function forgetPacks(blobs: Blobs, content: StoreContent, gone: Rea
     for (const group of groupPacks([...rest.values()])) {
       const bytes = formatIndex(group)
       const oid = oidOfBytes(bytes)
-      const key = chunks ? KEYS.chunkIndex(oid) : KEYS.index(oid)
+      const key = KEYS.index(oid, chunks)
       await blobs.put(key, bytes, { oid })
       written.add(key)
     }

@@ -112,7 +112,7 @@ export function createStoreWriter(blobs: Blobs, options: WriterOptions): StoreWr
     for (const packs of groupPacks(side.durable.splice(0))) {
       const bytes = formatIndex(packs)
       const oid = oidOfBytes(bytes)
-      await blobs.put(side.chunks ? KEYS.chunkIndex(oid) : KEYS.index(oid), bytes, { oid, signal: options.signal })
+      await blobs.put(KEYS.index(oid, side.chunks), bytes, { oid, signal: options.signal })
       written.bytes += bytes.length
       options.onIndex(oid, bytes, side.chunks)
     }

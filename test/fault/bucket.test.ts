@@ -71,7 +71,12 @@ describe.skipIf(!findS3())('a push to a bucket', () => {
   })
 })
 
-const AT_BUCKETS = ['a collection of a remote', 'purge of a file, here and on a remote', 'a repair of a remote']
+const AT_BUCKETS = [
+  'a push that merges indexes of a remote, and deletes superseded ones',
+  'a collection of a remote',
+  'purge of a file, here and on a remote',
+  'a repair of a remote',
+]
 
 describe.skipIf(!findS3()).each([...SCENES, ...DAMAGED].filter(({ name }) => AT_BUCKETS.includes(name)))(
   '$name that is a bucket',

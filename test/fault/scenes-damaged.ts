@@ -50,12 +50,15 @@ async function expectWhole(folder: string, role: 'cache' | 'remote', repo: Repo)
 
 const JUNK = Array.from({ length: 14 }, (_, i) => `object ${i}`)
 
-/** A store with an index that repeats eight others, a grace period ago, and six that are not merged: the next one makes eight. */
+/** A store with an index that repeats seven others, which are still there a grace period later, and six that are not merged: the next one makes
+ *  eight. */
 async function fillWithIndexes(root: string, role: 'cache' | 'remote'): Promise<void> {
   for (const text of JUNK) {
     const store = await openStore(createDirBlobs({ root }), { role, purpose: 'write' })
     await addAll(store, [text])
+    const small = filesOf(join(root, 'index')).map((path) => ({ path, bytes: readFileSync(path) }))
     await store.mergeIndexes()
+    for (const { path, bytes } of small) writeFileSync(path, bytes)
     store.close()
   }
   const then = (Date.now() - GRACE_MS) / 1000 - 3600
