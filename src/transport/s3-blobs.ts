@@ -13,12 +13,14 @@ import type { BlobInfo, Blobs, GetOptions } from '../store/blobs.ts'
 import { createDirectGetter } from './direct-get.ts'
 import { collectBody, partOf, rangeHeader, ShortBody } from './http-body.ts'
 import { createRequester, inTime } from './requester.ts'
+import { statusOf } from './s3-answer.ts'
 import { IDLE_TIMEOUT_MS, MAX_SOCKETS, openClient, type S3Options } from './s3-client.ts'
 import { createRenewal } from './s3-credentials.ts'
 import { createDirectReader } from './s3-direct.ts'
-import { askedPause, judgeS3, notS3, type S3Place, s3Error, statusOf } from './s3-error.ts'
+import { askedPause, judgeS3, notS3, type S3Place, s3Error } from './s3-error.ts'
 import { type ListingPage, readListing } from './s3-list.ts'
 import { uploadInParts } from './s3-multipart.ts'
+import { createRegionFollower } from './s3-redirect.ts'
 import { createUploader } from './s3-upload.ts'
 
 /** Sends one request, again on passing faults. */
@@ -38,7 +40,8 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
   const common = (key: string) => ({ Bucket: bucket, Key: start + key })
   const requester = createRequester({ judge: judgeS3, askedPause, tries: triesOf(options.env), most: MAX_SOCKETS })
   const renewal = createRenewal(client, place)
-  const send: Send = (request, signal) => requester.send((limit) => renewal.use(() => request(limit)), signal)
+  const region = createRegionFollower(client)
+  const send: Send = (request, signal) => requester.send((limit) => renewal.use(() => region.use(() => request(limit))), signal)
   // Bytes that must wait for a rate are read in pieces.
   const getter = options.rate ? undefined : createDirectGetter(options.idleTimeout ?? IDLE_TIMEOUT_MS)
   const direct = getter && createDirectReader(client, getter)

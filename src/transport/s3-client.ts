@@ -41,7 +41,9 @@ const SILENT = { trace() {}, debug() {}, info() {}, warn() {}, error() {} }
 export async function openClient(options: S3Options): Promise<S3Client> {
   const { endpoint, region, profile, pathStyle = endpoint !== undefined } = options
   const agent = { maxSockets: MAX_SOCKETS, keepAlive: true }
-  const config: S3ClientConfig = {
+  const config: S3ClientConfig & { ignoreCache: boolean } = {
+    // For the SDK's own reader of ~/.aws/credentials, which some programs write anew when a session ends.
+    ignoreCache: true,
     endpoint,
     region,
     profile,
@@ -49,7 +51,6 @@ export async function openClient(options: S3Options): Promise<S3Client> {
     credentials: options.credentials ?? givenCredentials(options),
     // One place repeats requests: requester.ts.
     maxAttempts: 1,
-    followRegionRedirects: true,
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
     // Waiting for "100 Continue" costs a round trip and, in the SDK, a new connection for each upload.

@@ -1,5 +1,6 @@
 import type { S3Client } from '@aws-sdk/client-s3'
-import { isExpired, type S3Place, s3Error, sayRenewed } from './s3-error.ts'
+import { sayRenewed } from './s3-answer.ts'
+import { mayHaveEnded, type S3Place, s3Error } from './s3-error.ts'
 
 /** Credentials that end in the middle of work. */
 export interface Renewal {
@@ -41,7 +42,7 @@ export function createRenewal(client: S3Client, place: S3Place): Renewal {
       try {
         return await request()
       } catch (error) {
-        if (isExpired(error) && (await renew(used))) sayRenewed(error)
+        if (mayHaveEnded(error) && (await renew(used))) sayRenewed(error)
         throw error
       }
     },

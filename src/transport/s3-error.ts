@@ -1,6 +1,8 @@
 import { type ErrorCode, MlvError, systemCode } from '../base/errors.ts'
 import { ShortBody } from './http-body.ts'
 import type { Verdict } from './requester.ts'
+import { type Answer, isRenewed, statusOf } from './s3-answer.ts'
+import { isRedirect, redirectError } from './s3-redirect.ts'
 
 /** Where a request went, for the words of its failure. */
 export interface S3Place {
@@ -10,16 +12,6 @@ export interface S3Place {
   /** undefined: Amazon's own */
   endpoint: string | undefined
   profile: string | undefined
-}
-
-interface Answer {
-  name?: string
-  message?: string
-  /** the region that a redirect names */
-  Region?: string
-  /** the SDK has corrected its clock by the answer's */
-  $metadata?: { httpStatusCode?: number; clockSkewCorrected?: boolean }
-  $response?: { headers?: Record<string, string> }
 }
 
 const UNREACHABLE = [
@@ -48,12 +40,6 @@ const DENIED = [
   'AllAccessDisabled',
 ]
 const SKEWED = ['RequestTimeTooSkewed', 'RequestExpired', 'RequestInTheFuture']
-const REDIRECTED = [
-  'PermanentRedirect',
-  'TemporaryRedirect',
-  'AuthorizationHeaderMalformed',
-  'IllegalLocationConstraintException',
-]
 export const REFUSED_BYTES = [
   'BadDigest',
   'InvalidDigest',
@@ -61,10 +47,6 @@ export const REFUSED_BYTES = [
   'XAmzContentChecksumMismatch',
   'IncompleteBody',
 ]
-
-export function statusOf(error: unknown): number | undefined {
-  return (error as Answer | undefined)?.$metadata?.httpStatusCode
-}
 
 const EXPIRED = ['ExpiredToken', 'ExpiredTokenException', 'TokenRefreshRequired', 'RequestExpired']
 const SLOW_DOWN = [
@@ -76,16 +58,13 @@ const SLOW_DOWN = [
   'ServiceUnavailable',
 ]
 
-/** Whether the credentials of a request have ended. */
-export function isExpired(error: unknown): boolean {
-  return EXPIRED.includes((error as Answer).name ?? '')
-}
+/** What servers say of the keys of a session that has ended, once they have forgotten it. */
+const FORGOTTEN = ['InvalidAccessKeyId', 'XAdminUserNotFound', 'InvalidToken']
 
-const renewed = new WeakSet<object>()
-
-/** There are other credentials now than those the failed request was signed with. */
-export function sayRenewed(error: unknown): void {
-  renewed.add(error as object)
+/** Whether the credentials of a request may have ended. An answer to HEAD says no more than its status. */
+export function mayHaveEnded(error: unknown): boolean {
+  const { name = '', Code } = error as Answer
+  return [...EXPIRED, ...FORGOTTEN].includes(name) || (Code === undefined && [400, 401, 403].includes(statusOf(error) ?? 0))
 }
 
 /** Whether nobody knows what became of the request: a server that refuses before it has read the body hangs up, and its answer may be lost with the line. */
@@ -105,7 +84,7 @@ export function isRefusal(error: unknown): boolean {
 /** What a failed request says about another try. */
 export function judgeS3(error: unknown): Verdict {
   if (error instanceof MlvError) return 'final'
-  if (error instanceof ShortBody || renewed.has(error as object)) return 'passing'
+  if (error instanceof ShortBody || isRenewed(error)) return 'passing'
   // First: what an answer says whose body broke off is not known, whatever its status.
   if (isNetworkFault(error)) return 'silence'
   const { name = '', message = '', $metadata } = error as Answer
@@ -173,7 +152,7 @@ function answerError(error: Answer, place: S3Place, doing: string): MlvError | u
     const text = `${server} refused the request because this machine's clock is wrong (${new Date().toISOString()} here)`
     return make('REMOTE_DENIED', text, 'Set the clock, for instance with "timedatectl set-ntp true", then run the command again.')
   }
-  if (REDIRECTED.includes(name) || status === 301 || status === 307) return regionError(error, place)
+  if (isRedirect(error)) return redirectError(error, place)
   if (REFUSED_BYTES.includes(name)) {
     const hint = 'Run the command again; if it happens twice, the memory, disk or network of this machine is at fault.'
     return make('OBJECT_CORRUPT', `${server} refused bytes that do not match their SHA-256: ${doing}`, hint)
@@ -233,18 +212,6 @@ function named(name: string): string {
 /** @returns what the server said beside its code, in brackets */
 function quoted(message = ''): string {
   return /^(UnknownError|Unknown|)$/.test(message) ? '' : ` (${message.split('\n')[0]!.slice(0, 200)})`
-}
-
-function regionError(error: Answer, place: S3Place): MlvError {
-  const region = error.Region ?? error.$response?.headers?.['x-amz-bucket-region']
-  return new MlvError(
-    'REMOTE_FAILED',
-    `The bucket "${place.bucket}" is in ${region ? `the region ${region}` : 'another region'}`,
-    {
-      hint: `Run "mlv remote modify NAME --region ${region ?? 'REGION'}" with the name of the remote.`,
-      cause: error,
-    },
-  )
 }
 
 function deniedError(error: unknown, place: S3Place, doing: string): MlvError {

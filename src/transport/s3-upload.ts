@@ -4,9 +4,10 @@ import { PutObjectCommand, type PutObjectCommandInput } from '@aws-sdk/client-s3
 import { MlvError } from '../base/errors.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
 import type { Rate } from '../base/rate.ts'
+import { statusOf } from './s3-answer.ts'
 import type { UploadParts } from './s3-blobs.ts'
 import type { S3Options } from './s3-client.ts'
-import { isRefusal, isUnsure, notS3, REFUSED_BYTES, type S3Place, statusOf } from './s3-error.ts'
+import { isRefusal, isUnsure, notS3, REFUSED_BYTES, type S3Place } from './s3-error.ts'
 
 /** From this size on, a question costs less than sending what is there already. */
 const ASK_FIRST_BYTES = 1 << 20

@@ -326,6 +326,31 @@ describe.skipIf(!s3)('between mlv and a real S3 server', () => {
     expect(await presentAndWhole(bucket)).toBe(wanted.length)
   })
 
+  test('credentials that end in the middle of a pull and stay ended: one line says so, and the next pull goes on', async () => {
+    const bucket = await s3!.bucket('ended-pull')
+    await send(source, await openRemote(bucket))
+    const isPack: FaultRule['matches'] = (method, path) => isDownload(method, path) && path.includes('/packs/')
+    const cache = await openCache()
+    const ended: Fault = { kind: 'status', status: 403, name: 'InvalidAccessKeyId' }
+    const remote = await openRemote(bucket, {}, 'read')
+    proxy.inject({ fault: ended, after: 4, matches: isPack })
+    const error = await send(remote, cache).catch((caught) => caught)
+    expect(error).toMatchObject({
+      code: 'REMOTE_DENIED',
+      message: expect.stringContaining('InvalidAccessKeyId'),
+      hint: expect.stringContaining('check the credentials'),
+    })
+    expect(error.message).not.toContain('\n')
+    expect(proxy.clear()).toBeGreaterThan(0)
+    const before = wanted.filter(({ oid }) => cache.has(oid)).length
+    expect(before).toBeLessThan(wanted.length)
+    expect(await send(await openRemote(bucket, {}, 'read'), cache)).toMatchObject({
+      objects: wanted.length - before,
+      failed: [],
+    })
+    for (const { oid } of wanted) expect(await isWhole(cache, oid)).toBe(true)
+  })
+
   describe('a server that', () => {
     const header = (name: string) => (_method: string, _path: string, headers: Record<string, unknown>) =>
       headers[name] !== undefined

@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { findProgram, startServer } from './server-process.ts'
@@ -34,9 +34,14 @@ export async function startS3(options: S3ServerOptions = {}): Promise<S3Server |
 export interface S3ServerOptions {
   /** its buckets can be told to keep versions */
   keepsVersions?: boolean
+  /** knows OTHER_KEY, too */
+  otherUser?: boolean
 }
 
-async function ownServer(program: string, { keepsVersions = false }: S3ServerOptions): Promise<S3Server> {
+/** Of a second user, who may do all that the first may. */
+export const OTHER_KEY = { accessKeyId: 'mlvother', secretAccessKey: 'mlvothersecret' }
+
+async function ownServer(program: string, { keepsVersions = false, otherUser = false }: S3ServerOptions): Promise<S3Server> {
   const accessKeyId = 'mlvtest'
   const secretAccessKey = 'mlvtestsecret'
   const server = await startServer({
@@ -45,7 +50,7 @@ async function ownServer(program: string, { keepsVersions = false }: S3ServerOpt
       for (const name of ['buckets', 'versions']) mkdirSync(join(folder, name), { recursive: true })
       const login = ['--port', `127.0.0.1:${port}`, '--access', accessKeyId, '--secret', secretAccessKey]
       const versions = keepsVersions ? ['--versioning-dir', join(folder, 'versions')] : []
-      return [...login, 'posix', ...versions, join(folder, 'buckets')]
+      return [...login, ...(otherUser ? ['--iam-dir', usersFolder(folder)] : []), 'posix', ...versions, join(folder, 'buckets')]
     },
     isReady: async (port) => (await fetch(`http://127.0.0.1:${port}/`)).status > 0,
     patience: 20,
@@ -60,6 +65,14 @@ async function ownServer(program: string, { keepsVersions = false }: S3ServerOpt
     },
     stop: server.stop,
   }
+}
+
+function usersFolder(folder: string): string {
+  const { accessKeyId: access, secretAccessKey: secret } = OTHER_KEY
+  const users = join(folder, 'users')
+  mkdirSync(users, { recursive: true })
+  writeFileSync(join(users, 'users.json'), JSON.stringify({ accessAccounts: { [access]: { access, secret, role: 'admin' } } }))
+  return users
 }
 
 async function foreignServer(endpoint: string): Promise<S3Server> {
