@@ -1,3 +1,6 @@
+import { existsSync } from 'node:fs'
+import { dirname, isAbsolute } from 'node:path'
+
 /** The closed table of error codes, each with the exit status of its family.
  *  2 wrong use · 3 not set up · 4 conflict with the user's work · 5 missing data · 6 corrupt data · 7 remote and network
  *  8 a stage failed · 9 this machine (disk, permissions, locks) · 70 a bug */
@@ -109,7 +112,7 @@ export function fileError(error: unknown, doing: string, path: string): unknown 
     case 'EACCES':
     case 'EPERM':
       return new MlvError(doing.startsWith('read') ? 'FILE_UNREADABLE' : 'FILE_UNWRITABLE', `No permission: ${doing} ${path}`, {
-        hint: `Check its owner and mode with "ls -l ${path}".`,
+        hint: `Check its owner and mode with "${lookCommand(path)}".`,
         cause: error,
       })
     case 'EROFS':
@@ -130,6 +133,15 @@ export function fileError(error: unknown, doing: string, path: string): unknown 
     default:
       return error
   }
+}
+
+/** A file that cannot be made is its folder's fault, and so is that of one that had no name yet, which is removed once it has failed. */
+function lookCommand(path: string): string {
+  const isUnnamed = /\/(\.mlv-tmp-[^/]*|tmp\/[^/]*)$/.test(path)
+  if (!isAbsolute(path) || (existsSync(path) && !isUnnamed)) return `ls -l ${path}`
+  let folder = dirname(path)
+  while (!existsSync(folder) && dirname(folder) !== folder) folder = dirname(folder)
+  return `ls -ld ${folder}`
 }
 
 export function inTheWay(cause: unknown, doing: string, path: string): MlvError {
