@@ -76,10 +76,14 @@ const sound = { exitCode: 0, stderr: '' }
 describe('a check that finds nothing', () => {
   it('says what it looked at', async () => {
     const { repo } = await world({ ...small, big: noise('big', 2 * MIB) }, 'data', 'big')
-    expect(await repo.mlv('fsck')).toMatchObject({ ...sound, stdout: 'the cache: 6 needed objects looked for, 1 pack\n' })
+    expect(await repo.mlv('fsck')).toMatchObject({ ...sound, stdout: 'the cache: 6 needed objects are all there, 1 pack\n' })
     const read = await repo.mlv('fsck', '--read-data')
     expect(read).toMatchObject(sound)
-    expect(read.stdout).toMatch(/^the cache: 6 needed objects looked for, 1 pack, 2\.0 MiB in 6 objects hashed again\n$/)
+    expect(read.stdout).toMatch(
+      /^the cache: 6 needed objects are all there and whole, 1 pack, 2\.0 MiB in 6 objects hashed again\n$/,
+    )
+    const some = await repo.mlv('fsck', '--read-data=1/9')
+    expect(some.stdout).toMatch(/^the cache: 6 needed objects are all there, 1 pack/)
     expect(await repo.mlv('fsck', '--remote', '--read-data', '--all-commits')).toMatchObject(sound)
     expect(await repo.mlv('fsck', '--remote', 'origin', '--rev', 'HEAD', '--repair')).toMatchObject(sound)
   })

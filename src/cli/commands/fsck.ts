@@ -75,17 +75,18 @@ export const configure: Configure = (command, act) => {
     act(async (context, flags: FsckFlags) => {
       const project = await context.project()
       const [{ fsck }, { renderFsck }] = await Promise.all([import('../../workspace/fsck.ts'), import('../render/fsck.ts')])
+      const part = flags.readData === true ? { n: 1, of: 1 } : flags.readData
       const report = await fsck(project, {
         remote: flags.remote === true ? '' : flags.remote,
         revisions: flags.rev,
         allBranches: flags.allBranches,
         allTags: flags.allTags,
         allCommits: flags.allCommits,
-        part: flags.readData === true ? { n: 1, of: 1 } : flags.readData,
+        part,
         repair: flags.repair,
         jobs: flags.jobs,
       })
-      context.output.answer(report, () => renderFsck(report))
+      context.output.answer(report, () => renderFsck(report, part))
       failOnFaults(report, flags)
     }),
   )

@@ -1,4 +1,4 @@
-import type { StoreFault } from '../../store/verify.ts'
+import type { Part, StoreFault } from '../../store/verify.ts'
 import type { Concern } from '../../workspace/concerns.ts'
 import type { FsckReport, LostObject } from '../../workspace/fsck.ts'
 import { formatBytes, formatCount, plural } from './amount.ts'
@@ -72,8 +72,8 @@ function renderRepairs(report: FsckReport): string[] {
   return lines
 }
 
-/** What a check found, one line per fault, then what lacks data, then the counts. */
-export function renderFsck(report: FsckReport): string {
+/** What a check found, one line per fault, then what lacks data, then the counts. @param part what of the data was read and hashed */
+export function renderFsck(report: FsckReport, part: Part | undefined): string {
   const lines = report.faults.map(describeFault)
   const lost = report.lost.length
   if (lost > 0) lines.push(`${plural(lost, 'needed object')} not whole in ${placeName(report)}`)
@@ -85,11 +85,20 @@ export function renderFsck(report: FsckReport): string {
   if (report.purged > 0) lines.push(`purged  ${plural(report.purged, 'needed object')}, on purpose`)
   if (report.unnamed > 0 && !report.repairs)
     lines.push(`${plural(report.unnamed, 'pack')} in no index yet: of a writer that is at work, or was interrupted`)
-  const { read } = report
-  const hashed =
-    read.packs + read.objects > 0 ? `, ${formatBytes(read.bytes)} in ${plural(read.objects, 'object')} hashed again` : ''
-  lines.push(
-    `${placeName(report)}: ${plural(report.needed, 'needed object')} looked for, ${plural(report.packs, 'pack')}${hashed}`,
-  )
+  lines.push(`${placeName(report)}: ${verdict(report, part)}`)
   return lines.join('\n')
+}
+
+/** Whether all is there, as far as was looked. */
+function verdict(report: FsckReport, part: Part | undefined): string {
+  const { needed, read, faults, lost, absent, purged, repairs } = report
+  const hashed =
+    read.packs + read.objects > 0 ? `${formatBytes(read.bytes)} in ${plural(read.objects, 'object')} hashed again` : ''
+  const packs = plural(report.packs, 'pack')
+  const isGood = purged + absent.length === 0 && (repairs ? repairs.left : [...lost, ...faults]).length === 0
+  if (!isGood) return [`${plural(needed, 'needed object')} looked for`, packs, hashed].filter(Boolean).join(', ')
+  if (needed === 0) return ['nothing is needed there', packs, hashed].filter(Boolean).join(', ')
+  const isWhole = part !== undefined && part.of === 1
+  const all = needed === 1 ? '1 needed object is there' : `${formatCount(needed)} needed objects are all there`
+  return [`${all}${isWhole ? ' and whole' : ''}`, packs, hashed].filter(Boolean).join(', ')
 }
