@@ -87,10 +87,9 @@ function isUtf8Name(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false }) !== undefined
 }
 
-/** The object that a symbolic link into the cache stands for, with its size; undefined for a link of the user's, or to an object that is gone.
+/** The object that a symbolic link into the cache names, there or not; undefined for a link of the user's.
  *  @param objects the cache's objects/ folder, with a slash at its end */
-export function linkedObject(path: string, objects: string | undefined): { oid: Oid; size: number } | undefined {
-  if (objects === undefined) return undefined
+export function namedObject(path: string, objects: string): Oid | undefined {
   let target: string
   try {
     target = readlinkSync(path)
@@ -99,9 +98,14 @@ export function linkedObject(path: string, objects: string | undefined): { oid: 
     throw error
   }
   const oid = target.slice(-64)
-  if (!target.startsWith(objects) || !isOid(oid) || target !== `${objects}${oid.slice(0, 2)}/${oid}`) return undefined
-  const size = statSync(target, { throwIfNoEntry: false })?.size
-  return size === undefined ? undefined : { oid, size }
+  return isOid(oid) && target === `${objects}${oid.slice(0, 2)}/${oid}` ? oid : undefined
+}
+
+/** The object that a symbolic link into the cache stands for, with its size; undefined for a link of the user's, or to an object that is gone. */
+export function linkedObject(path: string, objects: string | undefined): { oid: Oid; size: number } | undefined {
+  const oid = objects === undefined ? undefined : namedObject(path, objects)
+  const size = oid && statSync(`${objects}${oid.slice(0, 2)}/${oid}`, { throwIfNoEntry: false })?.size
+  return size === undefined || oid === undefined ? undefined : { oid, size }
 }
 
 function isRowOf(row: StatRow | undefined, oid: Oid): boolean {

@@ -198,6 +198,22 @@ describe('mlv checkout', () => {
     expect(readFileSync(repo.path('model')).equals(LARGE)).toBe(true)
   })
 
+  it('replaces links to objects that the cache has lost, and no link of the user', async () => {
+    const repo = await tracked({ 'data/large': LARGE, 'data/other': `${LARGE}other` }, 'data')
+    await repo.mlv('remote', 'add', 'origin', '../remote', '--local')
+    await repo.mlv('config', 'set', 'cache.link', 'symlink', '--local')
+    expect((await repo.mlv('checkout', '--relink')).exitCode).toBe(0)
+    expect((await repo.mlv('push')).exitCode).toBe(0)
+    rmSync(repo.path('.git/mlv/store'), { recursive: true })
+    rmSync(repo.path('data/other'))
+    symlinkSync(repo.path('.git/mlv/store/objects/elsewhere'), repo.path('data/other'))
+    expectFailure(await repo.mlv('pull'), 4, 'data/other has changes')
+    rmSync(repo.path('data/other'))
+    expect(await repo.mlv('pull')).toMatchObject({ exitCode: 0, stderr: '' })
+    expect(readFileSync(repo.path('data/large')).equals(LARGE)).toBe(true)
+    expect((await repo.mlv('status')).stdout).toBe('up to date\n')
+  })
+
   it('--relink turns links back into files', async () => {
     const repo = await tracked({ 'data/large': LARGE }, 'data')
     await repo.mlv('config', 'set', 'cache.link', 'symlink', '--local')
