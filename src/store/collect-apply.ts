@@ -39,7 +39,7 @@ export async function applyCollect(
   const rewritten = plan.rewrite.packs.map(({ oid }) => oid)
   const packs = [...plan.condemn.packs, ...rewritten]
   if (packs.length + plan.condemn.objects.length > 0) {
-    if (rewritten.length > 0) result.condemned += plan.rewrite.bytes
+    if (rewritten.length > 0) result.condemned += plan.rewrite.bytes + plan.rewrite.kept
     // Announced first: whoever finds the record named nowhere would not look for it.
     await store.announce('condemned')
     await putRecord(store, { packs, objects: plan.condemn.objects, deleted: false })

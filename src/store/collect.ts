@@ -21,9 +21,9 @@ export interface CollectPlan {
   now: number
   /** what nothing needs and is older than the grace period: objects, recipes, chunks and needless copies */
   dead: { objects: number; bytes: number }
-  /** first pass: what becomes condemned; of `rewrite`, what is still needed is copied first */
+  /** first pass: what becomes condemned; of `rewrite`, what is still needed is copied first: `kept` of the packs' bytes, and `bytes` are not */
   condemn: Doomed
-  rewrite: { packs: PackToCopy[]; keeps: Census['keeps']; bytes: number }
+  rewrite: { packs: PackToCopy[]; keeps: Census['keeps']; bytes: number; kept: number }
   /** second pass: what was condemned a grace period ago and is still not needed */
   remove: Doomed
   /** condemned and not yet due; `from`: when the first of it will be, by the clock of the place */
@@ -74,7 +74,7 @@ export async function planCollect(store: ObjectStore, live: ReadonlySet<Oid>, op
     now,
     dead: census.dead,
     condemn: none(),
-    rewrite: { packs: [], keeps: census.keeps, bytes: 0 },
+    rewrite: { packs: [], keeps: census.keeps, bytes: 0, kept: 0 },
     remove: none(),
     waiting: { ...none(), from: undefined },
     spare: { packs: [], objects: [] },
@@ -101,7 +101,9 @@ export async function planCollect(store: ObjectStore, live: ReadonlySet<Oid>, op
     } else if (fate === 'dead') wait(plan.condemn, 'packs', { oid, size, since: now })
     else if (fate === 'mostly dead') {
       plan.rewrite.packs.push({ ...state.table!, chunks: content.holdsChunks(oid) })
-      plan.rewrite.bytes += size - census.kept.get(oid)!.bytes
+      const { bytes } = census.kept.get(oid)!
+      plan.rewrite.bytes += size - bytes
+      plan.rewrite.kept += bytes
     } else {
       plan.staying += size
       if (state.isYoung && !census.kept.has(oid)) plan.young += size

@@ -10,6 +10,8 @@ export interface Condemned {
   packs: Set<Oid>
   /** whole objects, with the time of their record by the clock of the place, in ms since 1970 */
   objects: Map<Oid, number>
+  /** packs and whole objects that are still there: taking the records back makes them count again */
+  waiting: Set<Oid>
   /** of the records, as they were listed */
   names(): Iterable<Oid>
   /** Reads the records as they are now. @throws STORE_INVALID; REMOTE_FAILED while the listing is older than what lies there */
@@ -23,6 +25,7 @@ const FIRST_PAUSE_MS = 200
 export function createCondemned(blobs: Blobs): Condemned {
   const packs = new Set<Oid>()
   const objects = new Map<Oid, number>()
+  const waiting = new Set<Oid>()
   let known = new Map<Oid, StoredRecord>()
 
   /** @returns undefined when a record is gone that is still listed */
@@ -53,15 +56,20 @@ export function createCondemned(blobs: Blobs): Condemned {
   return {
     packs,
     objects,
+    waiting,
     names: () => known.keys(),
     async read() {
       known = await readCurrent()
       packs.clear()
       objects.clear()
+      waiting.clear()
       for (const record of known.values()) {
         for (const oid of record.packs) packs.add(oid)
         for (const oid of record.objects) objects.set(oid, Math.max(record.modified, objects.get(oid) ?? 0))
+        if (!record.deleted) for (const oid of [...record.packs, ...record.objects]) waiting.add(oid)
       }
+      for (const record of known.values())
+        if (record.deleted) for (const oid of [...record.packs, ...record.objects]) waiting.delete(oid)
     },
   }
 }

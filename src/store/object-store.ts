@@ -47,6 +47,9 @@ export interface ObjectStore {
   recheck(): Promise<boolean>
   /** Whether the object is here and no collector has condemned it. Answers from memory, without a request. */
   has(oid: Oid): boolean
+  /** Whether the object does not count as present only because a collector has condemned it: it can be read until it is deleted, and
+   *  `mlv gc --undo` takes it back. */
+  isCondemned(oid: Oid): boolean
   /** Whether the store knows no more of an object than where it lies in a bucket of its own. A remote counts that as having it, a cache does not. */
   refersTo(oid: Oid): boolean
   /** @throws OBJECT_MISSING where the store does not refer to it, OBJECT_CORRUPT */

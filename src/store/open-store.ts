@@ -156,6 +156,14 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
     (presence.has(oid) && !(isCache && refersTo(oid))) ||
     (loose !== undefined && !presence.isPurged(oid) && loose.has(oid) && !isCondemned(oid))
 
+  function isWaiting(oid: Oid): boolean {
+    if (has(oid) || presence.isPurged(oid)) return false
+    const place = presence.locate(oid)
+    return place
+      ? place.type !== 'foreign' && presence.isWaiting(place.pack)
+      : presence.isWaiting(oid) && (loose?.has(oid) ?? false)
+  }
+
   return {
     blobs,
     description,
@@ -167,6 +175,7 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
     refresh,
     recheck,
     has,
+    isCondemned: isWaiting,
     refersTo,
     async requireFeature(feature) {
       for (;;) {

@@ -24,6 +24,8 @@ export interface Presence {
   hasChunk(oid: Oid): boolean
   /** when a whole object was condemned, by the clock of the place, in ms since 1970; undefined when it is not */
   condemnedAt(oid: Oid): number | undefined
+  /** whether a pack or whole object is condemned and not yet deleted */
+  isWaiting(oid: Oid): boolean
   isPurged(oid: Oid): boolean
   /** Names what the records and the known damage take out of the store. */
   digest(): Oid
@@ -123,6 +125,7 @@ export function createPresence(blobs: Blobs, options: IndexSetOptions): Presence
     },
     hasChunk: (oid) => places(oid, chunkIndexes).some((place) => !condemned.packs.has(place.pack) && isBytes(place)),
     condemnedAt: (oid) => condemned.objects.get(oid),
+    isWaiting: (oid) => condemned.waiting.has(oid),
     isPurged: (oid) => purged.has(oid),
     digest: () => oidOfBytes(Buffer.from([...condemned.names(), '', ...[...purged].sort(), '', damage.describe()].join('\n'))),
     packsOf: (oid) => [...new Set([...indexes.values()].flatMap((index) => index.find(oid).map(({ pack }) => pack)))],

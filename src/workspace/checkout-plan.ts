@@ -8,7 +8,7 @@ import type { TreeRoot } from '../store/tree.ts'
 import { walkPart } from '../store/tree-walk.ts'
 import type { Entry } from './entry.ts'
 import { createHiddenFinder } from './hidden.ts'
-import { scannedFiles, scannedFolders } from './scan.ts'
+import { namedObject, scannedFiles, scannedFolders } from './scan.ts'
 import type { Snapshot } from './snapshot.ts'
 import { checkParents } from './tracked.ts'
 import { insidePath, pageReader, type Worktree } from './worktree.ts'
@@ -36,7 +36,7 @@ export interface CheckoutPlan {
   /** files already right */
   kept: PlacedFile[]
   /** objects in no cache */
-  missing: { path: RepoPath; oid: Oid; size: number; purged: boolean }[]
+  missing: { path: RepoPath; oid: Oid; size: number; purged: boolean; condemned: boolean }[]
   /** files whose content no cache holds and that stand in the way */
   unsaved: RepoPath[]
   /** files that are neither in the target nor removed */
@@ -168,6 +168,9 @@ export async function planCheckout(
   // What .mlvignore hides where a file belongs is work like any other.
   const findHidden = createHiddenFinder(top, scan)
   const isSaved = (oid: Oid) => store.has(oid)
+  // A link that mlv made to an object of the cache is nobody's work, though the cache has lost that object.
+  const isNobodys = (now: { oid: Oid; kind: string }, full: string) =>
+    isSaved(now.oid) || (now.kind === 'link' && namedObject(join(project.root, full), worktree.objects) !== undefined)
   for (const [below, entry] of wanted.files) {
     const now = here.get(below)
     if (now && now.oid === entry.oid && now.kind === entry.kind && !(options.relink && store.has(entry.oid))) {
@@ -176,13 +179,14 @@ export async function planCheckout(
     }
     const full = insidePath(path, below)
     if (!store.has(entry.oid)) {
-      plan.missing.push({ path: full, oid: entry.oid, size: entry.size, purged: store.isPurged(entry.oid) })
+      const [purged, condemned] = [store.isPurged(entry.oid), store.isCondemned(entry.oid)]
+      plan.missing.push({ path: full, oid: entry.oid, size: entry.size, purged, condemned })
       continue
     }
     if (
       now &&
       !options.force &&
-      !isSaved(now.oid) &&
+      !isNobodys(now, full) &&
       !(now.kind !== 'link' && (await isBeginning(join(project.root, full), now.size, entry, store)))
     )
       plan.unsaved.push(full)
@@ -208,7 +212,7 @@ export async function planCheckout(
       [...ancestors(below)].some((above) => wanted.files.has(above)) ||
       target === undefined ||
       target.kind !== 'tree'
-    if (isSaved(now.oid) && (row?.recorded || inTheWay || options.force)) plan.remove.push(below)
+    if (isNobodys(now, insidePath(path, below)) && (row?.recorded || inTheWay || options.force)) plan.remove.push(below)
     else if (options.force) plan.remove.push(below)
     else if (inTheWay) plan.unsaved.push(insidePath(path, below))
     else plan.extra++

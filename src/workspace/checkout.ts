@@ -130,6 +130,14 @@ function refuseBefore(plans: CheckoutPlan[], options: CheckoutOptions): void {
       throw new MlvError('OBJECT_PURGED', `${missing[0]!.path}${more} was purged (record ${KEYS.purged}${missing[0]!.oid})`, {
         hint: 'Stop tracking it with "mlv remove", or place the rest with "mlv checkout --allow-missing".',
       })
+    if (missing.some((file) => file.condemned))
+      throw new MlvError(
+        'OBJECT_MISSING',
+        `${missing[0]!.path}${more} does not count as being in the cache: "mlv gc" condemned it`,
+        {
+          hint: 'Take back what it condemned with "mlv gc --undo", or run "mlv pull" to get it from the remote.',
+        },
+      )
     throw new MlvError('OBJECT_MISSING', `${missing[0]!.path}${more} is not in the cache`, {
       hint: 'Run "mlv pull" to get it, or "mlv checkout --allow-missing" to place the rest.',
     })

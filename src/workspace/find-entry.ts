@@ -19,8 +19,8 @@ export type StoreFinder = (oid: Oid) => Promise<ObjectStore>
 /** Nothing is fetched into the cache by reading this way. */
 export async function createStoreFinder(project: Project, remote: string | undefined): Promise<StoreFinder> {
   const cache = await project.cache('read')
-  // What was purged here is said by the cache.
-  const isHere = (oid: Oid) => cache.has(oid) || cache.refersTo(oid) || cache.isPurged(oid)
+  // What was purged here is said by the cache, and what is condemned can be read until it is deleted.
+  const isHere = (oid: Oid) => cache.has(oid) || cache.refersTo(oid) || cache.isPurged(oid) || cache.isCondemned(oid)
   return async (oid) => (isHere(oid) ? cache : (await project.remote(remote)).store)
 }
 

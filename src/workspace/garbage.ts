@@ -142,7 +142,7 @@ export async function applyGarbage(project: Project, plan: GarbagePlan, options:
     {
       ...second.collect,
       condemn: { packs: [], objects: [], bytes: 0 },
-      rewrite: { ...second.collect.rewrite, packs: [], bytes: 0 },
+      rewrite: { ...second.collect.rewrite, packs: [], bytes: 0, kept: 0 },
     },
     { signal },
   )

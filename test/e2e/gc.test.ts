@@ -32,6 +32,16 @@ async function version(repo: Repo, content: string, path = 'data.txt'): Promise<
 const collect = async (repo: Repo, ...args: string[]) =>
   JSON.parse(await ok(repo, 'gc', '--yes', '--json', '--grace', '0', ...args))
 
+/** Makes all files of a store so many days older. */
+function letPass(store: string, days: number): void {
+  for (const entry of readdirSync(store, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue
+    const path = join(entry.parentPath, entry.name)
+    const time = statSync(path).mtimeMs / 1000 - days * 24 * 3600
+    utimesSync(path, time, time)
+  }
+}
+
 /** Whether the cache can give a revision's file. */
 async function holds(repo: Repo, revision: string, content: string, path = 'data.txt'): Promise<boolean> {
   const out = `out-${Math.random().toString(36).slice(2)}`
@@ -218,14 +228,7 @@ test('on a remote deletion takes two runs a grace period apart, and --undo takes
     await ok(repo, 'push')
   }
   await repo.git('reset', '-q', '--hard', 'HEAD~1')
-  const pass = (days: number) => {
-    for (const entry of readdirSync(remote, { recursive: true, withFileTypes: true })) {
-      if (!entry.isFile()) continue
-      const path = join(entry.parentPath, entry.name)
-      const time = statSync(path).mtimeMs / 1000 - days * 24 * 3600
-      utimesSync(path, time, time)
-    }
-  }
+  const pass = (days: number) => letPass(remote, days)
   const run = async () => JSON.parse(await ok(repo, 'gc', '-r', '--yes', '--json'))
   expect((await run()).condemn.bytes).toBe(0)
   pass(31)
@@ -242,6 +245,42 @@ test('on a remote deletion takes two runs a grace period apart, and --undo takes
   rmSync(repo.path('data.txt'))
   await ok(repo, 'pull')
   expect(repo.read('data.txt')).toBe('kept')
+})
+
+test('what is condemned in the cache can be read, and a checkout says how to take it back', async () => {
+  const { repo } = await makeWorld()
+  await version(repo, 'kept')
+  const gone = await version(repo, 'gone')
+  await repo.git('reset', '-q', '--hard', 'HEAD~1')
+  await ok(repo, 'checkout')
+  letPass(repo.path('.git/mlv/store'), 2)
+  expect(await ok(repo, 'gc', '--yes')).toMatch(/condemned \d+ B/)
+  expect(await ok(repo, 'cat', `${gone}:data.txt`)).toBe('gone')
+  await repo.git('checkout', '-q', gone)
+  const refused = await repo.mlv('checkout')
+  expect(refused).toMatchObject({ exitCode: 5 })
+  expect(refused.stderr).toContain('"mlv gc --undo"')
+  expect(repo.read('data.txt')).toBe('kept')
+  await ok(repo, 'gc', '--undo')
+  await ok(repo, 'checkout')
+  expect(repo.read('data.txt')).toBe('gone')
+  rmSync(repo.path('.git/mlv/store/packs'), { recursive: true })
+  rmSync(repo.path('data.txt'))
+  expect((await repo.mlv('checkout')).stderr).not.toContain('--undo')
+})
+
+test('what is announced to be deleted is what is told to be deleted, also where a pack is written again', async () => {
+  const { repo } = await makeWorld({ 'data/a': 'a'.repeat(20_000), 'data/b': 'b'.repeat(3000) })
+  await ok(repo, 'add', 'data')
+  await repo.commit('Data')
+  await ok(repo, 'push')
+  const args = ['gc', '--not-in-remote', '--grace', '0']
+  const bytes = (text: string, verb: string) => new RegExp(`${verb} +([\\d.]+ \\w+)`).exec(text)?.[1]
+  const announced = await ok(repo, ...args, '--dry-run')
+  expect(announced).toMatch(/rewrite +\d+ B of that: 1 pack is mostly needless/)
+  const told = await ok(repo, ...args, '--yes')
+  expect(bytes(told, 'deleted')).toBe(bytes(announced, 'delete'))
+  expect(bytes(told, 'wrote')).toBe(bytes(announced, 'rewrite'))
 })
 
 test('a cache that clones share is collected only when all of them are counted', async () => {

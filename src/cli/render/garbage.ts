@@ -36,17 +36,20 @@ export function renderPlan(plan: PlanWithRuns): string {
   if (isEmpty(plan) && waiting.from === undefined) return [...lines, ...young, 'nothing to collect'].join('\n')
   lines.push(...lostLines(plan))
   if (remove.bytes > 0) lines.push(`delete    ${formatBytes(remove.bytes)}, condemned a grace period ago`)
-  const freed = condemn.bytes + rewrite.bytes
-  if (freed > 0)
+  // Whole packs go, so that what is told before is what is told afterwards.
+  const going = condemn.bytes + rewrite.bytes + rewrite.kept
+  if (going > 0)
     lines.push(
       plan.grace > 0
-        ? `condemn   ${formatBytes(freed)}, to be deleted by "mlv gc" from ${day(now + plan.grace)} UTC on`
-        : `delete    ${formatBytes(freed)}`,
+        ? `condemn   ${formatBytes(going)}, to be deleted by "mlv gc" from ${day(now + plan.grace)} UTC on`
+        : `delete    ${formatBytes(going)}`,
     )
-  if (rewrite.packs.length > 0)
+  if (rewrite.packs.length > 0) {
+    const are = rewrite.packs.length === 1 ? 'is' : 'are'
     lines.push(
-      `rewrite   ${plural(rewrite.packs.length, 'pack')} that ${rewrite.packs.length === 1 ? 'is' : 'are'} mostly needless`,
+      `rewrite   ${formatBytes(rewrite.kept)} of that: ${plural(rewrite.packs.length, 'pack')} ${are} mostly needless, and what is needed of ${rewrite.packs.length === 1 ? 'it' : 'them'} stays`,
     )
+  }
   if (plan.runs > 0) lines.push(`forget    ${plural(plan.runs, 'run record')} whose results are gone`)
   if (waiting.from !== undefined) lines.push(`waiting   ${formatBytes(waiting.bytes)}, the first due at ${day(waiting.from)} UTC`)
   return [...lines, ...young].join('\n')
@@ -56,6 +59,7 @@ export function renderResult(plan: GarbagePlan, done: ResultWithRuns): string {
   const parts = [
     done.deleted > 0 && `deleted ${formatBytes(done.deleted)}`,
     done.condemned > 0 && `condemned ${formatBytes(done.condemned)} ("mlv gc --undo" takes it back)`,
+    plan.collect.rewrite.kept > 0 && `wrote ${formatBytes(plan.collect.rewrite.kept)} of that again`,
     done.runs > 0 && `forgot ${plural(done.runs, 'run record')}`,
     done.swept > 0 && `swept ${formatBytes(done.swept)} of leftovers`,
     plan.collect.spare.packs.length + plan.collect.spare.objects.length > 0 && 'kept what is needed again',
