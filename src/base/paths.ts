@@ -95,6 +95,24 @@ export function parentOf(path: string): RepoPath {
   return (cut < 0 ? '' : path.slice(0, cut)) as RepoPath
 }
 
+/** The folders around a path, the nearest first, without the root. */
+export function* parentsOf(path: string): Generator<RepoPath> {
+  for (let at = parentOf(path); at !== ''; at = parentOf(at)) yield at
+}
+
+/** A path and the folders around it, the nearest first, without the root. */
+export function* upwards(path: string): Generator<RepoPath> {
+  for (let at = path as RepoPath; at !== ''; at = parentOf(at)) yield at
+}
+
+/** The folders around some paths, each once, and the root. */
+export function foldersAround(paths: Iterable<string>): Set<RepoPath> {
+  const folders = new Set(['' as RepoPath])
+  // What is around a known folder is known, too.
+  for (const path of paths) for (let at = parentOf(path); !folders.has(at); at = parentOf(at)) folders.add(at)
+  return folders
+}
+
 export function nameOf(path: string): string {
   return path.slice(path.lastIndexOf('/') + 1)
 }

@@ -1,6 +1,6 @@
 import { posix } from 'node:path'
 import { MlvError } from '../base/errors.ts'
-import { nameProblem, parentOf, type RepoPath } from '../base/paths.ts'
+import { nameProblem, parentOf, parentsOf, type RepoPath } from '../base/paths.ts'
 import { parseYaml, type YamlFile } from '../base/yaml.ts'
 import type { Source } from '../workspace/source.ts'
 import type { DvcData, DvcEntry, Leftover } from './dvc-out.ts'
@@ -67,8 +67,7 @@ export function checkEntries(raw: unknown[], where: string): DvcEntry[] {
     return { path: relpath, md5 }
   })
   for (const { path } of entries)
-    for (let folder = parentOf(path); folder !== ''; folder = parentOf(folder))
-      if (names.has(folder)) throw dvcInvalid(where, `"${folder}" is a file and a folder`)
+    for (const folder of parentsOf(path)) if (names.has(folder)) throw dvcInvalid(where, `"${folder}" is a file and a folder`)
   return entries
 }
 

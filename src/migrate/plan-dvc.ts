@@ -1,7 +1,7 @@
 import { existsSync, realpathSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { MlvError } from '../base/errors.ts'
-import { nameOf, parentOf, type RepoPath } from '../base/paths.ts'
+import { nameOf, parentOf, parentsOf, type RepoPath } from '../base/paths.ts'
 import { PIPELINE_FILE, type Stage } from '../pipeline/stage.ts'
 import type { Project } from '../workspace/project.ts'
 import type { Revision } from '../workspace/revision.ts'
@@ -123,7 +123,7 @@ function checkPlaces(root: string, tracked: DvcTracked[], stages: Stage[]): void
     }
   for (const [path, at] of places) {
     checkParents(root, path)
-    for (let folder = parentOf(path); folder !== ''; folder = parentOf(folder))
+    for (const folder of parentsOf(path))
       if (places.has(folder))
         throw new MlvError('DVC_INVALID', `${at}: "${path}" lies within "${folder}" (${places.get(folder)})`, {
           hint: 'DVC would refuse it, too: keep one of them.',

@@ -1,6 +1,6 @@
 import { MlvError } from '../base/errors.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
-import { compareUtf8, joinPath, parentOf, type RepoPath } from '../base/paths.ts'
+import { compareUtf8, joinPath, parentsOf, type RepoPath } from '../base/paths.ts'
 import type { DataFile } from '../workspace/data.ts'
 import { canonicalJson } from './canonical-json.ts'
 import type { Each, EachInput } from './each.ts'
@@ -33,7 +33,7 @@ const MOST_DATUMS = 1_000_000
 function collectFolders(files: readonly DataFile[]): Map<string, DataFile[]> {
   const folders = new Map<string, DataFile[]>()
   for (const file of files)
-    for (let at = parentOf(file.path); at !== ''; at = parentOf(at)) {
+    for (const at of parentsOf(file.path)) {
       const below = folders.get(at)
       if (below) below.push(file)
       else folders.set(at, [file])
@@ -65,12 +65,11 @@ function partsOf(input: EachInput, files: readonly DataFile[]): Part[] {
     if (groups) parts.push({ ...base, path: place(folder), ...folderPart(below), groups })
   }
   const taken = new Set(parts.map(({ path }) => path))
-  const lies = (path: string): boolean => path !== '' && (taken.has(place(path)) || lies(parentOf(path)))
+  const lies = (path: string): boolean => [...parentsOf(path)].some((folder) => taken.has(place(folder)))
   for (const { path, kind, oid, size } of files) {
     const groups = pattern.match(path)
     // Spread, an object takes several times as long to make.
-    if (groups && (taken.size === 0 || !lies(parentOf(path))))
-      parts.push({ input: input.name, path: place(path), oid, kind, size, groups })
+    if (groups && (taken.size === 0 || !lies(path))) parts.push({ input: input.name, path: place(path), oid, kind, size, groups })
   }
   return sortParts(parts)
 }

@@ -1,6 +1,7 @@
 import { MlvError } from '../base/errors.ts'
 import { parseYaml } from '../base/yaml.ts'
 import { PIPELINE_FILE } from './stage.ts'
+import { unknownStage } from './unknown-stage.ts'
 
 /** The text of mlv.yaml with stages frozen, or not any more. Comments stay. A name is that of a definition: `train` stands for all that its
  *  foreach or matrix makes.
@@ -13,8 +14,9 @@ export function setFrozen(text: string, names: readonly string[], frozen: boolea
     const definition = Object.hasOwn(stages, name) ? stages[name] : undefined
     if (!definition) {
       const [base = ''] = name.split('@')
-      throw new MlvError('STAGE_UNKNOWN', `${PIPELINE_FILE} defines no stage "${name}"`, {
-        hint: base !== name && Object.hasOwn(stages, base) ? `It is one of "${base}": name that.` : 'See "mlv stage list".',
+      if (base === name || !Object.hasOwn(stages, base)) throw unknownStage(name, Object.keys(stages))
+      throw new MlvError('STAGE_UNKNOWN', `${PIPELINE_FILE} does not define "${name}" on its own`, {
+        hint: `It is one of "${base}": name that.`,
       })
     }
     const keys = ['stages', name, ...('do' in definition ? ['do'] : []), 'frozen']

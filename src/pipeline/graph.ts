@@ -1,6 +1,7 @@
 import { MlvError } from '../base/errors.ts'
-import { parentOf, type RepoPath } from '../base/paths.ts'
+import { parentOf, parentsOf, type RepoPath } from '../base/paths.ts'
 import { type Out, type Pipeline, type Place, placeText, type Stage } from './stage.ts'
+import { unknownStage } from './unknown-stage.ts'
 
 /** Who runs before whom. Names of stages; lists in the order of mlv.yaml. */
 export interface StageGraph {
@@ -16,10 +17,6 @@ export interface StageGraph {
 }
 
 type Makers = StageGraph['makers']
-
-function* ancestors(path: RepoPath): Generator<RepoPath> {
-  for (let folder = parentOf(path); folder !== ''; folder = parentOf(folder)) yield folder
-}
 
 /** @throws PIPELINE_INVALID when two outs are one path or lie within each other */
 function collectOuts(pipeline: Pipeline): Makers {
@@ -42,7 +39,7 @@ function collectOuts(pipeline: Pipeline): Makers {
       makers.set(out.path, { stage, out })
     }
   for (const [path, { stage, out }] of makers)
-    for (const folder of ancestors(path)) {
+    for (const folder of parentsOf(path)) {
       const outer = makers.get(folder)
       if (outer)
         throw new MlvError(
@@ -64,7 +61,7 @@ function inputsOf(stage: Stage): { path: RepoPath; at: Place }[] {
 function findEdges(pipeline: Pipeline, makers: Makers): Map<string, Set<string>> {
   const below = new Map<RepoPath, Set<Stage>>()
   for (const [path, { stage }] of makers)
-    for (const folder of ancestors(path)) {
+    for (const folder of parentsOf(path)) {
       const inside = below.get(folder)
       if (inside) inside.add(stage)
       else below.set(folder, new Set([stage]))
@@ -165,13 +162,7 @@ export function buildGraph(pipeline: Pipeline): StageGraph {
 export function stageNamed(graph: StageGraph, name: string): Stage {
   const stage = graph.stages.get(name)
   if (stage) return stage
-  const known = graph.order.slice(0, 8).join(', ')
-  throw new MlvError('STAGE_UNKNOWN', `mlv.yaml has no stage "${name}"`, {
-    hint:
-      known === ''
-        ? 'Add one with "mlv stage add".'
-        : `It has ${known}${graph.order.length > 8 ? ', …; see "mlv stage list"' : ''}.`,
-  })
+  throw unknownStage(name, graph.order)
 }
 
 /** A stage, or all that the foreach or matrix of that name makes. @throws STAGE_UNKNOWN */

@@ -1,6 +1,6 @@
 import { MlvError } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
-import { parentOf } from '../base/paths.ts'
+import { parentsOf } from '../base/paths.ts'
 import type { DataFile, EarlierTree } from '../workspace/data.ts'
 import type { Entry } from '../workspace/entry.ts'
 import { type DatumTable, readRow, type StoredTable } from './datum-table.ts'
@@ -26,7 +26,8 @@ export function createMapOut(stage: Pick<Stage, 'name'>): MapOut {
   function checkFolders(): void {
     const passed = new Set<string>()
     for (const [path, { datum }] of all)
-      for (let at = parentOf(path); at !== '' && !passed.has(at); at = parentOf(at)) {
+      for (const at of parentsOf(path)) {
+        if (passed.has(at)) break
         passed.add(at)
         const other = all.get(at)
         if (other) refuse(at, other.datum, datum)

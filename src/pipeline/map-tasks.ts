@@ -1,7 +1,7 @@
 import { posix } from 'node:path'
 import { MlvError } from '../base/errors.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
-import { compareUtf8, joinPath, parentOf, quotePath, type RepoPath } from '../base/paths.ts'
+import { compareUtf8, joinPath, quotePath, type RepoPath, upwards } from '../base/paths.ts'
 import type { DataFile } from '../workspace/data.ts'
 import { fillCommand, listLine, pathsOf } from './datum-command.ts'
 import type { Part } from './datums.ts'
@@ -48,7 +48,7 @@ async function filesOfFolders(stage: Stage, parts: readonly Part[], view: TaskPl
     for (const { path } of stage.each!.inputs)
       for (const file of await view.observer.files(path)) {
         const full = file.path === '' ? path : joinPath(path, file.path)
-        for (let at: string = full; at !== ''; at = parentOf(at)) found.get(at)?.push({ ...file, path: full })
+        for (const at of upwards(full)) found.get(at)?.push({ ...file, path: full })
       }
   return ({ path }) => found.get(path) ?? []
 }

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { MlvError } from '../base/errors.ts'
-import { parentOf, type RepoPath } from '../base/paths.ts'
+import { parentsOf, type RepoPath, upwards } from '../base/paths.ts'
 import type { DataFile, Look, WorkspaceData } from '../workspace/data.ts'
 import type { Entry } from '../workspace/entry.ts'
 import type { Project } from '../workspace/project.ts'
@@ -70,7 +70,7 @@ export function createObserver(
   const stored = [...makers].filter(([, { out }]) => !out.git).map(([path]) => path)
   const inFolders = new Map<RepoPath, RepoPath[]>()
   for (const path of stored)
-    for (let at = parentOf(path); at !== ''; at = parentOf(at)) {
+    for (const at of parentsOf(path)) {
       const inside = inFolders.get(at)
       if (inside) inside.push(path)
       else inFolders.set(at, [path])
@@ -79,7 +79,7 @@ export function createObserver(
 
   /** .gitignore names the outs that mlv stores. */
   function isStored(path: RepoPath): boolean {
-    for (let at = path; at !== ''; at = parentOf(at)) if (makers.get(at)?.out.git === false) return true
+    for (const at of upwards(path)) if (makers.get(at)?.out.git === false) return true
     return false
   }
 

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { createTurn, told } from '../base/concurrency.ts'
 import { type ErrorCode, MlvError } from '../base/errors.ts'
-import { parentOf, quotePath, type RepoPath } from '../base/paths.ts'
+import { quotePath, type RepoPath, upwards } from '../base/paths.ts'
 import { type ApplyPorts, type ApplyScene, applyStage, type Progress } from './apply-stage.ts'
 import { hideOuts } from './hide-outs.ts'
 import { createLockRecorder } from './lock-file.ts'
@@ -14,7 +14,7 @@ import type { StageEvent } from './stage-event.ts'
 
 /** The pointer file that stands for a path, or for a folder above it. */
 function pointerFile(root: string, path: RepoPath): RepoPath | undefined {
-  for (let at = path; at !== ''; at = parentOf(at)) if (existsSync(join(root, `${at}.mlv`))) return `${at}.mlv` as RepoPath
+  for (const at of upwards(path)) if (existsSync(join(root, `${at}.mlv`))) return `${at}.mlv` as RepoPath
   return undefined
 }
 

@@ -2,7 +2,7 @@ import { lstatSync } from 'node:fs'
 import { join } from 'node:path'
 import { MlvError } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
-import { compareUtf8, parentOf, quotePath, type RepoPath } from '../base/paths.ts'
+import { compareUtf8, foldersAround, quotePath, type RepoPath } from '../base/paths.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { parsePlace } from '../transport/place.ts'
 import type { RemoteConfig } from '../workspace/config.ts'
@@ -45,8 +45,7 @@ export function whyHere({ outs }: Pick<Stage, 'outs'>): string | undefined {
 
 /** What hides files of the outs from mlv must hide them elsewhere, too. */
 function ignoreFiles(stage: Stage, root: string): RepoPath[] {
-  const folders = new Set<RepoPath>(['' as RepoPath])
-  for (const { path } of stage.outs) for (let at = parentOf(path); at !== ''; at = parentOf(at)) folders.add(at)
+  const folders = foldersAround(stage.outs.map(({ path }) => path))
   return Array.from(folders, (folder) => (folder === '' ? IGNORE_FILE : `${folder}/${IGNORE_FILE}`) as RepoPath).filter((path) =>
     lstatSync(join(root, path), { throwIfNoEntry: false })?.isFile(),
   )

@@ -2,7 +2,7 @@ import { closeSync, lstatSync, openSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import { MlvError } from '../base/errors.ts'
 import { type Oid, oidOfFile } from '../base/oid.ts'
-import { parentOf, quotePath, type RepoPath } from '../base/paths.ts'
+import { parentsOf, quotePath, type RepoPath } from '../base/paths.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { TreeRoot } from '../store/tree.ts'
 import { walkPart } from '../store/tree-walk.ts'
@@ -209,7 +209,7 @@ export async function planCheckout(
     const inTheWay =
       below === '' ||
       folders.has(below) ||
-      [...ancestors(below)].some((above) => wanted.files.has(above)) ||
+      [...parentsOf(below)].some((above) => wanted.files.has(above)) ||
       target === undefined ||
       target.kind !== 'tree'
     if (isNobodys(now, insidePath(path, below)) && (row?.recorded || inTheWay || options.force)) plan.remove.push(below)
@@ -220,7 +220,7 @@ export async function planCheckout(
   if (scan.kind === 'folder') {
     const gone: string[] = []
     for (const folder of scannedFolders(scan.folder)) {
-      const makesRoom = wanted.files.has(folder.path) || [...ancestors(folder.path)].some((above) => wanted.files.has(above))
+      const makesRoom = wanted.files.has(folder.path) || [...parentsOf(folder.path)].some((above) => wanted.files.has(above))
       if (!folders.has(folder.path) && (folder.path !== '' || target?.kind !== 'tree') && (part === '' || makesRoom))
         gone.push(folder.path)
     }
@@ -233,8 +233,4 @@ export async function planCheckout(
       hint: `Remove the link with "rm ${quotePath(path)}", then run "mlv checkout ${quotePath(path)}".`,
     })
   return plan
-}
-
-function* ancestors(path: string): Generator<string> {
-  for (let at: string = parentOf(path); at !== ''; at = parentOf(at)) yield at
 }

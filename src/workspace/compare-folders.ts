@@ -1,5 +1,5 @@
 import { hasCode } from '../base/errors.ts'
-import { compareUtf8, joinPath, parentOf } from '../base/paths.ts'
+import { compareUtf8, foldersAround, joinPath } from '../base/paths.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { readLeaf, readLeafRow, type TreeEntry, type TreeRoot } from '../store/tree.ts'
 import type { PageRef } from '../store/tree-page.ts'
@@ -21,12 +21,9 @@ export function isPartial({ table }: Snapshot, entry: Entry): boolean {
 
 /** The folders in which something was placed or recorded here. */
 function knownFolders(table: StatTable): Set<string> {
-  const known = new Set([''])
-  for (const [path, row] of table.rows) {
-    if (!row.recorded) continue
-    for (let folder: string = parentOf(path); !known.has(folder); folder = parentOf(folder)) known.add(folder)
-  }
-  return known
+  const recorded: string[] = []
+  for (const [path, row] of table.rows) if (row.recorded) recorded.push(path)
+  return foldersAround(recorded)
 }
 
 /** Compares a workspace with its pointer's tree folder by folder: one whose oid is that of the tree's is not looked into, nor one that was never

@@ -71,8 +71,8 @@ async function planDrop(worktree: Worktree, options: DropOptions): Promise<DropP
   const { project } = worktree
   const { signal } = project.surroundings
   const cache = await project.cache('write')
-  const wants = await selectWants(project, options)
-  await refuseMistyped(project, wants, options.paths, false)
+  const { wants, asked: named } = await selectWants(project, options)
+  await refuseMistyped(project, named, false)
   const plan: DropPlan = { remotes: [], objects: new Map(), shared: 0, files: [] }
   for (const [asked, group] of byRemote(wants, options.remote)) {
     const { name, store } = await project.remote(asked, 'read')

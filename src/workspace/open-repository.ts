@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { isAbsolute, join, relative, sep } from 'node:path'
 import { writeFileAtomic } from '../base/atomic.ts'
 import { hasCode, MlvError } from '../base/errors.ts'
-import { parentOf, parseRepoPath, type RepoPath } from '../base/paths.ts'
+import { parseRepoPath, type RepoPath, upwards } from '../base/paths.ts'
 import type { Git, GitPlace } from '../git/git.ts'
 import { barePlace, fetchMirror, foreignEnvironment, isBareRepository, SOURCE_HEAD } from '../git/mirror.ts'
 import { findGit } from '../git/place.ts'
@@ -113,11 +113,11 @@ async function findPrefix(
   commit: string,
   path: RepoPath,
 ): Promise<{ prefix: RepoPath; config: Uint8Array } | undefined> {
-  for (let at = path; ; at = parentOf(at)) {
+  for (const at of [...upwards(path), '' as RepoPath]) {
     const config = await git.read(commit, at === '' ? '.mlv/config' : `${at}/.mlv/config`)
     if (config) return { prefix: at, config }
-    if (at === '') return undefined
   }
+  return undefined
 }
 
 function parsePath(path: string): RepoPath {
@@ -192,10 +192,7 @@ async function openFolder(folder: string, request: RepositoryRequest, surroundin
   const path = parsePath(request.path)
   const env = { ...foreignEnvironment(surroundings.env), MLV_REMOTE: undefined }
   // The project may lie below the top of the repository, on the way to the path.
-  const folders: RepoPath[] = []
-  for (let at = path; at !== ''; at = parentOf(at)) folders.push(at)
-  folders.push('' as RepoPath)
-  for (const below of folders) {
+  for (const below of [...upwards(path), '']) {
     const cwd = join(folder, below)
     if (!isFolder(cwd)) continue
     let project: Project

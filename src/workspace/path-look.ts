@@ -2,7 +2,7 @@ import { lstatSync } from 'node:fs'
 import { join } from 'node:path'
 import { loadFingerprint } from '../base/fingerprint.ts'
 import type { Oid } from '../base/oid.ts'
-import { compareUtf8, isWithin, joinPath, nameOf, parentOf, type RepoPath } from '../base/paths.ts'
+import { compareUtf8, foldersAround, isWithin, joinPath, nameOf, parentOf, type RepoPath } from '../base/paths.ts'
 import type { TreeEntry } from '../store/tree.ts'
 import { editPaths } from '../store/tree-walk.ts'
 import type { DataFile, Look, LookOptions } from './data.ts'
@@ -119,11 +119,7 @@ async function treeAt(worktree: Worktree, path: RepoPath, seen: Seen): Promise<E
 
 /** Names in each folder that holds files, or folders with some: how many are folders. */
 function countFolders(paths: Iterable<string>): Map<string, number> {
-  const folders = new Map<string, number>([['', 0]])
-  for (const path of paths)
-    for (let at: string = parentOf(path); !folders.has(at); at = parentOf(at)) {
-      folders.set(at, 0)
-    }
+  const folders = new Map<string, number>(Array.from(foldersAround(paths), (folder) => [folder, 0]))
   for (const folder of folders.keys()) if (folder !== '') folders.set(parentOf(folder), folders.get(parentOf(folder))! + 1)
   return folders
 }

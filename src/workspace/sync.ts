@@ -45,28 +45,21 @@ export interface Wants {
   part: string
 }
 
-/** The versions that paths and revisions name. @throws PATH_MISSING for a path that none of them tracks, REVISION_UNKNOWN */
-export async function selectWants(project: Project, options: SyncOptions): Promise<Wants[]> {
+/** The versions that paths and revisions name. @returns `asked`: those that each path names
+ *  @throws PATH_MISSING for a path that none of them tracks, REVISION_UNKNOWN */
+export async function selectWants(project: Project, options: SyncOptions): Promise<{ wants: Wants[]; asked: Wants[][] }> {
   const targets = await selectRevisions(project, options)
-  const wants = selectTargets(targets, options.paths ?? []) as Wants[]
-  for (const path of options.paths ?? []) if (selectTargets(targets, [path]).length === 0) throw notTracked(path)
-  return wants
+  const { paths = [] } = options
+  const asked = paths.map((path) => selectTargets(targets, [path]) as Wants[])
+  const unknown = paths.find((_path, at) => asked[at]!.length === 0)
+  if (unknown !== undefined) throw notTracked(unknown)
+  return { wants: selectTargets(targets, paths) as Wants[], asked }
 }
 
-/** Names that were mistyped below a tracked folder. @param wherever what lies in the workspace will do, too   @throws PATH_MISSING */
-export async function refuseMistyped(
-  project: Project,
-  wants: readonly Wants[],
-  paths: readonly RepoPath[],
-  wherever: boolean,
-): Promise<void> {
-  for (const path of paths) {
-    const asked = selectTargets(
-      wants.map(({ target }) => target),
-      [path],
-    )
-    await refuseUnknownPart(project, asked, wherever)
-  }
+/** Names that were mistyped below a tracked folder. @param asked what each path names
+ *  @param wherever what lies in the workspace will do, too   @throws PATH_MISSING */
+export async function refuseMistyped(project: Project, asked: readonly Wants[][], wherever: boolean): Promise<void> {
+  for (const parts of asked) await refuseUnknownPart(project, parts, wherever)
 }
 
 /** Groups by the remote that holds each: the one asked for, the pointer's own, or the default. */
@@ -210,8 +203,8 @@ function sumUp(results: SyncResult[]): SyncResult {
 
 /** Sends what the remote lacks. @throws REMOTE_MISSING, REMOTE_UNKNOWN, REMOTE_DENIED, REMOTE_UNREACHABLE, REMOTE_FAILED */
 export async function push(project: Project, options: SyncOptions = {}): Promise<SyncResult> {
-  const wants = await selectWants(project, { unpushed: true, sources: true, ...options })
-  await refuseMistyped(project, wants, options.paths ?? [], false)
+  const { wants, asked } = await selectWants(project, { unpushed: true, sources: true, ...options })
+  await refuseMistyped(project, asked, false)
   const from = await project.cache('read')
   const results: SyncResult[] = []
   for (const [name, group] of byRemote(wants, options.remote)) {
@@ -238,7 +231,7 @@ export async function registerOnce(project: Project, store: ObjectStore): Promis
 
 /** Gets into the cache what it lacks. @throws as push */
 export async function fetchData(project: Project, options: SyncOptions = {}): Promise<SyncResult> {
-  const wants = await selectWants(project, { sources: true, ...options })
+  const { wants, asked } = await selectWants(project, { sources: true, ...options })
   const to = await project.cache('write')
   const results: SyncResult[] = []
   const near = options.dryRun ? undefined : await fetchForeign(project, wants, to, options)
@@ -251,7 +244,7 @@ export async function fetchData(project: Project, options: SyncOptions = {}): Pr
   if (results.length === 0) results.push({ ...near!.done, remote: 'its bucket', runs: [], purged: [], missing: [] })
   else if (near) addUp(results[0]!, near.done)
   // Only now the lists of files are here.
-  await refuseMistyped(project, wants, options.paths ?? [], true)
+  await refuseMistyped(project, asked, true)
   return sumUp(results)
 }
 

@@ -1,7 +1,7 @@
 import { lstatSync } from 'node:fs'
 import { join } from 'node:path'
 import { MlvError } from '../base/errors.ts'
-import { parentOf, quotePath, type RepoPath } from '../base/paths.ts'
+import { parentsOf, quotePath, type RepoPath, upwards } from '../base/paths.ts'
 import { type Pointer, readPointer } from './pointer.ts'
 
 /** A path and the pointer that stands for it or for a folder above it. */
@@ -15,7 +15,7 @@ export interface Tracked {
 
 /** Finds the pointer that stands for `path` or for the nearest folder above it. @throws POINTER_INVALID, POINTER_CONFLICT */
 export async function findTracked(root: string, path: RepoPath): Promise<Tracked | undefined> {
-  for (let at = path; at !== ''; at = parentOf(at)) {
+  for (const at of upwards(path)) {
     const pointer = await readPointer(root, at)
     if (pointer) return { path: at, pointer, below: path.slice(at.length + 1) }
   }
@@ -24,7 +24,7 @@ export async function findTracked(root: string, path: RepoPath): Promise<Tracked
 
 /** @throws PATH_INVALID when a folder above `path` is a symbolic link (or no folder): it could lead out of the project */
 export function checkParents(root: string, path: RepoPath): void {
-  for (let at = parentOf(path); at !== ''; at = parentOf(at)) {
+  for (const at of parentsOf(path)) {
     const stats = lstatSync(join(root, at), { throwIfNoEntry: false })
     if (!stats || stats.isDirectory()) continue
     const what = stats.isSymbolicLink() ? 'a symbolic link' : 'not a folder'

@@ -26,7 +26,7 @@ it('names the stage before each line where several run, and keeps a log of each'
   for (const line of ['a | one', 'a | two', 'b | 20']) expect(stdout.split('\n')).toContain(line)
   expect((await repo.mlv('logs', 'a')).stdout.split('\n').sort()).toEqual(['', 'one', 'two'])
   expect((await repo.mlv('logs', 'a', '-n', '1')).stdout.split('\n').length).toBe(2)
-  expect(await repo.mlv('logs', 'c')).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('There is no stage "c"') })
+  expect(await repo.mlv('logs', 'c')).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('mlv.yaml has no stage "c"') })
 })
 
 it('lets the others end when one fails, starts no more, and says where the last lines are', async () => {
@@ -71,7 +71,7 @@ it('names the logs of the stages that a template makes', async () => {
   await repo.mlv('repro')
   expect(await repo.mlv('logs', 'a')).toMatchObject({
     exitCode: 2,
-    stderr: expect.stringContaining('Name one of them: mlv logs a@us, mlv logs a@uk.'),
+    stderr: expect.stringContaining('Name one of them: a@us, a@uk.'),
   })
   expect((await repo.mlv('logs', 'a@uk')).stdout).toBe('uk\n')
 })

@@ -25,7 +25,7 @@ it('freezes stages and lets them go, and keeps comments', async () => {
   expect(repo.read('mlv.yaml')).toBe(TWO)
   expect(await repo.mlv('freeze', 'nope')).toMatchObject({
     exitCode: 2,
-    stderr: expect.stringContaining('defines no stage "nope"'),
+    stderr: expect.stringContaining('mlv.yaml has no stage "nope"'),
   })
 })
 

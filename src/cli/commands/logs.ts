@@ -9,9 +9,10 @@ export const configure: Configure = (command, act) => {
   command.action(
     act(async ({ output, project: open }, stage: string, options: { lines?: string }) => {
       const project = await open()
-      const [{ logPath }, { readPipeline }] = await Promise.all([
+      const [{ logPath }, { readPipeline }, { unknownStage }] = await Promise.all([
         import('../../pipeline/stage-log.ts'),
         import('../../pipeline/open-pipeline.ts'),
+        import('../../pipeline/unknown-stage.ts'),
       ])
       const count = options.lines === undefined ? undefined : Number(options.lines)
       if (count !== undefined && !(Number.isInteger(count) && count > 0))
@@ -19,17 +20,8 @@ export const configure: Configure = (command, act) => {
       const path = logPath(project, stage)
       if (!/^[^/\\]+$/.test(stage) || !existsSync(path)) {
         const names = (await readPipeline(project))?.stages.map(({ name }) => name) ?? []
-        const made = names.filter((name) => name.startsWith(`${stage}@`))
-        if (made.length > 0)
-          throw new MlvError('STAGE_UNKNOWN', `"${stage}" stands for ${made.length} stages, each with a log of its own`, {
-            hint: `Name one of them: ${made
-              .slice(0, 3)
-              .map((name) => `mlv logs ${quotePath(name)}`)
-              .join(', ')}${made.length > 3 ? ', …; see "mlv stage list"' : ''}.`,
-          })
-        throw names.includes(stage)
-          ? new MlvError('PATH_MISSING', `Stage "${stage}" has not run here`, { hint: `Run "mlv repro ${stage}".` })
-          : new MlvError('STAGE_UNKNOWN', `There is no stage "${stage}"`, { hint: 'See "mlv stage list".' })
+        if (!names.includes(stage)) throw unknownStage(stage, names)
+        throw new MlvError('PATH_MISSING', `Stage "${stage}" has not run here`, { hint: `Run "mlv repro ${quotePath(stage)}".` })
       }
       const text = [`${path}.1`, path]
         .filter(existsSync)

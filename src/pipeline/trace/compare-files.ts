@@ -1,6 +1,6 @@
 import { lstatSync } from 'node:fs'
 import { join } from 'node:path'
-import { parentOf, type RepoPath } from '../../base/paths.ts'
+import { foldersAround, type RepoPath } from '../../base/paths.ts'
 import type { Sight } from './sight.ts'
 import type { Touched } from './touched.ts'
 
@@ -17,20 +17,13 @@ export function readFileTable(root: string, sight: Sight): FileTable {
   return table
 }
 
-function foldersOf(table: FileTable): Set<string> {
-  const folders = new Set<string>([''])
-  for (const path of table.keys())
-    for (let folder = parentOf(path); !folders.has(folder); folder = parentOf(folder)) folders.add(folder)
-  return folders
-}
-
 /** What was written, made and removed between two looks. What was read leaves no mark. */
 export function compareFiles(before: FileTable, after: FileTable): Touched[] {
   const same = { read: false, written: false, updated: false, removed: false, listed: false, made: false, also: [] }
   const found: Touched[] = []
   for (const [path, state] of after) if (before.get(path) !== state) found.push({ ...same, path, written: true })
   for (const path of before.keys()) if (!after.has(path)) found.push({ ...same, path, removed: true })
-  const known = foldersOf(before)
-  for (const path of foldersOf(after)) if (!known.has(path)) found.push({ ...same, path, made: true })
+  const known = foldersAround(before.keys())
+  for (const path of foldersAround(after.keys())) if (!known.has(path)) found.push({ ...same, path, made: true })
   return found
 }

@@ -1,7 +1,7 @@
 import { existsSync, lstatSync, readdirSync, realpathSync } from 'node:fs'
 import { join } from 'node:path'
 import { systemCode } from '../../base/errors.ts'
-import { isWithin, joinPath, nameOf, parentOf, type RepoPath } from '../../base/paths.ts'
+import { isWithin, joinPath, nameOf, parentOf, type RepoPath, upwards } from '../../base/paths.ts'
 import { IGNORE_FILE, loadIgnore, readIgnoreFile } from '../../workspace/ignore.ts'
 import { cacheFolder } from '../../workspace/link.ts'
 import { POINTER_SUFFIX } from '../../workspace/pointer.ts'
@@ -80,14 +80,12 @@ export function createSight(project: Project, graph: Pick<StageGraph, 'makers'>,
   }
 
   const isExcluded = (path: string): boolean => {
-    for (let at = path; at !== ''; at = parentOf(at))
-      if (excludes?.verdict(project.gitPath(at as RepoPath), nameOf(at), at !== path)) return true
+    for (const at of upwards(path)) if (excludes?.verdict(project.gitPath(at), nameOf(at), at !== path)) return true
     return false
   }
 
   const owner = (path: string): RepoPath | undefined => {
-    for (let at = path; at !== ''; at = parentOf(at))
-      if (makerOf(at) || existsSync(join(root, `${at}${POINTER_SUFFIX}`))) return at as RepoPath
+    for (const at of upwards(path)) if (makerOf(at) || existsSync(join(root, `${at}${POINTER_SUFFIX}`))) return at
     return undefined
   }
 

@@ -1,7 +1,7 @@
 import { lstatSync, type Stats } from 'node:fs'
 import { join } from 'node:path'
 import { systemCode } from '../../base/errors.ts'
-import { isWithin, type RepoPath } from '../../base/paths.ts'
+import { isWithin, type RepoPath, upwards } from '../../base/paths.ts'
 import type { Sight } from './sight.ts'
 import type { Touched } from './touched.ts'
 
@@ -86,7 +86,7 @@ export function findUses(touched: readonly Touched[], sight: Sight, { root, sinc
 export function uncovered(reached: Reached, declared: readonly string[]): RepoPath[] {
   const folders = new Set(declared)
   const isCovered = (path: string) => {
-    for (let at = path; at !== ''; at = at.slice(0, Math.max(0, at.lastIndexOf('/')))) if (folders.has(at)) return true
+    for (const at of upwards(path)) if (folders.has(at)) return true
     return false
   }
   return [...reached].filter(([path, also]) => ![path, ...also].some(isCovered)).map(([path]) => path)
