@@ -59,8 +59,9 @@ async function writeMany({ output, surroundings }: Context, scene: PipelineScene
   const shown = options.outDir!
   const folder = resolve(surroundings.cwd, shown)
   checkNewFolder(folder, shown)
-  const [{ applyMapTasks, planMapTasks }, { writeFilesAtomic }, { plural }] = await Promise.all([
+  const [{ applyMapTasks, planMapTasks }, { noDatumsText }, { writeFilesAtomic }, { plural }] = await Promise.all([
     import('../pipeline/map-tasks.ts'),
+    import('../pipeline/no-datums.ts'),
     import('../base/atomic.ts'),
     import('./render/amount.ts'),
   ])
@@ -76,6 +77,7 @@ async function writeMany({ output, surroundings }: Context, scene: PipelineScene
   const written = tasks.map(({ task, datums }, at) => ({ key: task.key, datums, file: join(shown, `${at}.task`) }))
   output.answer({ stage: name, datums: plan.datums, ...(remote === undefined ? {} : { remote }), tasks: written }, () => {
     if (output.quiet) return ''
+    if (plan.datums === 0) return noDatumsText(plan.stage)
     if (written.length === 0) return `all ${plural(plan.datums, 'datum')} of ${name} have run: there is nothing to do`
     const count = written.reduce((sum, { datums }) => sum + datums, 0)
     const span = written.length === 1 ? written[0]!.file : `${written[0]!.file} … ${written.at(-1)!.file}`
@@ -86,12 +88,16 @@ async function writeMany({ output, surroundings }: Context, scene: PipelineScene
 
 /** `mlv stage task`: all that a run of a stage needs, in one task, or one for each batch of a map stage's datums. */
 export async function writeTasks(context: Context, name: string, options: TaskOptions): Promise<void> {
-  const [project, { openScene }] = await Promise.all([context.project(), import('../pipeline/open-scene.ts')])
+  const [project, { openScene }, { stageNamed }] = await Promise.all([
+    context.project(),
+    import('../pipeline/open-scene.ts'),
+    import('../pipeline/graph.ts'),
+  ])
   const scene = await openScene(project)
   try {
     const push = options.push === true || options.remote !== undefined
     const to = options.remote === undefined ? { push } : { push, remote: options.remote }
-    const isMap = scene.graph.stages.get(name)?.each !== undefined
+    const isMap = stageNamed(scene.graph, name).each !== undefined
     if (isMap && options.outDir === undefined)
       throw new MlvError('USAGE', `Stage "${name}" is a map stage, which makes a task for each batch of its datums`, {
         hint: 'Name a new folder for them with --out-dir.',

@@ -1,5 +1,5 @@
 /** A pattern over paths, with capture groups as Pachyderm has them: `(*)-(*).jpg`. `*` and `?` stay within a name, `**` goes through folders,
- *  `[a-z]` is one character of a set, `{a,b}` either text, `(…)` a group. `/` or an empty text is the whole. */
+ *  `[a-z]` is one character of a set, `{a,b}` either text, `(…)` a group. `/` or an empty text is the whole; `/*` and `./*` are `*`. */
 export interface GroupPattern {
   /** it stands for the whole, not for what lies below */
   readonly whole: boolean
@@ -12,9 +12,17 @@ export class PatternFault extends Error {}
 
 const SPECIAL = /[\\^$.|+]/
 
+/** Names that no path below the input has: the pattern would match nothing, unseen. @throws PatternFault */
+function refuseOutside(pattern: string): void {
+  if (pattern.split(/[/(){}]|,(?=[^{]*\})/).includes('..')) throw new PatternFault('leads out of its input with ".."')
+  // As Pachyderm writes it, a slash before a wildcard is the input.
+  if (/^\/+[^*?[({/]+\//.test(pattern)) throw new PatternFault('is an absolute path, and a glob starts at its input')
+}
+
 /** @throws PatternFault */
 export function parsePattern(pattern: string): GroupPattern {
-  const text = pattern.replace(/^\/+/, '').replace(/\/+$/, '')
+  refuseOutside(pattern)
+  const text = pattern.replace(/^(?:\.?\/)+/, '').replace(/\/+$/, '')
   if (text === '') return { whole: true, match: (path) => (path === '' ? [] : undefined) }
   const open: string[] = []
   let source = ''

@@ -69,9 +69,13 @@ export async function takeTaskResults(
   { project, data, runCache }: { project: Place; data: WorkspaceData; runCache: RunCache },
 ): Promise<DatumTable> {
   const results: DatumTable = new Map()
-  for (const { key, datums } of readTasks(project, stage.name)) {
-    if (!datums.some((datum) => wanted.has(datum) && !results.has(datum))) continue
-    const entry = (await runCache.find(stage, key))?.outs[0]?.entry
+  const tasks = readTasks(project, stage.name).filter(({ datums }) => datums.some((datum) => wanted.has(datum)))
+  const given = await runCache.findAll(
+    stage,
+    tasks.map(({ key }) => key),
+  )
+  for (const { key, datums } of tasks) {
+    const entry = given.get(key)?.outs[0]?.entry
     if (entry?.kind !== 'tree') continue
     const files = await filesByDatum(entry, data)
     for (const [at, datum] of datums.entries()) if (wanted.has(datum)) results.set(datum, files.get(String(at)) ?? [])

@@ -1,3 +1,4 @@
+import { mapBounded } from '../base/concurrency.ts'
 import { hasCode, MlvError } from '../base/errors.ts'
 import { isOid, type Oid, oidOfBytes } from '../base/oid.ts'
 import type { Blobs } from '../store/blobs.ts'
@@ -16,6 +17,8 @@ import type { Stage } from './stage.ts'
 export interface RunCache {
   /** A record whose outs are all in the cache when it returns. A record that is broken, says something else, or whose outs are gone is a miss. */
   find(stage: Stage, key: Oid): Promise<RunRecord | undefined>
+  /** The same for many runs that gave the stage's outs. @returns those found, by their keys */
+  findAll(stage: Stage, keys: readonly Oid[]): Promise<Map<Oid, RunRecord>>
   /** Notes a result whose outs are in the cache. */
   keep(record: RunRecord): Promise<void>
 }
@@ -27,6 +30,9 @@ export function isReusable(stage: Stage): boolean {
 
 /** The remote may take this long to answer; a stage that could be run meanwhile does not wait longer. */
 const PATIENCE_MS = 10_000
+
+/** Keys that a remote is asked for at once. */
+const ASKED_AT_ONCE = 16
 
 /** Scopes to look in, the own one first. undefined: records without a scope */
 export function scopesOf(project: Project): (string | undefined)[] {
@@ -150,10 +156,14 @@ export async function openRunCache(project: Project, data: WorkspaceData): Promi
     }
   }
 
+  let givenUp = false
+
   function giveUp(error: unknown): void {
     if (!(error instanceof MlvError)) throw error
     signal?.throwIfAborted()
     remote = Promise.resolve(undefined)
+    if (givenUp) return
+    givenUp = true
     warn(`the remote's run cache cannot be asked, going on without it: ${error.message}`)
   }
 
@@ -163,44 +173,79 @@ export async function openRunCache(project: Project, data: WorkspaceData): Promi
   }
 
   /** A record that lies, or names what is broken or was purged, is a miss like one whose outs are gone; it says nothing of the remote. */
-  async function fetched(record: RunRecord, store: ObjectStore): Promise<boolean> {
+  async function fetched(records: readonly RunRecord[], store: ObjectStore): Promise<boolean> {
+    const entries = records.flatMap(({ outs }) => outs.map(({ entry }) => entry))
     try {
-      return (
-        (
-          await fetchEntries(
-            project,
-            record.outs.map(({ entry }) => entry),
-            store,
-          )
-        ).kind === 'whole'
-      )
+      return (await fetchEntries(project, entries, store)).kind === 'whole'
     } catch (error) {
       if (hasCode(error, 'TREE_INVALID', 'OBJECT_MISSING', 'OBJECT_CORRUPT', 'OBJECT_PURGED', 'POINTER_INVALID')) return false
       throw error
     }
   }
 
-  async function findRemote(stage: Stage, key: Oid): Promise<RunRecord | undefined> {
+  /** The record that the remote has, as `usable` finds it. */
+  async function askRemote(
+    stage: Stage,
+    key: Oid,
+    usable: (record: RunRecord, store: ObjectStore) => Promise<boolean>,
+  ): Promise<FoundRecord | undefined> {
     remote ??= openRemote()
     const store = await remote
     if (!store) return undefined
     try {
       const limit = AbortSignal.any([AbortSignal.timeout(PATIENCE_MS), ...(signal ? [signal] : [])])
-      const asked = { stage, key, scopes, signal: limit }
-      const found = await findRecord(store.blobs, asked, (record) => fetched(record, store))
-      // In the scope of whoever vouches for it: under the own one, a push would pass it on to those who do not believe them.
-      if (found) await writeScoped(project, found)
-      return found?.record
+      return await findRecord(store.blobs, { stage, key, scopes, signal: limit }, (record) => usable(record, store))
     } catch (error) {
       giveUp(error)
       return undefined
     }
   }
 
+  async function findRemote(stage: Stage, key: Oid): Promise<RunRecord | undefined> {
+    const found = await askRemote(stage, key, (record, store) => fetched([record], store))
+    // In the scope of whoever vouches for it: under the own one, a push would pass it on to those who do not believe them.
+    if (found) await writeScoped(project, found)
+    return found?.record
+  }
+
+  const findHere = async (stage: Stage, key: Oid) =>
+    (await findRecord(cache.blobs, { stage, key, scopes, signal }, isHere))?.record
+
+  /** Asks for many at once, and gets their outs together; one by one only where some of them cannot be had. */
+  async function findAllRemote(stage: Stage, keys: readonly Oid[]): Promise<RunRecord[]> {
+    const asked = await mapBounded(keys, ASKED_AT_ONCE, (key) => askRemote(stage, key, async () => true))
+    const named = asked.filter((one) => one !== undefined)
+    const store = await remote
+    if (!store || named.length === 0) return []
+    const found: RunRecord[] = []
+    try {
+      const records = named.map(({ record }) => record)
+      const isWhole = await fetched(records, store)
+      for (const one of named) {
+        if (isWhole) await writeScoped(project, one)
+        const record = isWhole ? one.record : await findRemote(stage, one.record.key)
+        if (record) found.push(record)
+      }
+    } catch (error) {
+      giveUp(error)
+    }
+    return found
+  }
+
   return {
     keep: (record) => keepRecord(project, record),
     async find(stage, key) {
-      return (await findRecord(cache.blobs, { stage, key, scopes, signal }, isHere))?.record ?? findRemote(stage, key)
+      return (await findHere(stage, key)) ?? findRemote(stage, key)
+    },
+    async findAll(stage, keys) {
+      const found = new Map<Oid, RunRecord>()
+      for (const key of keys) {
+        const record = await findHere(stage, key)
+        if (record) found.set(key, record)
+      }
+      const away = keys.filter((key) => !found.has(key))
+      for (const record of await findAllRemote(stage, away)) found.set(record.key, record)
+      return found
     },
   }
 }

@@ -1,4 +1,4 @@
-import { lstatSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { mapBounded } from '../base/concurrency.ts'
@@ -12,6 +12,7 @@ import type { PlannedDatum } from './plan-datums.ts'
 import { runCommands } from './run-command.ts'
 import { logOutput, type StagePorts } from './run-stage.ts'
 import type { Stage } from './stage.ts'
+import { checkBatchFolder, checkWorkFolder } from './stray-files.ts'
 
 export type MapScene = DecisionView & StagePorts
 
@@ -44,15 +45,6 @@ function noteGroups(aside: Aside): (batch: number, group?: number) => void {
   }
 }
 
-/** Without this all that a command put in place of its folder would be lost unseen. @throws STAGE_FAILED */
-function checkFolder(stage: Stage, { datum }: PlannedDatum, out: string): void {
-  const stats = lstatSync(out, { throwIfNoEntry: false })
-  if (!stats || stats.isDirectory()) return
-  throw new MlvError('STAGE_FAILED', `Stage "${stage.name}" put something else in place of the folder {out} of ${datum.name}`, {
-    hint: 'Let the command write files into {out}.',
-  })
-}
-
 interface Batch {
   datums: readonly PlannedDatum[]
   folder: string
@@ -79,7 +71,7 @@ function prepareBatch(
 
 /** Runs the command for some datums; each has a folder of its own for what it writes.
  *  @returns whether it left processes running   @throws STAGE_FAILED, INTERRUPTED, PATH_MISSING */
-async function runBatch({ datums, outs, list }: Batch, scene: BatchScene): Promise<boolean> {
+async function runBatch({ datums, folder, outs, list }: Batch, scene: BatchScene): Promise<boolean> {
   const { stage, project, shell, note } = scene
   const single = stage.batch === undefined ? datums[0]!.datum : undefined
   const given = { datum: single, out: outs[0]!, list }
@@ -95,7 +87,7 @@ async function runBatch({ datums, outs, list }: Batch, scene: BatchScene): Promi
       : { MLV_LIST: list },
   })
   rmSync(list, { force: true })
-  for (const [at, planned] of datums.entries()) checkFolder(stage, planned, outs[at]!)
+  checkBatchFolder(stage, folder, datums)
   return left
 }
 
@@ -175,6 +167,7 @@ export async function runDatums(
     await taking
   }
   if (broken) throw (broken as { error: unknown }).error
+  if (failures.length === 0) checkWorkFolder(stage, work)
 }
 
 /** What went wrong, for later: a command that runs is waited for first. */

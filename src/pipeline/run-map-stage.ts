@@ -4,7 +4,7 @@ import { basename, dirname, join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { fileError, hasCode, MlvError, systemCode } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
-import { parentOf, quotePath, type RepoPath } from '../base/paths.ts'
+import { foldersAround, quotePath, type RepoPath } from '../base/paths.ts'
 import type { Collector } from '../workspace/data.ts'
 import { type Entry, sameEntry } from '../workspace/entry.ts'
 import { TICK_MS } from '../workspace/stat-table.ts'
@@ -16,6 +16,7 @@ import { changesSince, createMapOut, type MapOut } from './map-out.ts'
 import { createMapResults, type DoneBatch, type Failure, type MapResults } from './map-results.ts'
 import { forgetTasks, takeTaskResults } from './map-task-results.ts'
 import { exists } from './move-path.ts'
+import { noDatumsText } from './no-datums.ts'
 import { type DatumPlan, type PlannedDatum, planDatums } from './plan-datums.ts'
 import { type MapScene, makeFolder, runDatums } from './run-datums.ts'
 import { changedDeps, lockedStage, placeAbsent, type StageRun } from './run-stage.ts'
@@ -29,9 +30,7 @@ async function unchangedOut({ name, outs: [out] }: Stage, { lock, observer }: Ma
 
 /** Whether names have come to any of the out's folders, or gone, since `base` was made: by its times, which the same clock has set. */
 function hasNewNames(out: string, { results, since }: { results: DatumTable; since: number }): boolean {
-  const folders = new Set([''])
-  for (const files of results.values())
-    for (const { path } of files) for (let at = parentOf(path); !folders.has(at); at = parentOf(at)) folders.add(at)
+  const folders = foldersAround([...results.values()].flatMap((files) => files.map(({ path }) => path)))
   return [...folders].some((below) => {
     const stats = lstatSync(join(out, below), { throwIfNoEntry: false })
     return stats !== undefined && stats.mtimeMs >= since - TICK_MS
@@ -80,6 +79,7 @@ async function runOnce(stage: Stage, inputs: StageInputs, scene: MapScene): Prom
     const since = lstatSync(base).mtimeMs
     const found = await turn(() => unchangedOut(stage, scene))
     const plan = await turn(() => planDatums(stage, inputs, scene))
+    if (plan.datums.length === 0) project.surroundings.warn(noDatumsText(stage))
     const again = scene.force && !scene.retryFailed
     const wanted = plan.datums.filter(({ state }) => again || (scene.retryFailed ? state === 'failed' : state !== 'done'))
     const results: DatumTable = again ? new Map() : await turn(() => takeGiven(stage, wanted, scene))

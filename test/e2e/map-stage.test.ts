@@ -298,3 +298,32 @@ it('runs a datum again whose row nobody can take at its word', async () => {
   expect(below(repo, 'upper')).toEqual(['x/new.up', 'x/one.up', 'x/two.up', 'y/three.up'])
   expect((await repro()).stdout).toBe('unchanged   upper\n')
 })
+
+it('says that it has no datums, which is no error', async () => {
+  const { repo, repro } = await makeMap(UPPER.replace('(*)/(*).txt', '*.jpg'))
+  const warning = 'stage "upper" has no datums: nothing in raw matches "*.jpg"'
+  expect(await repro()).toMatchObject({ exitCode: 0, stderr: expect.stringContaining(`warning: ${warning}\n`) })
+  expect(await repro()).toMatchObject({ exitCode: 0, stdout: 'unchanged   upper\n', stderr: '' })
+  expect((await repo.mlv('datum', 'list', 'upper')).stdout).toBe(`${warning}\n`)
+  expect((await repo.mlv('stage', 'task', 'upper', '--out-dir', 'jobs')).stdout).toBe(`${warning}\n`)
+})
+
+const straying = (command: string, batch = '') => `stages:
+  upper:
+    each: {input: raw, glob: "**/*.txt"}
+${batch}    cmd: ${command}
+    outs: [upper]
+`
+
+it.each([
+  ['beside its folder', straying('if grep -q a {in}; then mkdir {out}/../1 && cp {in} {out}/../1; fi'), `wrote '{out}/../1'`],
+  ['a file beside those of a batch', straying('touch $(dirname {list})/x', '    batch: 2\n'), `wrote '{out}/../../x'`],
+  ['under a name that is taken for a number', straying('mkdir -p {out}/../0x0 && touch {out}/../0x0/y'), `wrote '{out}/../0x0'`],
+])('refuses what a datum writes %s', async (_name, yaml, words) => {
+  const { repo, repro } = await makeMap(yaml)
+  const { exitCode, stderr } = await repro()
+  expect(stderr).toContain(words)
+  expect(stderr).toContain('upper')
+  expect(exitCode).toBe(8)
+  expect(existsSync(repo.path('upper'))).toBe(false)
+})

@@ -127,6 +127,35 @@ it('passes over a record that lies about sizes', async () => {
   expect(outs(repo)).toEqual(['a.up A', 'b c.up B', 'e.up E'])
 })
 
+it('takes what tasks gave though another record of one names what nobody has', async () => {
+  const { dir, repo, jobs, ran } = await makeWorld()
+  for (const name of ['0.task', '1.task']) expect(await exec(dir, repo, join(jobs, name))).toMatchObject({ exitCode: 0 })
+  const { key } = JSON.parse(readFileSync(join(jobs, '0.task'), 'utf8')) as { key: string }
+  const folder = join(dir, 'remote/runs', key.slice(0, 2), key)
+  const [true_] = readdirSync(folder)
+  // The lowest oid is looked at first.
+  for (let size = 1; readdirSync(folder).length < 2; size++) {
+    const entry = `"kind": "file", "oid": "${'0'.repeat(64)}", "path": "out/upper", "size": ${size}`
+    const record = `{"key": "${key}", "mlv_run": 1, "outs": [{${entry}}]}\n`
+    const oid = createHash('sha256').update(record).digest('hex')
+    if (oid < true_!) writeFileSync(join(folder, oid), record)
+  }
+  expect((await repo.mlv('repro')).stdout).toContain('0 datums of 3, 3 from tasks')
+  expect(ran()).toBe(2)
+})
+
+it('gives another clone what tasks gave, once it has made the same ones', async () => {
+  const { dir, repo, jobs, ran } = await makeWorld()
+  for (const name of ['0.task', '1.task']) expect(await exec(dir, repo, join(jobs, name))).toMatchObject({ exitCode: 0 })
+  const other = await makeRepo({ 'mlv.yaml': BATCHES, ...FILES }, { init: true, env: { RUNS: join(dir, 'runs') } })
+  await other.mlv('remote', 'add', 'team', join(dir, 'remote'), '--local')
+  await other.commit()
+  await other.mlv('stage', 'task', 'upper', '--out-dir', join(dir, 'same'))
+  expect((await other.mlv('repro')).stdout).toContain('0 datums of 3, 3 from tasks')
+  expect(ran()).toBe(2)
+  expect(outs(other)).toEqual(['a.up A', 'b c.up B', 'e.up E'])
+})
+
 it.each([
   ['no folder for its tasks', ['upper'], 'which makes a task for each batch of its datums'],
   ['a folder that holds something', ['upper', '--out-dir', 'raw'], 'raw is there already and is not an empty folder'],

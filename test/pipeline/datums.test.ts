@@ -28,12 +28,28 @@ describe('patterns', () => {
     ['[a-c][!0-9].x', 'b1.x', undefined],
     ['a+b.(c)', 'a+b.c', ['c']],
     ['/', '', []],
+    ['./', '', []],
+    ['/*.jpg', 'a.jpg', []],
+    ['./x/*.jpg', 'x/a.jpg', []],
+    ['..a/*..', '..a/b..', []],
+    ['a,../b', 'a,../b', []],
   ])('%s of %s catches %j', (pattern, path, groups) => {
     expect(parsePattern(pattern).match(path)).toEqual(groups)
   })
 
   it.each(['(a', 'a)', '{a', '[a', '(a}'])('%s is refused', (pattern) => {
     expect(() => parsePattern(pattern)).toThrow(PatternFault)
+  })
+
+  it.each(['../*', 'a/../b', '{..,a}/*', '{a,..}/*', '(..)/*', 'a/..', '..'])(
+    '%s is refused, which leads out of the input',
+    (pattern) => {
+      expect(() => parsePattern(pattern)).toThrow('leads out of its input with ".."')
+    },
+  )
+
+  it('/srv/data/*.jpg is refused, which does not start at the input', () => {
+    expect(() => parsePattern('/srv/data/*.jpg')).toThrow('is an absolute path, and a glob starts at its input')
   })
 
   it('answers or refuses any text', () => {

@@ -131,6 +131,12 @@ test.each([
   ],
   ['.MLV as out', stage('cmd: x\nouts: [a/.MLV]'), 'PATH_INVALID', 'has the protected name ".MLV"'],
   ['the whole project', stage('cmd: x\ndeps: ["."]'), 'PATH_INVALID', 'is the whole project'],
+  [
+    'glob',
+    stage('each: {input: a, glob: ../*}\ncmd: x'),
+    'PIPELINE_INVALID',
+    'mlv.yaml:3:28: stage "train": each: glob leads out of its input',
+  ],
   ['each', stage('each: [1]\ncmd: x'), 'PIPELINE_INVALID', 'mlv.yaml:3:11: stage "train": each'],
   [
     'cache: false',

@@ -6,18 +6,28 @@ const MARKS = { done: 'done  ', new: 'new   ', failed: 'failed' }
 
 async function list({ output, project: open }: Context, name: string): Promise<void> {
   const project = await open()
-  const [{ openScene }, { createView }, { readInputs }, { planDatums }, { formatBytes }, { shown }] = await Promise.all([
+  const [
+    { openScene },
+    { stageNamed },
+    { createView },
+    { readInputs },
+    { planDatums },
+    { noDatumsText },
+    { formatBytes },
+    { shown },
+  ] = await Promise.all([
     import('../../pipeline/open-scene.ts'),
+    import('../../pipeline/graph.ts'),
     import('../../pipeline/plan.ts'),
     import('../../pipeline/inputs.ts'),
     import('../../pipeline/plan-datums.ts'),
+    import('../../pipeline/no-datums.ts'),
     import('../render/amount.ts'),
     import('../render/changes.ts'),
   ])
   const scene = await openScene(project)
   try {
-    const stage = scene.graph.stages.get(name)
-    if (!stage) throw new MlvError('STAGE_UNKNOWN', `There is no stage "${name}"`, { hint: 'See "mlv stage list".' })
+    const stage = stageNamed(scene.graph, name)
     if (!stage.each)
       throw new MlvError('USAGE', `Stage "${name}" has no each: it runs once`, { hint: 'See docs/pipelines.md, "Map stages".' })
     const view = createView(scene, { allowMissing: true })
@@ -34,7 +44,7 @@ async function list({ output, project: open }: Context, name: string): Promise<v
       })),
       () =>
         datums.length === 0
-          ? 'nothing matches'
+          ? noDatumsText(stage)
           : datums
               .map(({ datum, state }) => `${MARKS[state]}  ${shown(datum.name)}  ${formatBytes(size(datum.parts))}`)
               .join('\n'),
