@@ -4,6 +4,7 @@ import type { Command } from 'commander'
 import { hasCode, MlvError } from '../base/errors.ts'
 import type { Project } from '../workspace/project.ts'
 import type { Revision } from '../workspace/revision.ts'
+import { wordsBehindDashes } from './dashes.ts'
 
 /** Two revisions to compare. A repository without any commit has no `before`. */
 export interface RevisionPair {
@@ -15,11 +16,7 @@ export interface RevisionPair {
 
 /** Splits a command's operands at `--`, which commander takes out: revisions before it, paths behind it. */
 export function splitAtDashes(command: Command, operands: string[]): { revisions: string[]; paths: string[] } {
-  let root = command
-  while (root.parent) root = root.parent
-  const typed = (root as Command & { rawArgs: string[] }).rawArgs
-  const dashes = typed.indexOf('--')
-  const paths = dashes < 0 ? 0 : typed.length - dashes - 1
+  const paths = wordsBehindDashes(command).length
   return { revisions: operands.slice(0, operands.length - paths), paths: operands.slice(operands.length - paths) }
 }
 

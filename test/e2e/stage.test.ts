@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 import { makeRepo } from '../helpers/repo.ts'
 
@@ -114,4 +114,36 @@ it('does not rewrite a file that is not UTF-8', async () => {
   const result = await repo.mlv('stage', 'add', 'second', '--', 'x')
   expect(result).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('is no UTF-8 text') })
   expect(readFileSync(repo.path('mlv.yaml'))).toEqual(text)
+})
+
+it.each([[[]], [['--infer']], [['-o', 'model.bin']]])(
+  'takes no command for a name: stage add %j -- python train.py',
+  async (options) => {
+    const repo = await makeRepo({ 'train.py': '' }, { init: true })
+    const { exitCode, stderr } = await repo.mlv('stage', 'add', ...options, '--', 'python', 'src/train.py')
+    expect(exitCode).toBe(2)
+    expect(stderr).toContain('The stage has no name')
+    const infer = options[0] === '--infer' ? '--infer ' : ''
+    expect(stderr).toContain(`mlv stage add ${infer}train -- python src/train.py`)
+    expect((await repo.mlv('stage', 'add', '--', 'true')).stderr).toContain('mlv stage add NAME -- true')
+    expect(existsSync(repo.path('mlv.yaml'))).toBe(false)
+  },
+)
+
+it.each(['repro', 'accept', 'logs', 'freeze', 'unfreeze', 'dag', 'datum list', 'stage task', 'stage task --out-dir jobs'])(
+  'says in the same words that there is no such stage: mlv %s',
+  async (words) => {
+    const repo = await makeRepo({ 'mlv.yaml': 'stages: {a: {cmd: x}}\n' }, { init: true })
+    const { exitCode, stderr } = await repo.mlv(...words.split(' '), 'nix')
+    expect({ exitCode, stderr }).toEqual({ exitCode: 2, stderr: 'error: mlv.yaml has no stage "nix"\n  It has a.\n' })
+  },
+)
+
+it.each(['logs', 'datum list', 'stage task'])('wants one of those that a foreach made: mlv %s', async (words) => {
+  const repo = await makeRepo({ 'mlv.yaml': 'stages: {a: {foreach: [x, y], do: {cmd: "echo ${item}"}}}\n' }, { init: true })
+  const { exitCode, stderr } = await repo.mlv(...words.split(' '), 'a')
+  expect({ exitCode, stderr }).toEqual({
+    exitCode: 2,
+    stderr: 'error: "a" stands for 2 stages, and one is wanted\n  Name one of them: a@x, a@y.\n',
+  })
 })

@@ -1,7 +1,9 @@
+import type { Command } from 'commander'
 import { MlvError } from '../../base/errors.ts'
 import { quotePath } from '../../base/paths.ts'
 import { type Configure, example } from '../command.ts'
 import type { Context } from '../context.ts'
+import { wordsBehindDashes } from '../dashes.ts'
 import { showResult } from '../stage-result.ts'
 import { writeTasks } from '../stage-task.ts'
 
@@ -25,7 +27,27 @@ function some<T>(key: string, items: T[] | undefined): Record<string, T[]> {
   return items && items.length > 0 ? { [key]: items } : {}
 }
 
-async function add(context: Context, name: string, words: string[], options: AddOptions): Promise<void> {
+/** `mlv stage add -- python train.py` would make a stage called python. @throws USAGE */
+async function refuseNameless(
+  name: string,
+  words: string[],
+  { options, command }: { options: AddOptions; command: Command },
+): Promise<void> {
+  if (wordsBehindDashes(command).length <= words.length) return
+  const [{ STAGE_NAME }, { shellWord }] = await Promise.all([
+    import('../../pipeline/schema-keys.ts'),
+    import('../../pipeline/shell-line.ts'),
+  ])
+  const given = [name, ...words]
+  const script = given.map((word) => /([^/]+)\.\w+$/.exec(word)?.[1]).find((stem) => stem !== undefined && STAGE_NAME.test(stem))
+  const infer = options.infer ? '--infer ' : ''
+  throw new MlvError('USAGE', 'The stage has no name: all that stands behind "--" is its command', {
+    hint: `Put a name before it: mlv stage add ${infer}${script ?? 'NAME'} -- ${given.map(shellWord).join(' ')}`,
+  })
+}
+
+async function add(context: Context, name: string, words: string[], options: AddOptions, command: Command): Promise<void> {
+  await refuseNameless(name, words, { options, command })
   if (words.length === 0)
     throw new MlvError('USAGE', `Stage "${name}" has no command`, {
       hint: `Put it last, after --: mlv stage add ${name} -- python ${name}.py`,
