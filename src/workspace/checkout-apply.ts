@@ -14,6 +14,7 @@ import { chosenLinks, placeFile } from './link.ts'
 import { scannedFiles } from './scan.ts'
 import { forgetTrees, type StatTable, TICK_MS } from './stat-table.ts'
 import { checkParents } from './tracked.ts'
+import { refuseUnsaved } from './unsaved-work.ts'
 import { insidePath, noteEntry, type Worktree } from './worktree.ts'
 import { makeFolder, placeLink, rowOf, writeSmall } from './write-file.ts'
 
@@ -31,7 +32,7 @@ export async function applyCheckout(
   plan: CheckoutPlan,
   onBytes?: (count: number) => void,
 ): Promise<CheckedOut> {
-  refuseUnsaved(plan)
+  refuseUnsaved([plan], `"mlv checkout --force ${quotePath(plan.path)}"`)
   const { project } = worktree
   const { path, target } = plan
   const top = join(project.root, path)
@@ -78,15 +79,6 @@ export async function applyCheckout(
   }
   noteTarget(worktree, plan, table)
   return result
-}
-
-function refuseUnsaved(plan: CheckoutPlan): void {
-  const first = plan.unsaved[0]
-  if (first === undefined) return
-  const more = plan.unsaved.length > 1 ? ` (and ${plan.unsaved.length - 1} more)` : ''
-  throw new MlvError('WORK_UNSAVED', `${first}${more} has changes that are in no cache and would be lost`, {
-    hint: `Keep them with "mlv add ${quotePath(plan.path)}", or give them up with "mlv checkout --force ${quotePath(plan.path)}".`,
-  })
 }
 
 function makeParents(root: string, path: string): void {

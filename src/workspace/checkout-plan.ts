@@ -6,8 +6,9 @@ import { parentsOf, quotePath, type RepoPath } from '../base/paths.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { TreeRoot } from '../store/tree.ts'
 import { walkPart } from '../store/tree-walk.ts'
-import type { Entry } from './entry.ts'
+import { type Entry, sameEntry } from './entry.ts'
 import { createHiddenFinder } from './hidden.ts'
+import { placedEntry } from './placed.ts'
 import { namedObject, scannedFiles, scannedFolders } from './scan.ts'
 import type { Snapshot } from './snapshot.ts'
 import { checkParents } from './tracked.ts'
@@ -39,6 +40,8 @@ export interface CheckoutPlan {
   missing: { path: RepoPath; oid: Oid; size: number; purged: boolean; condemned: boolean }[]
   /** files whose content no cache holds and that stand in the way */
   unsaved: RepoPath[]
+  /** where there are such: they are just what mlv last placed at the path, or an old version of it, and the cache has lost that since */
+  isOlder: boolean
   /** files that are neither in the target nor removed */
   extra: number
   /** what is in no cache may be lost */
@@ -146,6 +149,7 @@ export async function planCheckout(
     kept: [],
     missing: [],
     unsaved: [],
+    isOlder: false,
     extra: 0,
     force: options.force ?? false,
     part,
@@ -167,6 +171,7 @@ export async function planCheckout(
   const top = join(project.root, path)
   // What .mlvignore hides where a file belongs is work like any other.
   const findHidden = createHiddenFinder(top, scan)
+  const hiddenWork: RepoPath[] = []
   const isSaved = (oid: Oid) => store.has(oid)
   // A link that mlv made to an object of the cache is nobody's work, though the cache has lost that object.
   const isNobodys = (now: { oid: Oid; kind: string }, full: string) =>
@@ -194,7 +199,7 @@ export async function planCheckout(
     for (const item of hidden) {
       const mayGo = options.force || (item.kind === 'file' && isSaved(oidOfFile(join(top, item.path))))
       if (item.kind === 'folder') plan.removeFolders.unshift(item.path)
-      else if (!mayGo) plan.unsaved.push(insidePath(path, item.path))
+      else if (!mayGo) hiddenWork.push(insidePath(path, item.path))
       else if (item.path !== below) plan.remove.push(item.path)
     }
     plan.place.push({ path: below, entry, replaces: now !== undefined || hidden.length > 0 })
@@ -227,6 +232,12 @@ export async function planCheckout(
     // Hidden folders lie in these.
     plan.removeFolders.push(...gone.reverse())
   }
+  plan.isOlder =
+    plan.unsaved.length > 0 &&
+    hiddenWork.length === 0 &&
+    snapshot.entry !== undefined &&
+    sameEntry(await placedEntry(worktree, snapshot), snapshot.entry)
+  plan.unsaved.push(...hiddenWork)
   // Looked at last, and again before each write: a link here would lead elsewhere.
   if (target?.kind === 'tree' && lstatSync(join(project.root, path), { throwIfNoEntry: false })?.isSymbolicLink())
     throw new MlvError('PATH_INVALID', `${path} is a symbolic link, where a folder belongs`, {

@@ -10,6 +10,7 @@ import { findLeftovers } from './leftover.ts'
 import type { Project } from './project.ts'
 import { readTargets, selectTargets } from './target.ts'
 import { notTracked } from './tracked.ts'
+import { refuseUnsaved } from './unsaved-work.ts'
 import { noteEntry, openWorktree } from './worktree.ts'
 
 export interface CheckoutOptions {
@@ -116,13 +117,7 @@ export async function checkout(
 
 /** All paths are looked at before any is changed. @throws WORK_UNSAVED, OBJECT_MISSING */
 function refuseBefore(plans: CheckoutPlan[], options: CheckoutOptions): void {
-  const unsaved = plans.flatMap((plan) => plan.unsaved)
-  if (unsaved.length > 0) {
-    const more = unsaved.length > 1 ? ` (and ${unsaved.length - 1} more)` : ''
-    throw new MlvError('WORK_UNSAVED', `${unsaved[0]}${more} has changes that are in no cache and would be lost`, {
-      hint: 'Keep them with "mlv add", or give them up with "mlv checkout --force".',
-    })
-  }
+  refuseUnsaved(plans, '"mlv checkout --force"')
   const missing = plans.flatMap((plan) => plan.missing)
   if (missing.length > 0 && !options.allowMissing && !options.dryRun) {
     const more = missing.length > 1 ? ` (and ${missing.length - 1} more files)` : ''

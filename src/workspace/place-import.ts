@@ -14,6 +14,7 @@ import { dataPathOf, formatPointer, type Pointer, pointerPathOf, readPointer } f
 import type { Project } from './project.ts'
 import { followSame, keptSource, parseSource, type Source } from './source.ts'
 import { checkParents, findTracked } from './tracked.ts'
+import { refuseUnsaved } from './unsaved-work.ts'
 import { noteEntry, openWorktree } from './worktree.ts'
 
 export interface Imported {
@@ -101,10 +102,7 @@ export async function placeImport(
     const worktree = openWorktree(project)
     const now = await readPointer(project.root, path)
     const plan = request.place ? await planCheckout(worktree, path, entry, { force }) : undefined
-    if (plan && plan.unsaved.length > 0)
-      throw new MlvError('WORK_UNSAVED', `${plan.unsaved[0]} has changes that are in no cache and would be lost`, {
-        hint: `Keep them with "mlv add ${quotePath(path)}", or give them up with --force.`,
-      })
+    if (plan) refuseUnsaved([plan], '--force')
     const next: Pointer = { ...now, entry, source: keptSource(source) }
     if (request.remote !== undefined) next.remote = request.remote
     const text = await formatPointer(next)

@@ -120,6 +120,42 @@ describe('mlv status', () => {
     expect(await states(repo)).toEqual({ data: 'unchanged' })
   })
 
+  it('agrees with pull on an older version that only the workspace has, since the cache was lost', async () => {
+    const repo = await makeRepo({ 'data/a': 'old', file: 'old' }, { init: true })
+    await repo.mlv('remote', 'add', 'origin', '../remote', '--local')
+    for (const content of ['old', 'new']) {
+      repo.write('data/a', content)
+      repo.write('file', content)
+      await repo.mlv('add', 'data', 'file')
+      await repo.commit(content)
+      expect((await repo.mlv('push')).exitCode).toBe(0)
+    }
+    await repo.git('switch', '-q', '--detach', 'HEAD~1')
+    await repo.mlv('checkout')
+    rmSync(repo.path('.git/mlv/store'), { recursive: true })
+    await repo.git('switch', '-q', 'main')
+    for (const lost of ['nothing else', '.git/mlv/state']) {
+      rmSync(repo.path(lost), { recursive: true, force: true })
+      expect(await states(repo)).toEqual({ data: 'outdated', file: 'outdated' })
+      expect((await repo.mlv('status')).stdout).toContain('outdated: get the new version with "mlv pull"')
+      for (const path of ['data', 'file']) {
+        const refused = await repo.mlv('pull', path)
+        expect(expectFailure(refused, 4, 'is an older version that the cache has lost')).toContain(
+          `"mlv fetch --all-commits ${path}"`,
+        )
+      }
+      rmSync(repo.path('.git/mlv/store'), { recursive: true })
+    }
+    expect(repo.read('data/a')).toBe('old')
+    expect((await repo.mlv('fetch', '--all-commits', 'data')).exitCode).toBe(0)
+    expect((await repo.mlv('pull', 'data')).exitCode).toBe(0)
+    expect(repo.read('data/a')).toBe('new')
+    repo.write('file', 'mine')
+    expectFailure(await repo.mlv('pull', 'file'), 4, 'file has changes that are in no cache')
+    expect((await repo.mlv('pull', '--force', 'file')).exitCode).toBe(0)
+    expect(await states(repo)).toEqual({ data: 'unchanged', file: 'unchanged' })
+  })
+
   it('survives the loss of its state: nothing is lost, old versions are still outdated', async () => {
     const repo = await twoBranches()
     rmSync(repo.path('.git/mlv/state'), { recursive: true })

@@ -78,6 +78,7 @@ const HINTS: Partial<Record<PathStatus['state'], string>> = {
 
 function hintFor(state: PathStatus['state'], uncached: boolean): string | undefined {
   if (state === 'unchanged') return 'store it again with "mlv add --force PATH", or get it with "mlv fetch"'
+  if (state === 'outdated' && uncached) return 'get the new version with "mlv pull"'
   if (state === 'absent' && !uncached) return 'place it with "mlv checkout", or get it with "mlv pull"'
   return HINTS[state]
 }
