@@ -13,17 +13,18 @@ export function uniqueName(): string {
   return last.toString(16).padStart(12, '0')
 }
 
-const TEMPORARY = /^\.mlv-tmp-[0-9a-f]{12}-/
-const PREFIX_LENGTH = '.mlv-tmp-0123456789ab-'.length
+const TEMPORARY = /^\.mlv-tmp-[0-9a-f]{12}(?:\.[0-9]+\.[0-9a-f]{8})?-/
 
-/** A name beside `path` that no one else uses; leftovers are recognisable by their start, and their end makes none a pointer. */
-export function temporaryName(path: string): string {
-  return join(dirname(path), `.mlv-tmp-${uniqueName()}-${basename(path).slice(0, 40)}.tmp`)
+/** A name beside `path` that no one else uses; leftovers are recognisable by their start, and their end makes none a pointer.
+ *  @param owner who is at it, as ownedName puts it in */
+export function temporaryName(path: string, owner = ''): string {
+  return join(dirname(path), `.mlv-tmp-${uniqueName()}${owner}-${basename(path).slice(0, 40)}.tmp`)
 }
 
 /** Whether `temporaryName` makes such names. @param path for this path alone */
 export function isTemporaryName(name: string, path?: string): boolean {
-  return TEMPORARY.test(name) && (path === undefined || name.slice(PREFIX_LENGTH) === `${basename(path).slice(0, 40)}.tmp`)
+  const [start] = TEMPORARY.exec(name) ?? []
+  return start !== undefined && (path === undefined || name.slice(start.length) === `${basename(path).slice(0, 40)}.tmp`)
 }
 
 /** Makes names durable: renames in a folder survive power loss only once the folder is flushed. */

@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs'
+import { hostname } from 'node:os'
 import { systemCode } from './errors.ts'
+import { oidOfBytes } from './oid.ts'
 
 /** Where nobody collects them, as in a container without an init, ended processes keep their number. */
 export function isZombie(pid: number): boolean {
@@ -20,6 +22,14 @@ export function hasEnded(pid: number): boolean {
   } catch (error) {
     return systemCode(error) === 'ESRCH'
   }
+}
+
+let mark: string | undefined
+
+/** 8 hex characters for this machine, by its name: a number of a process says nothing of another one's. */
+export function machineMark(): string {
+  mark ??= oidOfBytes(Buffer.from(hostname())).slice(0, 8)
+  return mark
 }
 
 let boot: string | undefined

@@ -2,6 +2,7 @@ import { realpathSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { Command, CommanderError } from 'commander'
 import { exitStatus, fileError, hasCode, MlvError, systemCode } from '../base/errors.ts'
+import { removeOwnTemporaries } from '../base/own-temporaries.ts'
 import { silentProgress } from '../base/progress.ts'
 import type { Project, Surroundings } from '../workspace/project.ts'
 import type { Act } from './command.ts'
@@ -187,7 +188,10 @@ export async function run(args: string[]): Promise<number> {
     }
 
   const onSignal = () => {
-    if (interrupt.signal.aborted) process.exit(130)
+    if (interrupt.signal.aborted) {
+      removeOwnTemporaries()
+      process.exit(130)
+    }
     interrupt.abort(
       new MlvError('INTERRUPTED', 'Interrupted', { hint: 'Run the same command again; it goes on where it stopped.' }),
     )

@@ -2,7 +2,7 @@ import { lstatSync, readdirSync, unlinkSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileError, systemCode } from '../base/errors.ts'
 import { faultPoint } from '../base/fault-point.ts'
-import { hasEnded } from '../base/process-state.ts'
+import { isOfEnded } from '../base/own-temporaries.ts'
 import type { Blobs } from './blobs.ts'
 import { KEYS } from './layout.ts'
 
@@ -13,8 +13,8 @@ export interface Leftover {
 
 const HOUR = 3600 * 1000
 
-/** Files that no command will come back to, in a store that is a folder: temporary ones a day old, or, in a folder that only this machine writes to, an
- *  hour old and of a process that has ended; and whole objects that proved wrong and were set aside longer than the grace period ago.
+/** Files that no command will come back to, in a store that is a folder: temporary ones a day old, or an hour old and of
+ *  a process of this machine that has ended; and whole objects that proved wrong and were set aside longer than the grace period ago.
  *  @param now by the clock of the disk, in ms since 1970 */
 export function findLeftovers(
   blobs: Blobs,
@@ -29,9 +29,7 @@ export function findLeftovers(
     if (stats?.isFile() && isOld(now - stats.ctimeMs)) found.push({ path, size: stats.size })
   }
   for (const name of namesIn(join(root, 'tmp'))) {
-    const pid = Number(/^(\d+)-/.exec(name)?.[1] ?? Number.NaN)
-    const isDead = ownMachine && Number.isInteger(pid) && hasEnded(pid)
-    look(join(root, 'tmp', name), (age) => age > (isDead ? HOUR : 24 * HOUR))
+    look(join(root, 'tmp', name), (age) => age > (isOfEnded(name, ownMachine) ? HOUR : 24 * HOUR))
   }
   for (const fan of namesIn(join(root, 'objects')))
     for (const name of namesIn(join(root, 'objects', fan)))

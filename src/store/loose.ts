@@ -18,6 +18,7 @@ import { fileError, hasCode, systemCode } from '../base/errors.ts'
 import { faultPoint } from '../base/fault-point.ts'
 import { createNewFile, type NewFile } from '../base/new-file.ts'
 import { createOidHash, isOid, type Oid, oidOfFile } from '../base/oid.ts'
+import { noteTemporaries, temporaryPath } from '../base/own-temporaries.ts'
 import { openRootFolder } from '../base/root-folder.ts'
 import { KEYS } from './layout.ts'
 import { counted, readInTurns } from './read-pieces.ts'
@@ -88,6 +89,7 @@ export function createLooseObjects(root: string): LooseObjects {
   const path = (oid: Oid) => join(root, KEYS.object(oid))
   const top = openRootFolder(root)
   const spares = new Map<Oid, string>()
+  noteTemporaries(join(root, 'tmp'))
 
   function makeFolder(folder: string): void {
     const first = mkdirSync(folder, { recursive: true })
@@ -99,7 +101,7 @@ export function createLooseObjects(root: string): LooseObjects {
     spare,
   }: WriteOptions): Promise<{ written: NewFile; name: string; spare: SpareCopy | undefined }> {
     top.check()
-    const name = join(root, 'tmp', `${process.pid}-${randomBytes(8).toString('hex')}`)
+    const name = temporaryPath(join(root, 'tmp'), randomBytes(8).toString('hex'))
     let written: NewFile
     try {
       makeFolder(join(root, 'tmp'))

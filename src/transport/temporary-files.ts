@@ -5,6 +5,7 @@ import { systemCode } from '../base/errors.ts'
 import { faultPoint } from '../base/fault-point.ts'
 import { LEFTOVER_AGE_MS } from '../base/leftover-names.ts'
 import { createNewFile, type NewFile } from '../base/new-file.ts'
+import { noteTemporaries, temporaryPath } from '../base/own-temporaries.ts'
 import type { Rate } from '../base/rate.ts'
 import type { RootFolder } from '../base/root-folder.ts'
 
@@ -49,7 +50,8 @@ export function createTemporaryFiles(root: string, { top, rate }: { top: RootFol
     const folder = join(root, TEMPORARY)
     top.check()
     makeFolder(folder)
-    const path = join(folder, `${process.pid}-${uniqueName()}`)
+    noteTemporaries(folder)
+    const path = temporaryPath(folder, uniqueName())
     faultPoint('blob: open')
     const written = await openNew(path, bytes.length)
     try {

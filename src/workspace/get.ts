@@ -3,9 +3,9 @@ import { rename, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { temporaryName } from '../base/atomic.ts'
 import { fileError, MlvError } from '../base/errors.ts'
-import { createLeftoverFinder, LEFTOVER_AGE_MS } from '../base/leftover-names.ts'
+import { faultPoint } from '../base/fault-point.ts'
+import { createLeftoverFinder, isAbandoned, LEFTOVER_AGE_MS, ownedName } from '../base/leftover-names.ts'
 import type { Oid } from '../base/oid.ts'
 import { isWithin, type RepoPath } from '../base/paths.ts'
 import type { ObjectStore } from '../store/object-store.ts'
@@ -54,7 +54,7 @@ export async function getPath(project: Project, request: GetRequest): Promise<Go
     throw new MlvError('PATH_MISSING', `No such folder: ${dirname(out)}`, { hint: `Make it with "mkdir -p ${dirname(out)}".` })
   const found = await findEntries(project, request.revision, path)
   sweepLeftovers(out)
-  const temporary = temporaryName(out)
+  const temporary = ownedName(out)
   try {
     for (const { target, entry, storeOf } of found) {
       const isInside = target.path !== path && isWithin(target.path, path)
@@ -65,6 +65,7 @@ export async function getPath(project: Project, request: GetRequest): Promise<Go
     }
     // Somebody may have put something there meanwhile.
     refuseTaken(request)
+    faultPoint('get: name')
     await giveName(temporary, out)
   } catch (error) {
     rmSync(temporary, { recursive: true, force: true })
@@ -79,7 +80,8 @@ export async function getPath(project: Project, request: GetRequest): Promise<Go
 function sweepLeftovers(out: string): void {
   for (const path of createLeftoverFinder()(out)) {
     const stats = lstatSync(path, { throwIfNoEntry: false })
-    if (stats && Date.now() - stats.mtimeMs > LEFTOVER_AGE_MS) rmSync(path, { recursive: true, force: true })
+    if (stats && (isAbandoned(path) || Date.now() - stats.mtimeMs > LEFTOVER_AGE_MS))
+      rmSync(path, { recursive: true, force: true })
   }
 }
 
@@ -98,7 +100,7 @@ function refuseTaken({ out, force }: GetRequest): void {
 async function giveName(temporary: string, out: string): Promise<void> {
   const isFolder = (path: string) => lstatSync(path, { throwIfNoEntry: false })?.isDirectory()
   const isTaken = lstatSync(out, { throwIfNoEntry: false }) && (isFolder(out) || isFolder(temporary))
-  const aside = isTaken ? temporaryName(out) : undefined
+  const aside = isTaken ? ownedName(out) : undefined
   if (aside) await rename(out, aside)
   try {
     await rename(temporary, out)

@@ -113,4 +113,18 @@ describe('mlv get', () => {
     expect(readdirSync(repo.dir).filter((name) => name.startsWith('.mlv-tmp'))).toEqual(expect.arrayContaining([others, young]))
     expect(readdirSync(repo.dir)).not.toContain('.mlv-tmp-0123456789ab-x.tmp')
   })
+
+  it('that is killed leaves what the next one to the same place removes at once, unless somebody may be at it', async () => {
+    const repo = await twoVersions()
+    const left = () => readdirSync(repo.dir).filter((name) => name.startsWith('.mlv-tmp'))
+    const killed = await repo.mlvWith({ env: { MLV_FAULT: 'kill:1@get: name' } }, 'get', 'data', '-o', 'x')
+    expect(killed.exitCode).toBe(-1)
+    const [name] = left()
+    const running = name!.replace(/\.\d+\./, `.${process.pid}.`)
+    const foreign = name!.replace(/\.[0-9a-f]{8}-/, '.00000000-')
+    for (const others of [running, foreign]) repo.write(`${others}/a`, 'half')
+    expect((await repo.mlv('get', 'data', '-o', 'x')).exitCode).toBe(0)
+    expect(left().sort()).toEqual([running, foreign].sort())
+    expect(listing(repo.path('x'))).toMatchObject({ a: 'new' })
+  })
 })

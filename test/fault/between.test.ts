@@ -1,11 +1,15 @@
 import { spawn } from 'node:child_process'
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { BIN, type CommandResult, makeRepo, type Repo } from '../helpers/repo.ts'
 
 /** Starts a command that stops itself at a point. @returns once it has stopped: how to let it go on to its end */
-async function startStopped(repo: Repo, point: string, ...args: string[]): Promise<() => Promise<CommandResult>> {
+async function startStopped(
+  repo: Repo,
+  point: string,
+  ...args: string[]
+): Promise<(...signals: NodeJS.Signals[]) => Promise<CommandResult>> {
   const env = { ...repo.env, MLV_FAULT: `stop:1@${point}` } as NodeJS.ProcessEnv
   const child = spawn(process.execPath, [BIN, ...args], { cwd: repo.dir, env, stdio: ['ignore', 'pipe', 'pipe'] })
   const output = Promise.all([child.stdout.toArray(), child.stderr.toArray()])
@@ -17,8 +21,8 @@ async function startStopped(repo: Repo, point: string, ...args: string[]): Promi
   const isStopped = () => /^\d+ \(.*\) T/s.test(readFileSync(`/proc/${child.pid}/stat`, 'latin1'))
   while (!hasEnded && !isStopped()) await sleep(10)
   if (hasEnded) throw new Error(`it ended before ${point}: ${await output}`)
-  return async () => {
-    child.kill('SIGCONT')
+  return async (...signals) => {
+    for (const signal of [...signals, 'SIGCONT'] as const) child.kill(signal)
     const [exitCode, [stdout, stderr]] = await Promise.all([ended, output])
     return { exitCode: exitCode ?? -1, stdout: stdout.join(''), stderr: stderr.join('') }
   }
@@ -96,4 +100,19 @@ describe.runIf(process.platform === 'linux')('a collection between what an impor
     expect(await here.mlv('fsck', '--read-data')).toMatchObject({ exitCode: 0 })
     expect(here.read('data/known')).toBe('known here')
   })
+})
+
+describe.runIf(process.platform === 'linux')('a second signal', () => {
+  it.each(['object: write', 'object: flush', 'blob: flush'])(
+    'at %s ends an add at once, and nothing half-written stays',
+    async (point) => {
+      const repo = await makeRepo({ large: Buffer.alloc(20 << 20, 'x'), small: 's' }, { init: true })
+      const goOn = await startStopped(repo, point, 'add', 'large', 'small')
+      expect(readdirSync(repo.path('.git/mlv/store/tmp'))).not.toEqual([])
+      expect(await goOn('SIGINT', 'SIGTERM')).toMatchObject({ exitCode: 130, stdout: '' })
+      expect(readdirSync(repo.path('.git/mlv/store/tmp'))).toEqual([])
+      expect((await repo.mlv('add', 'large', 'small')).exitCode).toBe(0)
+      expect((await repo.mlv('fsck', '--read-data')).exitCode).toBe(0)
+    },
+  )
 })
