@@ -5,7 +5,6 @@ import { hasCode, type MlvError } from '../base/errors.ts'
 import type { RepoPath } from '../base/paths.ts'
 import { type Decision, decideStage } from './decide.ts'
 import type { Executor } from './executor/executor.ts'
-import type { Shell } from './executor/shell.ts'
 import type { LockedStage } from './lock.ts'
 import type { LockRecorder } from './lock-file.ts'
 import type { PlannedStage, ReproPlan } from './plan.ts'
@@ -19,8 +18,6 @@ import type { DepChecker } from './trace/check-deps.ts'
 
 export interface ApplyPorts {
   executor: Executor
-  /** runs the commands of map stages, which are no tasks */
-  shell: Shell
   /** goes on with stages that do not wait for a failed one */
   keepGoing: boolean
   /** stages at once */
@@ -123,11 +120,10 @@ async function run(stage: Stage, decision: RunDecision, scene: ApplyScene): Prom
   }
   tell({ kind: 'started', stage: stage.name, reasons })
   const start = stage.each ? runMapStage : runStage
-  const watched = ports.watch?.(stage, ports.shell)
+  const watched = ports.watch?.(stage)
   const { locked, seconds, changed, datums } = await start(stage, decision.inputs, {
     ...view,
     executor: watched?.executor ?? ports.executor,
-    shell: watched?.shell ?? ports.shell,
     turn,
     jobs: ports.jobs,
     retryFailed: ports.retryFailed ?? false,

@@ -5,16 +5,15 @@ import { mapBounded } from '../base/concurrency.ts'
 import { fileError, hasCode, MlvError } from '../base/errors.ts'
 import type { Aside } from './aside.ts'
 import { fillCommand, listLine, pathsOf } from './datum-command.ts'
-import type { DecisionView } from './decide.ts'
-import type { DoneBatch, Failure } from './map-results.ts'
+import type { DatumsPlace } from './executor/executor.ts'
+import type { Shell } from './executor/shell.ts'
+import type { DoneBatch } from './map-results.ts'
 import { movePath } from './move-path.ts'
 import type { PlannedDatum } from './plan-datums.ts'
 import { runCommands } from './run-command.ts'
-import { logOutput, type StagePorts } from './run-stage.ts'
+import { logOutput } from './run-stage.ts'
 import type { Stage } from './stage.ts'
 import { checkBatchFolder, checkWorkFolder } from './stray-files.ts'
-
-export type MapScene = DecisionView & StagePorts
 
 /** Makes an empty folder. */
 export function makeFolder(folder: string): void {
@@ -54,7 +53,7 @@ interface Batch {
   list: string
 }
 
-type BatchScene = MapScene & { stage: Stage; note: (group: number) => void; onOutput: StagePorts['onOutput'] }
+type BatchPlace = Pick<DatumsPlace, 'stage' | 'project' | 'onOutput'> & { shell: Shell; note: (group: number) => void }
 
 /** Makes what the command of a batch needs. @param spare another batch's folders, as many and empty: a folder takes as long to make as a file to store */
 function prepareBatch(
@@ -71,8 +70,8 @@ function prepareBatch(
 
 /** Runs the command for some datums; each has a folder of its own for what it writes.
  *  @returns whether it left processes running   @throws STAGE_FAILED, INTERRUPTED, PATH_MISSING */
-async function runBatch({ datums, folder, outs, list }: Batch, scene: BatchScene): Promise<boolean> {
-  const { stage, project, shell, note } = scene
+async function runBatch({ datums, folder, outs, list }: Batch, place: BatchPlace): Promise<boolean> {
+  const { stage, project, shell, note } = place
   const single = stage.batch === undefined ? datums[0]!.datum : undefined
   const given = { datum: single, out: outs[0]!, list }
   const clear = () => {
@@ -81,7 +80,7 @@ async function runBatch({ datums, folder, outs, list }: Batch, scene: BatchScene
   const left = await runCommands({ ...stage, cmd: stage.cmd.map((line) => fillCommand(line, stage, given)) }, project, {
     shell,
     aside: { note, clear },
-    onOutput: scene.onOutput ?? (() => {}),
+    onOutput: place.onOutput ?? (() => {}),
     env: single
       ? { MLV_IN: pathsOf(single, stage).join('\n'), MLV_OUT: outs[0], MLV_DATUM: single.name, MLV_LIST: list }
       : { MLV_LIST: list },
@@ -98,24 +97,13 @@ export function cutBatches(datums: readonly PlannedDatum[], size: number): Plann
   return batches
 }
 
-/** Runs the command for all that is to be done, some at once; one that fails keeps no other from running. While commands run, the folders of the
- *  next are made, and what has ended is taken in.
- *  @param scene `meanwhile`: what can be done beside the first command   `take` stores what a batch wrote, and says whether its folders are empty then   @returns once all is taken in */
-export async function runDatums(
-  todo: readonly PlannedDatum[],
-  work: string,
-  scene: MapScene & {
-    stage: Stage
-    aside: Aside
-    failures: Failure[]
-    meanwhile: () => void
-    take: (batch: DoneBatch) => Promise<boolean>
-  },
-): Promise<void> {
-  const { stage, project, failures, jobs } = scene
+/** Runs the command for all that is to be done, as Executor's runDatums promises. While commands run, the folders of the next are made, and what has
+ *  ended is taken in. */
+export async function runDatums(todo: readonly PlannedDatum[], place: DatumsPlace & { shell: Shell }): Promise<void> {
+  const { stage, project, work, failures, jobs } = place
   makeFolder(work)
-  const log = logOutput(project, stage.name, scene.onOutput)
-  const note = noteGroups(scene.aside)
+  const log = logOutput(project, stage.name, place.onOutput)
+  const note = noteGroups(place.aside)
   const batches = cutBatches(todo, stage.batch ?? 1)
   const prepared = new Map<number, Batch>()
   const spares: string[] = []
@@ -131,7 +119,7 @@ export async function runDatums(
       // The next command starts first.
       .then(() => setImmediate())
       .then(async () => {
-        if (broken || !(await scene.take(batch))) return
+        if (broken || !(await place.take(batch))) return
         // What was left running may still write to its folder.
         if (!left && batch.datums.length === batches[0]!.length) spares.push(batch.folder)
       })
@@ -146,9 +134,9 @@ export async function runDatums(
         prepare(at)
         const batch = prepared.get(at)!
         prepared.delete(at)
-        const running = runBatch(batch, { ...scene, note: (group) => note(at, group), onOutput: log.onOutput })
+        const running = runBatch(batch, { ...place, note: (group) => note(at, group), onOutput: log.onOutput })
         const ahead = attempt(() => {
-          if (at === 0) scene.meanwhile()
+          if (at === 0) place.meanwhile()
           prepare(at + Math.max(1, jobs))
         })
         const left = await running

@@ -11,6 +11,7 @@ import { TICK_MS } from '../workspace/stat-table.ts'
 import { checkParents } from '../workspace/tracked.ts'
 import { setAside } from './aside.ts'
 import { type DatumTable, noteUnfinished, readRow, writeTable } from './datum-table.ts'
+import type { DecisionView } from './decide.ts'
 import type { StageInputs } from './inputs.ts'
 import { changesSince, createMapOut, type MapOut } from './map-out.ts'
 import { createMapResults, type DoneBatch, type Failure, type MapResults } from './map-results.ts'
@@ -18,9 +19,11 @@ import { forgetTasks, takeTaskResults } from './map-task-results.ts'
 import { exists } from './move-path.ts'
 import { noDatumsText } from './no-datums.ts'
 import { type DatumPlan, type PlannedDatum, planDatums } from './plan-datums.ts'
-import { type MapScene, makeFolder, runDatums } from './run-datums.ts'
-import { changedDeps, lockedStage, placeAbsent, type StageRun } from './run-stage.ts'
+import { makeFolder } from './run-datums.ts'
+import { changedDeps, lockedStage, placeAbsent, type StagePorts, type StageRun } from './run-stage.ts'
 import type { Stage } from './stage.ts'
+
+type MapScene = DecisionView & StagePorts
 
 /** What lies at the out, where that is what mlv.lock says. */
 async function unchangedOut({ name, outs: [out] }: Stage, { lock, observer }: MapScene): Promise<Entry | undefined> {
@@ -90,10 +93,12 @@ async function runOnce(stage: Stage, inputs: StageInputs, scene: MapScene): Prom
     const collector = await turn(() => data.collector())
     const failures: Failure[] = []
     const made = createMapResults(join(work, 'ready'), { collector, results, failures })
-    const ports = { ...scene, stage, aside, failures, take: (batch: DoneBatch) => turn(() => made.take(batch)) }
-    await runDatums(todo, work, { ...ports, meanwhile: takeKnown })
+    const { executor, jobs, onOutput } = scene
+    const place = { project, stage, aside, jobs, onOutput, failures, take: (batch: DoneBatch) => turn(() => made.take(batch)) }
+    await executor.runDatums(todo, { ...place, work, meanwhile: takeKnown })
     const broken = takeKnown()
-    if (broken.length > 0 && !scene.retryFailed) await runDatums(broken, `${work}+`, { ...ports, meanwhile: () => {} })
+    if (broken.length > 0 && !scene.retryFailed)
+      await executor.runDatums(broken, { ...place, work: `${work}+`, meanwhile: () => {} })
     const ran = new Set([...todo, ...broken].map(({ key }) => key))
     const run: Run = { stage, inputs, scene, plan, out, results, ran, fresh: new Set([...given, ...ran]), collector, failures }
     return await turn(async () => {

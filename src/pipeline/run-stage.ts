@@ -4,7 +4,7 @@ import { compareUtf8, quotePath, type RepoPath } from '../base/paths.ts'
 import { type Entry, sameEntry } from '../workspace/entry.ts'
 import { checkParents } from '../workspace/tracked.ts'
 import type { Executor, TaskPlace } from './executor/executor.ts'
-import type { CommandRun, Shell } from './executor/shell.ts'
+import type { CommandRun } from './executor/shell.ts'
 import type { StageInputs } from './inputs.ts'
 import type { LockedOut, LockedStage } from './lock.ts'
 import type { RunCache } from './run-cache.ts'
@@ -108,8 +108,6 @@ export interface StageRun {
 
 export interface StagePorts {
   executor: Executor
-  /** runs the commands of map stages */
-  shell: Shell
   /** one stage at a time looks at the workspace and the cache; only commands run side by side */
   turn: Turn
   /** commands at once, of a map stage */

@@ -1,5 +1,6 @@
 import { MlvError } from '../../base/errors.ts'
 import type { RepoPath } from '../../base/paths.ts'
+import type { Shell } from '../../pipeline/executor/shell.ts'
 import type { ReproPlan } from '../../pipeline/plan.ts'
 import type { Project } from '../../workspace/project.ts'
 import { type Configure, example } from '../command.ts'
@@ -76,14 +77,18 @@ async function showPlan({ output }: Context, plan: ReproPlan, { exitCode, explai
 }
 
 /** What watches stages with --check-deps. Without strace it says so; @throws STAGE_FAILED where undeclared files are to be errors */
-async function openChecker({ output }: Context, { project, graph }: ReproPlan['view']): Promise<DepChecker | undefined> {
+async function openChecker(
+  { output }: Context,
+  { project, graph }: ReproPlan['view'],
+  shell: Shell,
+): Promise<DepChecker | undefined> {
   const [{ findTracer }, { createDepChecker }] = await Promise.all([
     import('../../pipeline/trace/strace.ts'),
     import('../../pipeline/trace/check-deps.ts'),
   ])
   const tracer = await findTracer(project)
   const fail = project.config.get('repro.undeclared') === 'error'
-  if (tracer.kind === 'strace') return createDepChecker(project, graph, { tracer, fail })
+  if (tracer.kind === 'strace') return createDepChecker(project, graph, { shell, tracer, fail })
   if (fail)
     throw new MlvError('STAGE_FAILED', `Nobody can see what stages read and write: ${tracer.why}`, {
       hint: `${tracer.hint} Or run without --check-deps.`,
@@ -139,11 +144,10 @@ async function apply(
   try {
     const runCache = options.runCache === false ? undefined : await openRunCache(project, plan.view.data)
     const { retryFailed } = options
-    const watch = options.checkDeps ? await openChecker(context, plan.view) : undefined
     const shell = createShell()
+    const watch = options.checkDeps ? await openChecker(context, plan.view, shell) : undefined
     const ports = {
       executor: createLocalExecutor(shell),
-      shell,
       keepGoing,
       jobs,
       runCache,

@@ -5,6 +5,7 @@ import { quotePath, type RepoPath } from '../../base/paths.ts'
 import { checkParents } from '../../workspace/tracked.ts'
 import { type Aside, setAside } from '../aside.ts'
 import { runCommands } from '../run-command.ts'
+import { runDatums } from '../run-datums.ts'
 import { changedDeps, logOutput, placeAbsent, recordOuts } from '../run-stage.ts'
 import { type Task, taskEnvironment } from '../task.ts'
 import type { Executor, TaskPlace } from './executor.ts'
@@ -25,7 +26,7 @@ function withFailed(error: unknown, cwd: string, failed: string | undefined, had
   return new MlvError(error.code, error.message, { hint: hint || 'Its output above says why.', cause: error.cause })
 }
 
-/** Runs tasks where their inputs lie: sets earlier outs aside, runs the commands, stores what they made. */
+/** Runs tasks and datums where their inputs lie. Of a task it sets earlier outs aside, runs the commands, and stores what they made. */
 export function createLocalExecutor(shell: Shell): Executor {
   return {
     async run(task, place) {
@@ -50,6 +51,7 @@ export function createLocalExecutor(shell: Shell): Executor {
         })
       }
     },
+    runDatums: (datums, place) => runDatums(datums, { ...place, shell }),
   }
 }
 

@@ -30,8 +30,7 @@ export interface StageCheck {
 
 /** One run of a stage that is watched. */
 export interface WatchedRun {
-  shell: Shell
-  /** runs it by that shell */
+  /** runs it so that it is seen */
   executor: Executor
   /** To be called once its commands have succeeded. @throws STAGE_FAILED when undeclared files are errors and there are some */
   check(): void
@@ -42,7 +41,7 @@ export interface WatchedRun {
 }
 
 /** Watches each stage that runs. */
-export type DepChecker = (stage: Stage, shell: Shell) => WatchedRun
+export type DepChecker = (stage: Stage) => WatchedRun
 
 export function isUndeclared({ reads, writes, removes }: Undeclared): boolean {
   return reads.length + writes.length + removes.length > 0
@@ -95,9 +94,9 @@ function checkStage(stage: Stage, sight: Sight, seen: { touched: Touched[]; uses
 export function createDepChecker(
   project: Project,
   graph: StageGraph,
-  { tracer, fail }: { tracer: Extract<Tracer, { kind: 'strace' }>; fail: boolean },
+  { shell: inner, tracer, fail }: { shell: Shell; tracer: Extract<Tracer, { kind: 'strace' }>; fail: boolean },
 ): DepChecker {
-  return (stage, inner) => {
+  return (stage) => {
     const sight = createSight(project, graph, stage)
     const touched = createTouched(sight.inside)
     const folder = openTraceFolder(project)
@@ -105,7 +104,6 @@ export function createDepChecker(
     const shell = createTracingShell(inner, { options: tracer.options, folder, tell: touched.add })
     let found: StageCheck | undefined
     return {
-      shell,
       executor: createLocalExecutor(shell),
       found: () => found,
       close: () => rmSync(folder, { recursive: true, force: true }),
