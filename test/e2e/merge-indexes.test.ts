@@ -1,14 +1,14 @@
-import { readdirSync, readFileSync, rmSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { openIndex } from '../../src/store/pack-index.ts'
 import { makeFolder, makeRepo } from '../helpers/repo.ts'
 
 /** The indexes of a store that repeat others, and the number of all. */
-function indexesOf(store: string): { all: number; merged: string[] } {
+function indexesOf(store: string): { all: number; merged: number } {
   const folder = join(store, 'index')
-  const names = readdirSync(folder)
-  return { all: names.length, merged: names.filter((name) => openIndex(readFileSync(join(folder, name))).supersedes.length > 0) }
+  const indexes = readdirSync(folder).map((name) => openIndex(readFileSync(join(folder, name))))
+  return { all: indexes.length, merged: indexes.filter(({ supersedes }) => supersedes.length > 0).length }
 }
 
 describe('many small adds and pushes', () => {
@@ -24,12 +24,8 @@ describe('many small adds and pushes', () => {
       expect(JSON.parse(push.stdout)).toMatchObject({ objects: 2 })
     }
     await repo.commit()
-    for (const store of [remote, repo.path('.git/mlv/store')]) {
-      const { all, merged } = indexesOf(store)
-      expect([all, merged.length]).toEqual([9, 1])
-      // The merged one says it all: the others may go at any time.
-      for (const name of readdirSync(join(store, 'index'))) if (name !== merged[0]) rmSync(join(store, 'index', name))
-    }
+    // The merged one says it all: the others are deleted at once.
+    for (const store of [remote, repo.path('.git/mlv/store')]) expect(indexesOf(store)).toMatchObject({ all: 1, merged: 1 })
     expect((await repo.mlv('push')).stdout).toBe('everything is on origin already\n')
     const clone = await repo.clone()
     await clone.mlv('remote', 'add', 'origin', remote, '--local')
