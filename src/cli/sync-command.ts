@@ -56,8 +56,11 @@ export function syncOptions(project: Project, typed: readonly string[], flags: S
 }
 
 /** What a transfer could not have is an error at its end, after all else is done. @throws OBJECT_MISSING */
-export function failOnMissing(result: SyncResult, where: string, hint: string): void {
+export async function failOnMissing(project: Project, result: SyncResult, where: string, usual: string): Promise<void> {
   if (result.missing.length === 0) return
+  const cache = await project.cache('read')
+  const isHere = result.missing.some(({ oid }) => cache.isCondemned(oid))
+  const hint = isHere ? 'The cache still holds what "mlv gc" has condemned: take that back with "mlv gc --undo".' : usual
   const first = result.missing[0]!
   const more = result.missing.length > 1 ? ` (and ${result.missing.length - 1} more)` : ''
   throw new MlvError(

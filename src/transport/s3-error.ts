@@ -77,7 +77,10 @@ export function isRefusal(error: unknown): boolean {
   const { name = '' } = error as Answer
   const status = statusOf(error)
   return (
-    status === 501 || (status === 400 && ![...REFUSED_BYTES, ...DENIED, ...EXPIRED, ...SKEWED, 'RequestTimeout'].includes(name))
+    status === 501 ||
+    (status === 400 &&
+      !isRedirect(error) &&
+      ![...REFUSED_BYTES, ...DENIED, ...EXPIRED, ...SKEWED, 'RequestTimeout'].includes(name))
   )
 }
 

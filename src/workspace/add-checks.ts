@@ -5,7 +5,7 @@ import { nameOf, quotePath, type RepoPath } from '../base/paths.ts'
 import { type Entry, sameEntry } from './entry.ts'
 import { placedEntry } from './placed.ts'
 import { dataPathOf, POINTER_SUFFIX, type Pointer, pointerPathOf, readPointer } from './pointer.ts'
-import { linkedObject, scannedFiles } from './scan.ts'
+import { linkedObject, refuseLostLink, scannedFiles } from './scan.ts'
 import type { Snapshot } from './snapshot.ts'
 import { checkParents, findTracked, type Tracked } from './tracked.ts'
 import { insidePath, type Worktree } from './worktree.ts'
@@ -32,10 +32,12 @@ export async function checkPath(worktree: Worktree, path: RepoPath): Promise<Tra
     throw new MlvError('PATH_INVALID', `${path} is a pointer itself`, {
       hint: `Name the data it stands for: "mlv add ${quotePath(path.slice(0, -4))}".`,
     })
-  if (stats.isSymbolicLink() && (!covering || covering.below === '') && !linkedObject(join(root, path), worktree.objects))
+  if (stats.isSymbolicLink() && (!covering || covering.below === '') && !linkedObject(join(root, path), worktree.objects)) {
+    refuseLostLink(join(root, path), worktree.objects, path)
     throw new MlvError('PATH_UNSUPPORTED', `${path} is a symbolic link`, {
       hint: 'Add the file or folder it leads to, or a folder that holds the link.',
     })
+  }
   if (!stats.isFile() && !stats.isDirectory() && !stats.isSymbolicLink())
     throw new MlvError('PATH_UNSUPPORTED', `${path} is neither a file nor a folder`, {
       hint: 'Only files, folders and symbolic links can be tracked.',

@@ -9,7 +9,7 @@ import type { ObjectStore } from '../store/object-store.ts'
 import type { StoreWriter } from '../store/store-writer.ts'
 import { createHashCrew, type HashCrew } from './hash-threads.ts'
 import { type HashedFile, type LargeOptions, readLargeFile, readSmallFile, SMALL_BYTES } from './read-file.ts'
-import { linkedObject, type ScannedFile } from './scan.ts'
+import { linkedObject, refuseLostLink, type ScannedFile } from './scan.ts'
 import { kindOf, type StatRow, TICK_MS } from './stat-table.ts'
 
 /** Where bytes go while they are hashed; undefined where only the hash is wanted. */
@@ -93,6 +93,7 @@ async function hashLink(path: string, options: HashOptions): Promise<StatRow> {
   const oid = oidOfBytes(target)
   const { saving } = options
   refusePurged(saving, oid, path)
+  if (saving) refuseLostLink(path, options.objects)
   if (saving && !isStored(saving, oid)) await saving.writer.add(oid, target)
   return rowOf('link', { ...times, size: target.length, oid })
 }

@@ -108,6 +108,14 @@ export function linkedObject(path: string, objects: string | undefined): { oid: 
   return size === undefined || oid === undefined ? undefined : { oid, size }
 }
 
+/** A link that mlv made is no data: once its object is gone, what it stood for is. @throws OBJECT_MISSING */
+export function refuseLostLink(path: string, objects: string | undefined, shown = path): void {
+  if (objects === undefined || !namedObject(path, objects)) return
+  throw new MlvError('OBJECT_MISSING', `${shown} is a link to an object that the cache has lost`, {
+    hint: 'Run "mlv pull" to get it again, or remove the link.',
+  })
+}
+
 function isRowOf(row: StatRow | undefined, oid: Oid): boolean {
   return row?.kind === 'file' && row.oid === oid
 }

@@ -199,12 +199,16 @@ describe('mlv checkout', () => {
   })
 
   it('replaces links to objects that the cache has lost, and no link of the user', async () => {
-    const repo = await tracked({ 'data/large': LARGE, 'data/other': `${LARGE}other` }, 'data')
+    const repo = await tracked({ 'data/large': LARGE, 'data/other': `${LARGE}other`, model: LARGE }, 'data', 'model')
     await repo.mlv('remote', 'add', 'origin', '../remote', '--local')
     await repo.mlv('config', 'set', 'cache.link', 'symlink', '--local')
     expect((await repo.mlv('checkout', '--relink')).exitCode).toBe(0)
     expect((await repo.mlv('push')).exitCode).toBe(0)
     rmSync(repo.path('.git/mlv/store'), { recursive: true })
+    for (const path of ['data', 'model'])
+      expect(expectFailure(await repo.mlv('add', path), 5, 'is a link to an object that the cache has lost')).toContain(
+        'mlv pull',
+      )
     rmSync(repo.path('data/other'))
     symlinkSync(repo.path('.git/mlv/store/objects/elsewhere'), repo.path('data/other'))
     expectFailure(await repo.mlv('pull'), 4, 'data/other has changes')

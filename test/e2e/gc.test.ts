@@ -260,6 +260,7 @@ test('what is condemned in the cache can be read, and a checkout says how to tak
   const refused = await repo.mlv('checkout')
   expect(refused).toMatchObject({ exitCode: 5 })
   expect(refused.stderr).toContain('"mlv gc --undo"')
+  for (const command of ['pull', 'push']) expect((await repo.mlv(command)).stderr).toContain('"mlv gc --undo"')
   expect(repo.read('data.txt')).toBe('kept')
   await ok(repo, 'gc', '--undo')
   await ok(repo, 'checkout')

@@ -19,7 +19,7 @@ export const configure: Configure = (command, act) => {
           ? ''
           : renderSync(result, words, flags.dryRun ?? false),
       )
-      failOnMissing(result, `on ${result.remote}`, 'Push it from a clone that has it: "mlv push --all-commits".')
+      await failOnMissing(project, result, `on ${result.remote}`, 'Push it from a clone that has it: "mlv push --all-commits".')
       tellPurged(result, context.output, { fatal: true })
     }),
   )

@@ -24,7 +24,7 @@ export const configure: Configure = (command, act) => {
         return parts.filter(Boolean).join('\n')
       })
       await tellWritten(project, context.output, result.checkedOut.written)
-      failOnMissing(result, `on ${result.remote}`, 'Push it from a clone that has it, then pull again.')
+      await failOnMissing(project, result, `on ${result.remote}`, 'Push it from a clone that has it, then pull again.')
       tellPurged(result, context.output, { fatal: true })
     }),
   )

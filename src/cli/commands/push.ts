@@ -17,7 +17,8 @@ export const configure: Configure = (command, act) => {
           : renderSync(result, words, flags.dryRun ?? false),
       )
       tellPurged(result, context.output, { fatal: false })
-      failOnMissing(
+      await failOnMissing(
+        project,
         result,
         `in the cache, so it could not be sent`,
         'If the workspace has it, store it again with "mlv add --force PATH"; else push from a clone that has it.',

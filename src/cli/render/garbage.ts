@@ -79,7 +79,7 @@ export function answerOfGarbage({ name, grace, live, collect, lost, leftovers, r
     dead,
     delete: amountOf(remove),
     condemn: amountOf(condemn),
-    rewrite: { packs: rewrite.packs.length, bytes: rewrite.bytes },
+    rewrite: { packs: rewrite.packs.length, bytes: rewrite.bytes, kept: rewrite.kept },
     young: { bytes: collect.young },
     waiting: { ...amountOf(waiting), from: waiting.from === undefined ? null : new Date(waiting.from).toISOString() },
     spare: { packs: spare.packs.length, objects: spare.objects.length },
