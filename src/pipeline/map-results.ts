@@ -27,7 +27,12 @@ export interface MapResults {
 }
 
 /** Errors of files that no store takes. */
-const UNSTORABLE = ['PATH_UNSUPPORTED', 'PATH_INVALID', 'FILE_UNREADABLE'] as const
+const UNSTORABLE = ['PATH_UNSUPPORTED', 'PATH_INVALID', 'FILE_UNREADABLE', 'OBJECT_PURGED'] as const
+
+/** Names what lies in a datum's folder as its command does: the folder is gone when somebody reads of it. */
+function asWritten({ code, message, hint }: MlvError, folder: string): MlvError {
+  return new MlvError(code, message.replaceAll(folder, '{out}'), { hint })
+}
 
 /** What the system says where one datum wrote a file and another one a folder, or both the same. */
 const IN_THE_WAY = ['EEXIST', 'ENOTDIR', 'EISDIR', 'ENOTEMPTY']
@@ -52,15 +57,16 @@ export function createMapResults(
       if (!hasCode(error, ...UNSTORABLE)) throw error
     }
     const files: DataFile[] = []
-    for (const [index, planned] of datums.entries())
+    for (const [index, planned] of datums.entries()) {
+      const own = join(folder, String(index))
       try {
-        for (const file of await collector.collect(join(folder, String(index))))
-          files.push({ ...file, path: `${index}/${file.path}` })
+        for (const file of await collector.collect(own)) files.push({ ...file, path: `${index}/${file.path}` })
       } catch (error) {
         if (!(error instanceof MlvError) || !hasCode(error, ...UNSTORABLE)) throw error
-        failures.push({ planned, error })
+        failures.push({ planned, error: asWritten(error, own) })
         lost.add(planned)
       }
+    }
     return { files, lost }
   }
 

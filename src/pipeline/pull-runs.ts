@@ -1,7 +1,7 @@
 import { mapBounded } from '../base/concurrency.ts'
 import type { Oid } from '../base/oid.ts'
-import { fetchEntries } from '../workspace/fetch-entries.ts'
 import type { Project } from '../workspace/project.ts'
+import { fetchUsable } from './fetch-outs.ts'
 import { readRun, writeRun } from './run-blobs.ts'
 import { listRecords, readRecords, scopesOf } from './run-cache.ts'
 import type { RunRecord } from './run-record.ts'
@@ -45,14 +45,8 @@ export async function pullRuns(project: Project, remoteName: string, keys: reado
     return typeof record === 'string' ? undefined : { record, prefix: name.slice(0, name.lastIndexOf('/') + 1) }
   })
   const found = read.filter((item) => item !== undefined)
-  const entriesOf = (items: Found[]) => items.flatMap(({ record }) => record.outs.map(({ entry }) => entry))
-  const isWhole = await fetchEntries(project, entriesOf(found), remote)
-  let kept = 0
-  for (const item of found) {
-    // Most outs are here, since they are what was pulled; a record that names what is nowhere is a miss.
-    if (!isWhole && !(await fetchEntries(project, entriesOf([item]), remote))) continue
-    writeRun(folder, item.prefix, item.record)
-    kept++
-  }
-  return kept
+  // Most outs are here, since they are what was pulled.
+  const usable = await fetchUsable(project, found, remote)
+  for (const { prefix, record } of usable) writeRun(folder, prefix, record)
+  return usable.length
 }

@@ -6,9 +6,9 @@ import { KEYS } from '../store/layout.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import { applyTransfer, countObjects, planTransfer } from '../store/transfer.ts'
 import type { WorkspaceData } from '../workspace/data.ts'
-import { fetchEntries } from '../workspace/fetch-entries.ts'
 import { gatherObjects } from '../workspace/gather.ts'
 import type { Project } from '../workspace/project.ts'
+import { fetchOuts, fetchUsable } from './fetch-outs.ts'
 import { readRun, writeRun } from './run-blobs.ts'
 import { formatRunRecord, type RunRecord } from './run-record.ts'
 import type { Stage } from './stage.ts'
@@ -172,17 +172,6 @@ export async function openRunCache(project: Project, data: WorkspaceData): Promi
     return true
   }
 
-  /** A record that lies, or names what is broken or was purged, is a miss like one whose outs are gone; it says nothing of the remote. */
-  async function fetched(records: readonly RunRecord[], store: ObjectStore): Promise<boolean> {
-    const entries = records.flatMap(({ outs }) => outs.map(({ entry }) => entry))
-    try {
-      return (await fetchEntries(project, entries, store)).kind === 'whole'
-    } catch (error) {
-      if (hasCode(error, 'TREE_INVALID', 'OBJECT_MISSING', 'OBJECT_CORRUPT', 'OBJECT_PURGED', 'POINTER_INVALID')) return false
-      throw error
-    }
-  }
-
   /** The record that the remote has, as `usable` finds it. */
   async function askRemote(
     stage: Stage,
@@ -202,7 +191,7 @@ export async function openRunCache(project: Project, data: WorkspaceData): Promi
   }
 
   async function findRemote(stage: Stage, key: Oid): Promise<RunRecord | undefined> {
-    const found = await askRemote(stage, key, (record, store) => fetched([record], store))
+    const found = await askRemote(stage, key, (record, store) => fetchOuts(project, [record], store))
     // In the scope of whoever vouches for it: under the own one, a push would pass it on to those who do not believe them.
     if (found) await writeScoped(project, found)
     return found?.record
@@ -219,11 +208,11 @@ export async function openRunCache(project: Project, data: WorkspaceData): Promi
     if (!store || named.length === 0) return []
     const found: RunRecord[] = []
     try {
-      const records = named.map(({ record }) => record)
-      const isWhole = await fetched(records, store)
+      const usable = new Set(await fetchUsable(project, named, store))
       for (const one of named) {
-        if (isWhole) await writeScoped(project, one)
-        const record = isWhole ? one.record : await findRemote(stage, one.record.key)
+        if (usable.has(one)) await writeScoped(project, one)
+        // Another record of that run may be true.
+        const record = usable.has(one) ? one.record : await findRemote(stage, one.record.key)
         if (record) found.push(record)
       }
     } catch (error) {

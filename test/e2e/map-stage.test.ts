@@ -232,6 +232,20 @@ it('fails the datum alone whose folder holds what cannot be stored, or is no fol
   expect(below(repo, 'odd')).toEqual(['/one.txt', '/three.txt', '/two.txt'])
 })
 
+it('fails the datum alone that writes what was purged', async () => {
+  const { repo, repro } = await makeMap()
+  await repro()
+  await repo.commit('ran')
+  expect(await repo.mlv('purge', 'upper/x/two.up', '--all-commits', '--yes')).toMatchObject({ exitCode: 0 })
+  const { rmSync } = await import('node:fs')
+  for (const path of ['mlv.lock', 'upper']) rmSync(repo.path(path), { recursive: true })
+  const { stderr, exitCode } = await repro()
+  expect(stderr).toContain('Stage "upper": 1 of 3 datums failed: raw/x/two.txt')
+  expect(stderr).toContain('{out}/x/two.up holds data that was purged')
+  expect(exitCode).toBe(8)
+  expect((await repo.mlv('datum', 'list', 'upper')).stdout).toMatch(/^done .*one.txt.*\nfailed .*two.txt.*\ndone .*three.txt/)
+})
+
 it('does not run beside what a killed run left, and takes nothing that this writes', async () => {
   const { repo, repro } = await makeMap(`stages:
   slow:

@@ -131,6 +131,31 @@ it('a record that lies is passed over by pull, and one whose outs are gone', asy
   expect(() => records(clone.path('.git/mlv/store'))).toThrow('ENOENT')
 })
 
+it.each([
+  ['calls a file a folder', (text: string) => text.replace('"kind": "file"', '"files": 1, "kind": "tree"')],
+  ['names what is nowhere', (text: string) => text.replace(/"oid": "[0-9a-f]{8}/, '"oid": "00000000')],
+])('pull takes the other records where one %s', async (_what, edit) => {
+  const stage = (name: string) => `  ${name}: {cmd: cp data.txt ${name}.txt, deps: [data.txt], outs: [${name}.txt]}\n`
+  const { repo, remote } = await makePipeline({ pipeline: `stages:\n${stage('a')}${stage('b')}` })
+  await repo.mlv('remote', 'add', 'team', remote)
+  await reproWith(repo, 1)
+  await repo.commit('one')
+  await repo.mlv('push')
+  const lying = records(remote).find((path) => readFileSync(path, 'utf8').includes('a.txt'))!
+  const text = edit(readFileSync(lying, 'utf8'))
+  rmSync(lying)
+  const { createHash } = await import('node:crypto')
+  writeFileSync(join(lying, '..', createHash('sha256').update(text).digest('hex')), text)
+  const clone = await repo.clone()
+  await clone.mlv('remote', 'add', 'team', remote)
+  const pulled = await clone.mlv('pull', '--json')
+  expect(pulled).toMatchObject({ exitCode: 0, stderr: '' })
+  expect(JSON.parse(pulled.stdout)).toMatchObject({ runs: 1 })
+  expect(records(clone.path('.git/mlv/store')).map((path) => readFileSync(path, 'utf8'))).toEqual([
+    expect.stringContaining('b.txt'),
+  ])
+})
+
 it('reads only the scopes it is told to', async () => {
   const { repo, env, remote, ran } = await makePipeline({ env: { MLV_RUN_CACHE_WRITE: 'fork' } })
   await repo.mlv('remote', 'add', 'team', remote)
