@@ -107,10 +107,12 @@ export async function runDatums(todo: readonly PlannedDatum[], place: DatumsPlac
   const batches = cutBatches(todo, stage.batch ?? 1)
   const prepared = new Map<number, Batch>()
   const spares: string[] = []
+  const isFull = (datums: readonly PlannedDatum[]) => datums.length === batches[0]!.length
   const prepare = (at: number) => {
     const datums = batches[at]
-    if (datums && !prepared.has(at))
-      prepared.set(at, prepareBatch(datums, join(work, String(at)), { stage, spare: spares.pop() }))
+    if (!datums || prepared.has(at)) return
+    const spare = isFull(datums) ? spares.pop() : undefined
+    prepared.set(at, prepareBatch(datums, join(work, String(at)), { stage, spare }))
   }
   let taking: Promise<void> = Promise.resolve()
   let broken: { error: unknown } | undefined
@@ -121,7 +123,7 @@ export async function runDatums(todo: readonly PlannedDatum[], place: DatumsPlac
       .then(async () => {
         if (broken || !(await place.take(batch))) return
         // What was left running may still write to its folder.
-        if (!left && batch.datums.length === batches[0]!.length) spares.push(batch.folder)
+        if (!left && isFull(batch.datums)) spares.push(batch.folder)
       })
       .catch((error) => {
         broken ??= { error }

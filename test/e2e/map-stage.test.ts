@@ -329,6 +329,19 @@ ${batch}    cmd: ${command}
     outs: [upper]
 `
 
+it('takes a last batch that is smaller for what it is', async () => {
+  const files = Object.fromEntries(Array.from({ length: 13 }, (_, at) => [`raw/n/${at}.txt`, `${at}\n`]))
+  const { repo, repro } = await makeMap(
+    straying(
+      `while read -r line; do out=$(echo "$line" | sed 's/.*"out":"\\([^"]*\\)".*/\\1/'); echo x > $out/$(basename {list})-$(basename $out); done < {list}`,
+      '    batch: 3\n',
+    ),
+    files,
+  )
+  expect(await repro()).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('16 datums of 16') })
+  expect(below(repo, 'upper')).toHaveLength(16)
+})
+
 it.each([
   ['beside its folder', straying('if grep -q a {in}; then mkdir {out}/../1 && cp {in} {out}/../1; fi'), `wrote '{out}/../1'`],
   ['a file beside those of a batch', straying('touch $(dirname {list})/x', '    batch: 2\n'), `wrote '{out}/../../x'`],

@@ -30,7 +30,7 @@ export function eventLine(event: StageEvent): string {
         gone.length === 0 ? '' : `; ${gone.join(', ')}, which it reads, went away while it ran, and its next run needs it`
       const { datums } = event
       const given = datums && datums.given > 0 ? `, ${formatCount(datums.given)} from tasks` : ''
-      const parts = datums ? `, ${plural(datums.ran, 'datum')} of ${datums.ran + datums.kept}${given}` : ''
+      const parts = datums ? `, ${plural(datums.ran, 'datum')} of ${formatCount(datums.ran + datums.kept)}${given}` : ''
       return line('ran', event.stage, `${formatSeconds(event.seconds)}${parts}${again}${lost}`)
     }
     case 'unchanged':
