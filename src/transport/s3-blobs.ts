@@ -58,21 +58,22 @@ export async function createS3Blobs(options: S3Options): Promise<Blobs> {
     }
   }
 
-  async function find(key: string, signal: AbortSignal | undefined): Promise<HeadObjectCommandOutput | undefined> {
+  async function find(key: string, signal: AbortSignal | undefined, again = false): Promise<HeadObjectCommandOutput | undefined> {
     try {
       const head = new HeadObjectCommand(common(key))
       const found = await send((limit) => inTime(limit, signal, (own) => client.send(head, { abortSignal: own })), signal)
       if (found.ETag === undefined) throw notS3(place, `looking for ${key}`)
       return found
     } catch (error) {
-      if (statusOf(error) !== 404) throw error
-      // An answer to HEAD has no body to tell a missing blob from a missing bucket; one to a listing has.
+      const isMissing = statusOf(error) === 404
+      if (!isMissing && (statusOf(error) !== 400 || again)) throw error
+      // An answer to HEAD has no body to tell a missing blob from a missing bucket, or to name another region; one to a listing has.
       bucketSeen ??= send(() => client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: start, MaxKeys: 1 })), signal)
       bucketSeen.catch(() => {
         bucketSeen = undefined
       })
       await bucketSeen
-      return undefined
+      return isMissing ? undefined : find(key, signal, true)
     }
   }
 

@@ -161,8 +161,14 @@ describe.skipIf(!s3?.folder)('a signature that is kept', () => {
     const blobs = await open(bucket, { region: 'eu-west-3' })
     const found = await Promise.all([0, 1, 2, 3].map((i) => part(blobs, i)))
     expect(found.every((piece, at) => isPart(at, piece))).toBe(true)
-    expect(await blobs.head('a')).toMatchObject({ size: bytes.length })
     blobs.close?.()
+    const other = await open(bucket, { region: 'eu-west-3' })
+    expect(await other.head('a')).toMatchObject({ size: bytes.length })
+    expect(await other.head('none')).toBeUndefined()
+    other.close?.()
+    const third = await open(bucket, { region: 'eu-west-3' })
+    expect(await third.put('new', bytes, { ifAbsent: true })).toBe('written')
+    third.close?.()
   })
 
   test('for servers that send each other their clients: one line names the region', async () => {
