@@ -81,8 +81,8 @@ function sortParts(parts: Part[]): Part[] {
   return parts
 }
 
-function tooMany(count: number): MlvError {
-  return new MlvError('PIPELINE_INVALID', `each makes ${count} datums; ${MOST_DATUMS} is the most`, {
+function tooMany(count: number, where: string): MlvError {
+  return new MlvError('PIPELINE_INVALID', `${where} makes ${count} datums; ${MOST_DATUMS} is the most`, {
     hint: 'Use join instead of cross, or a narrower glob.',
   })
 }
@@ -102,11 +102,11 @@ function byKey(input: EachInput, parts: readonly Part[]): Map<string, Part[]> {
   return found
 }
 
-function makeDatums(each: Each, parts: Part[][]): Part[][] {
+function makeDatums(each: Each, parts: Part[][], where: string): Part[][] {
   if (each.by === 'union') return parts.flat().map((part) => [part])
   if (each.by === 'cross') {
     const count = parts.reduce((product, list) => product * list.length, 1)
-    if (count > MOST_DATUMS) throw tooMany(count)
+    if (count > MOST_DATUMS) throw tooMany(count, where)
     return [...combine(parts)]
   }
   const keyed = each.inputs.map((input, at) => byKey(input, parts[at]!))
@@ -114,15 +114,16 @@ function makeDatums(each: Each, parts: Part[][]): Part[][] {
   if (each.by === 'group') return keys.map((key) => keyed.flatMap((map) => map.get(key) ?? []))
   const shared = keys.filter((key) => keyed.every((map) => map.has(key)))
   const count = shared.reduce((sum, key) => sum + keyed.reduce((product, map) => product * map.get(key)!.length, 1), 0)
-  if (count > MOST_DATUMS) throw tooMany(count)
+  if (count > MOST_DATUMS) throw tooMany(count, where)
   return shared.flatMap((key) => [...combine(keyed.map((map) => map.get(key)!))])
 }
 
 /** The datums of a map stage, in the order of their paths. @param files what lies at each input, in the order of `each.inputs`
+ *  @param where names `each` in messages
  *  @throws PIPELINE_INVALID when there are too many */
-export function listDatums(each: Each, files: readonly (readonly DataFile[])[]): Datum[] {
+export function listDatums(each: Each, files: readonly (readonly DataFile[])[], where = 'each'): Datum[] {
   const parts = each.inputs.map((input, at) => partsOf(input, files[at]!))
-  return makeDatums(each, parts).map((list) => ({
+  return makeDatums(each, parts, where).map((list) => ({
     name: list.length === 1 ? list[0]!.path : list.map(({ path }) => path).join(' + '),
     parts: list,
   }))

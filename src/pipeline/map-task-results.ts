@@ -9,6 +9,7 @@ import type { Project } from '../workspace/project.ts'
 import type { DatumTable } from './datum-table.ts'
 import type { RunCache } from './run-cache.ts'
 import type { Stage } from './stage.ts'
+import { isDatumFolder } from './stray-files.ts'
 
 /** A task that datums of a map stage were given to, to be run anywhere: what it gives has a folder for each, in this order. */
 export interface GivenTask {
@@ -78,6 +79,8 @@ export async function takeTaskResults(
     const entry = given.get(key)?.outs[0]?.entry
     if (entry?.kind !== 'tree') continue
     const files = await filesByDatum(entry, data)
+    // Its command wrote beside the folders of its datums: run here, it says so.
+    if ([...files.keys()].some((name) => !isDatumFolder(name, datums.length))) continue
     for (const [at, datum] of datums.entries()) if (wanted.has(datum)) results.set(datum, files.get(String(at)) ?? [])
   }
   return results

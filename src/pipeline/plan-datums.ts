@@ -4,7 +4,7 @@ import { readTable, readUnfinished, type StoredTable } from './datum-table.ts'
 import { type Datum, datumKeys, listDatums } from './datums.ts'
 import type { DecisionView } from './decide.ts'
 import type { StageInputs } from './inputs.ts'
-import type { Stage } from './stage.ts'
+import { placeText, type Stage } from './stage.ts'
 
 export interface PlannedDatum {
   datum: Datum
@@ -49,7 +49,7 @@ export async function planDatums(
   const known = since ? new Map([...recorded.rows, ...since]) : recorded.rows
   const failed = new Set(unfinished?.failed)
   const keyOf = datumKeys(shared)
-  const datums = listDatums(each, files).map((datum): PlannedDatum => {
+  const datums = listDatums(each, files, `${placeText(stage.at)}: stage "${stage.name}": each`).map((datum): PlannedDatum => {
     const key = keyOf(datum)
     return { datum, key, state: known.has(key) ? 'done' : failed.has(key) ? 'failed' : 'new' }
   })

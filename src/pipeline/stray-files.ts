@@ -26,12 +26,17 @@ function stray({ name }: Named, path: string, of: string): MlvError {
   })
 }
 
+/** Whether a name is that of the folder of one of so many datums. */
+export function isDatumFolder(name: string, count: number): boolean {
+  return /^(?:0|[1-9][0-9]*)$/.test(name) && Number(name) < count
+}
+
 /** Looks whether the commands of a batch left in its folder what they were given, a folder `0`, `1`, … for each datum, and nothing else: all that
  *  lies beside these, or in their place, would be lost unseen. Who wrote into the folder of another datum is not seen.
  *  @param folder absolute   @throws STAGE_FAILED */
 export function checkBatchFolder(stage: Named, folder: string, datums: readonly PlannedDatum[]): void {
   for (const entry of entriesOf(stage, folder)) {
-    const planned = /^(?:0|[1-9][0-9]*)$/.test(entry.name) ? datums[Number(entry.name)] : undefined
+    const planned = isDatumFolder(entry.name, datums.length) ? datums[Number(entry.name)] : undefined
     if (!planned) throw stray(stage, `{out}/../${entry.name}`, datums.length === 1 ? datums[0]!.datum.name : 'any datum')
     if (!entry.isDirectory())
       throw new MlvError(

@@ -144,6 +144,17 @@ it('takes what tasks gave though another record of one names what nobody has', a
   expect(ran()).toBe(2)
 })
 
+it('takes nothing of a task that wrote beside the folders of its datums, and runs them here', async () => {
+  const { dir, repo, jobs } = await makeWorld(
+    BATCHES.replace('sh up.sh {list}', 'sh up.sh {list}; test ! -d out/upper || echo > out/upper/beside'),
+  )
+  for (const name of ['0.task', '1.task']) expect(await exec(dir, repo, join(jobs, name))).toMatchObject({ exitCode: 0 })
+  const { stdout } = await repo.mlv('repro')
+  expect(stdout).toContain('3 datums of 3')
+  expect(stdout).not.toContain('from tasks')
+  expect(outs(repo)).toEqual(['a.up A', 'b c.up B', 'e.up E'])
+})
+
 it('gives another clone what tasks gave, once it has made the same ones', async () => {
   const { dir, repo, jobs, ran } = await makeWorld()
   for (const name of ['0.task', '1.task']) expect(await exec(dir, repo, join(jobs, name))).toMatchObject({ exitCode: 0 })
