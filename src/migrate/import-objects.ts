@@ -66,6 +66,8 @@ export interface Importer {
 interface Source {
   name: string
   size: number
+  /** where it lies, if in a folder */
+  path?: string
   read: Pick<FileHandle, 'read'>['read']
   close(): Promise<void>
 }
@@ -81,7 +83,7 @@ function keyOf(md5: string, hash: DvcHash, folder: boolean): string {
 async function fileSource(path: string, name: string): Promise<Source> {
   const file = await openToRead(path)
   const { size } = await file.stat()
-  return { name, size, read: file.read.bind(file) as Source['read'], close: () => file.close() }
+  return { name, size, path, read: file.read.bind(file) as Source['read'], close: () => file.close() }
 }
 
 async function blobSource({ blobs, name }: DvcStore, key: string, signal: AbortSignal | undefined): Promise<Source | undefined> {
@@ -107,29 +109,24 @@ export function createImporter(options: ImportOptions): Importer {
   /** @returns undefined when the bytes are not what DVC says */
   async function store(source: Source, md5: string, hash: DvcHash): Promise<{ oid: Oid; size: number } | undefined> {
     const check = createMd5(hash)
-    const tapped: Source['read'] = (async (buffer: Uint8Array, offset: number, length: number, position: number) => {
-      signal?.throwIfAborted()
-      const result = await source.read(buffer, offset, length, position)
-      check.update(buffer.subarray(offset, offset + result.bytesRead))
-      return result
-    }) as Source['read']
     const { loose } = saving.store
     if (loose && source.size >= (saving.store.policy.looseFrom ?? Number.POSITIVE_INFINITY)) {
       saving.checkSpace?.(source.size)
       // Bytes that prove wrong are an object that nothing refers to.
-      const stored = await loose.storeFile({ read: tapped })
+      const stored = await loose.storeFile(source, { path: source.path, signal, onPiece: (piece) => void check.update(piece) })
       return check.digest() === md5 ? stored : undefined
     }
     // One byte more shows a file that has grown.
     const bytes = Buffer.alloc(source.size + 1)
     let size = 0
     for (;;) {
-      const { bytesRead } = await tapped(bytes, size, bytes.length - size, size)
+      const { bytesRead } = await source.read(bytes, size, bytes.length - size, size)
       size += bytesRead
       if (bytesRead === 0 || size === bytes.length) break
     }
-    if (size !== source.size || check.digest() !== md5) return undefined
     const whole = bytes.subarray(0, size)
+    check.update(whole)
+    if (size !== source.size || check.digest() !== md5) return undefined
     const oid = oidOfBytes(whole)
     if (!saving.store.has(oid) && !saving.writer.has(oid)) await saving.writer.add(oid, whole)
     return { oid, size }

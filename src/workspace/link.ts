@@ -12,9 +12,10 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { chmod, copyFile, link, rename, rm, symlink } from 'node:fs/promises'
+import { chmod, link, rename, rm, symlink } from 'node:fs/promises'
 import { dirname, isAbsolute, join, relative, resolve } from 'node:path'
 import { temporaryName, writeFileAtomic } from '../base/atomic.ts'
+import { CANNOT_LINK, cloneFile } from '../base/clone-file.ts'
 import { fileError, MlvError, systemCode } from '../base/errors.ts'
 import { faultPoint } from '../base/fault-point.ts'
 import { makeFolders } from '../base/make-folders.ts'
@@ -25,9 +26,6 @@ import { copyToNew } from './copy-file.ts'
 import { copyHashed } from './copy-hashed.ts'
 import { parseFolderUrl } from './folder-url.ts'
 import type { Project } from './project.ts'
-
-/** What the file system says when it cannot make this kind of link: the next type is tried. */
-const NOT_HERE = ['ENOTSUP', 'EOPNOTSUPP', 'EXDEV', 'ENOSYS', 'ENOTTY', 'EINVAL', 'EMLINK', 'EPERM', 'EACCES', 'ENOTDIR']
 
 const DEFAULT_TYPES: LinkType[] = ['reflink', 'copy']
 
@@ -49,7 +47,7 @@ export function probeLinks(cacheDir: string, workspaceDir: string): LinkType[] {
       // A file system may take a link and lose what it leads to.
       return readFileSync(to, 'utf8') === name
     } catch (error) {
-      if (NOT_HERE.includes(systemCode(error) ?? '')) return false
+      if (CANNOT_LINK.includes(systemCode(error) ?? '')) return false
       throw fileError(error, 'writing', to)
     } finally {
       rmSync(to, { force: true })
@@ -152,11 +150,11 @@ async function tryLink(type: LinkType, from: string, to: string, { verify, spare
     if (type === 'copy' && verify) refuseAltered(verify.oid, await copyHashed(from, to))
     else if (type === 'hardlink') await link(from, to)
     else if (type === 'symlink') await symlink(resolve(from), to)
-    else if (type === 'reflink') await copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE_FORCE)
+    else if (type === 'reflink') return await cloneFile(from, to)
     else await copyToNew(from, to)
     return true
   } catch (error) {
-    if (type === 'copy' || !NOT_HERE.includes(systemCode(error) ?? '')) throw error
+    if (type === 'copy' || !CANNOT_LINK.includes(systemCode(error) ?? '')) throw error
     await rm(to, { force: true })
     return false
   }

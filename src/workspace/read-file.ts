@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 'node:fs'
+import { closeSync, constants, fstatSync, lstatSync, openSync, readSync, type Stats } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { createFingerprint, type Fingerprint, loadFingerprint } from '../base/fingerprint.ts'
 import { createOidHash, type Oid, oidOfBytes } from '../base/oid.ts'
@@ -90,8 +90,10 @@ export async function readLargeFile(path: string, options: LargeOptions): Promis
   try {
     const stats = await source.stat()
     if (!stats.isFile()) return undefined
-    const hashed = (await stillKnown(source, stats, options)) ?? (await hashWhole(source, stats, options))
-    return sameStats(stats, await source.stat()) ? { stats, ...hashed, at } : undefined
+    const hashed = (await stillKnown(source, stats, options)) ?? (await hashWhole(path, source, stats, options))
+    // By its name, too: a clone is made of what bears it.
+    const isSame = sameStats(stats, await source.stat()) && lstatSync(path, { throwIfNoEntry: false })?.ino === stats.ino
+    return isSame ? { stats, ...hashed, at } : undefined
   } finally {
     await source.close()
   }
@@ -106,18 +108,17 @@ async function stillKnown(source: FileHandle, stats: Stats, { known, signal }: L
   return fingerprint.digest() === known.fingerprint ? known : undefined
 }
 
-async function hashWhole(source: FileHandle, stats: Stats, options: LargeOptions): Promise<Named> {
+async function hashWhole(path: string, source: FileHandle, stats: Stats, options: LargeOptions): Promise<Named> {
   const fingerprint = createFingerprint()
   if (!options.loose) {
     const oid = hashPieces(source.fd, stats.size, options, fingerprint)
     return { oid, fingerprint: fingerprint.digest() }
   }
-  async function read(buffer: Buffer, offset: number, length: number, position: number) {
-    const result = await source.read(buffer, offset, length, position)
-    fingerprint.update(buffer.subarray(offset, offset + result.bytesRead))
-    return result
+  const onPiece = (piece: Buffer) => {
+    fingerprint.update(piece)
+    options.onBytes?.(piece.length)
   }
-  const { oid } = await options.loose.storeFile({ read: read as FileHandle['read'] }, { ...options, size: stats.size })
+  const { oid } = await options.loose.storeFile(source, { path, size: stats.size, signal: options.signal, onPiece })
   return { oid, fingerprint: fingerprint.digest() }
 }
 

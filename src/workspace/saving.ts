@@ -5,6 +5,7 @@ import type { ObjectStore } from '../store/object-store.ts'
 import { readDropped } from './dropped.ts'
 import type { Entry } from './entry.ts'
 import type { Saving } from './hash-files.ts'
+import { workingLinks } from './link.ts'
 import type { Project } from './project.ts'
 import { scannedFiles } from './scan.ts'
 import type { Snapshot } from './snapshot.ts'
@@ -38,6 +39,8 @@ export async function openSaving(project: Project, { all = false } = {}): Promis
 function checkSpace(project: Project, store: ObjectStore, bytes: number): void {
   const folder = store.loose?.root
   if (folder === undefined || bytes < 64 << 20) return
+  // Where the file system clones, a second copy costs nothing.
+  if (workingLinks(project).includes('reflink')) return
   const disk = statfsSync(folder)
   const free = disk.bavail * disk.bsize
   if (bytes > free)

@@ -1,7 +1,7 @@
 import type { Stats } from 'node:fs'
 import type { Oid } from '../base/oid.ts'
 import { isWithin } from '../base/paths.ts'
-import { OBJECT_TIME } from '../store/loose.ts'
+import { OBJECT_TIME } from '../store/loose-writer.ts'
 import type { Entry } from './entry.ts'
 import { TrackedRows } from './tracked-rows.ts'
 

@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process'
-import { closeSync, openSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync, rmSync, truncateSync, writeFileSync, writeSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 /** Mounts a disk of so many MiB, in memory, on a folder. @returns what takes it away; undefined where this user may not */
@@ -32,4 +33,24 @@ function writeUntilFull(path: string, most: number): void {
   } finally {
     closeSync(fd)
   }
+}
+
+/** Mounts a disk on a folder whose file system can give two files the same blocks (XFS). @returns what takes it away; undefined where this user may not, or
+ *  mkfs.xfs is missing */
+export function mountCloningDisk(folder: string): (() => void) | undefined {
+  if (process.platform !== 'linux') return undefined
+  const image = mkdtempSync(join(tmpdir(), 'mlv-xfs-'))
+  const path = join(image, 'disk')
+  const run = (program: string, ...args: string[]) => spawnSync(program, args).status === 0
+  const drop = () => rmSync(image, { recursive: true, force: true })
+  writeFileSync(path, '')
+  // The smallest that mkfs.xfs makes; only what is written takes space.
+  truncateSync(path, 320 << 20)
+  if (run('mkfs.xfs', '-q', '-m', 'reflink=1', path) && run('mount', '-o', 'loop', path, folder))
+    return () => {
+      run('umount', '-l', folder)
+      drop()
+    }
+  drop()
+  return undefined
 }

@@ -44,8 +44,8 @@ describe('whole objects', () => {
       const bytes = noise('loose', size)
       let told = 0
       const stored = await storeFile(bytes, {
-        onBytes: (count) => {
-          told += count
+        onPiece: (piece) => {
+          told += piece.length
         },
       })
       expect(stored).toEqual({ oid: oidOfBytes(bytes), size })
@@ -96,7 +96,7 @@ describe('whole objects', () => {
     const abort = new AbortController()
     const copying = storeFile(noise('aborted', 20 << 20), {
       signal: abort.signal,
-      onBytes: () => abort.abort(new Error('enough')),
+      onPiece: () => abort.abort(new Error('enough')),
     })
     await expect(copying).rejects.toThrow('enough')
     expect(readdirSync(join(root, 'tmp'))).toEqual([])
