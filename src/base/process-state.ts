@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, readlinkSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { systemCode } from './errors.ts'
 import { oidOfBytes } from './oid.ts'
@@ -26,10 +26,27 @@ export function hasEnded(pid: number): boolean {
 
 let mark: string | undefined
 
-/** 8 hex characters for this machine, by its name: a number of a process says nothing of another one's. */
+/** 8 hex characters for where numbers of processes mean what they mean here: this machine, and in containers this one alone. */
 export function machineMark(): string {
-  mark ??= oidOfBytes(Buffer.from(hostname())).slice(0, 8)
+  mark ??= oidOfBytes(Buffer.from(JSON.stringify([hostname(), machineId(), processSpace()]))).slice(0, 8)
   return mark
+}
+
+/** Many machines are called localhost, and many containers alike. */
+function machineId(): string {
+  try {
+    return readFileSync('/etc/machine-id', 'latin1')
+  } catch {
+    return ''
+  }
+}
+
+function processSpace(): string {
+  try {
+    return readlinkSync('/proc/self/ns/pid')
+  } catch {
+    return ''
+  }
 }
 
 let boot: string | undefined
