@@ -99,6 +99,7 @@ async function runOnce(stage: Stage, inputs: StageInputs, scene: MapScene): Prom
     const broken = takeKnown()
     if (broken.length > 0 && !scene.retryFailed)
       await executor.runDatums(broken, { ...place, work: `${work}+`, meanwhile: () => {} })
+    if (project.surroundings.signal?.aborted) data.settle()
     const ran = new Set([...todo, ...broken].map(({ key }) => key))
     const run: Run = { stage, inputs, scene, plan, out, results, ran, fresh: new Set([...given, ...ran]), collector, failures }
     return await turn(async () => {

@@ -65,7 +65,10 @@ export interface WorkspaceData {
   isAsSeen(path: RepoPath, entry: Entry): boolean
   /** The files that hash counts, each with its oid; none where nothing lies. */
   files(path: RepoPath, options?: LookOptions): Promise<DataFile[]>
+  /** Does not stop for an interrupt. */
   collector(): Promise<Collector>
+  /** Nothing else does from now on: what has been made when somebody asked for an end is looked at and kept. */
+  settle(): void
   /** The files of a tree in the cache. @throws OBJECT_MISSING, OBJECT_CORRUPT, TREE_INVALID */
   list(tree: Entry): Promise<DataFile[]>
   /** An object of the cache. @throws OBJECT_MISSING, OBJECT_CORRUPT */

@@ -27,10 +27,23 @@ import { findTracked } from './tracked.ts'
 import { openWorktree, pageReader, recordedEntry, type Worktree } from './worktree.ts'
 
 /** Opens the workspace's data for a pipeline. */
-export async function openWorkspaceData(project: Project): Promise<WorkspaceData> {
+export async function openWorkspaceData(opened: Project): Promise<WorkspaceData> {
+  let settling = false
+  const project: Project = {
+    ...opened,
+    surroundings: {
+      ...opened.surroundings,
+      get signal() {
+        return settling ? undefined : opened.surroundings.signal
+      },
+    },
+  }
   let worktree = openWorktree(project)
 
   return {
+    settle() {
+      settling = true
+    },
     hash: async (path, options = {}) => (await lookAt(worktree, path, options))?.entry(),
     look: (path, options = {}) => lookAt(worktree, path, options),
     glance: (path) => worktree.glance(path),
@@ -142,7 +155,8 @@ function noteMoved(table: StatTable, moved: MovedFiles): void {
 
 async function openCollector({ project }: Worktree): Promise<Collector> {
   const collected = new Map<string, StatRow>()
-  const saving = await openSaving(project)
+  // What has been made is kept, whoever asks for an end meanwhile.
+  const saving = await openSaving({ ...project, surroundings: { ...project.surroundings, signal: undefined } })
   const keep = async (oid: Oid, bytes: Buffer) => {
     if (!isStored(saving, oid)) await saving.writer.add(oid, bytes)
   }
@@ -158,7 +172,7 @@ async function openCollector({ project }: Worktree): Promise<Collector> {
           collected.set(join(folder, file.path), row)
           files.push({ path: file.path, kind: row.kind as DataFile['kind'], oid: row.oid, size: row.size })
         },
-        { saving, signal: project.surroundings.signal },
+        { saving },
       )
       return files.sort((a, b) => compareUtf8(a.path, b.path))
     },

@@ -246,6 +246,22 @@ it('fails the datum alone that writes what was purged', async () => {
   expect((await repo.mlv('datum', 'list', 'upper')).stdout).toMatch(/^done .*one.txt.*\nfailed .*two.txt.*\ndone .*three.txt/)
 })
 
+it.each(['git', 'mlv'])('keeps what has run when it is interrupted, of an input that %s keeps', async (keeper) => {
+  const { repo, repro, seen } = await makeMap(
+    UPPER.replace('mkdir', 'case {in} in *three*) test -e .git/ok || { kill -INT $PPID; sleep 60; } ;; esac; mkdir'),
+  )
+  if (keeper === 'mlv') await repo.mlv('add', 'raw')
+  expect(await repro()).toMatchObject({ exitCode: 130, stderr: expect.stringContaining('Interrupted') })
+  expect((await repo.mlv('datum', 'list', 'upper')).stdout).toMatch(/^done .*one.txt.*\ndone .*two.txt.*\nnew .*three.txt/)
+  expect(existsSync(repo.path('upper'))).toBe(false)
+  repo.write('.git/ok', '')
+  seen()
+  expect((await repro()).stdout).toContain('1 datum of 3')
+  expect(seen()).toEqual(['raw/y/three.txt'])
+  expect(below(repo, 'upper')).toEqual(['x/one.up', 'x/two.up', 'y/three.up'])
+  expect((await repo.mlv('fsck')).exitCode).toBe(0)
+})
+
 it('does not run beside what a killed run left, and takes nothing that this writes', async () => {
   const { repo, repro } = await makeMap(`stages:
   slow:
