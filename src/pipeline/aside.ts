@@ -243,7 +243,14 @@ export function setAside(project: Place, stage: string, paths: RepoPath[], saved
   }
   return {
     hadOuts,
-    note: (...groups) => writeFileSync(join(folder, COMMAND), groups.join('\n')),
+    note(...groups) {
+      const path = join(folder, COMMAND)
+      try {
+        writeFileSync(path, groups.join('\n'))
+      } catch (error) {
+        throw fileError(error, 'writing', path)
+      }
+    },
     drop() {
       for (const { from, path, ignore } of folders)
         if (exists(from))

@@ -7,14 +7,13 @@ import type { Stage } from './stage.ts'
 /** A stage, as its errors name it. */
 type Named = Pick<Stage, 'name'>
 
-/** What lies in a folder; nothing where it is gone, which a command may do to its own. @throws STAGE_FAILED when something else lies there */
+/** What lies in a folder around those that commands were given. @throws STAGE_FAILED when it is gone, or something else lies there */
 function entriesOf({ name }: Named, folder: string): Dirent[] {
   try {
     return readdirSync(folder, { withFileTypes: true })
   } catch (error) {
-    if (systemCode(error) === 'ENOENT') return []
-    if (systemCode(error) !== 'ENOTDIR') throw fileError(error, 'reading', folder)
-    throw new MlvError('STAGE_FAILED', `Stage "${name}" put something else in place of the folder around {out}`, {
+    if (!['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '')) throw fileError(error, 'reading', folder)
+    throw new MlvError('STAGE_FAILED', `Stage "${name}" removed the folder around {out}, with all that it held`, {
       hint: 'Let the command write files into {out}.',
     })
   }

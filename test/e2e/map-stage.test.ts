@@ -361,6 +361,7 @@ it('takes a last batch that is smaller for what it is', async () => {
 it.each([
   ['beside its folder', straying('if grep -q a {in}; then mkdir {out}/../1 && cp {in} {out}/../1; fi'), `wrote '{out}/../1'`],
   ['a file beside those of a batch', straying('touch $(dirname {list})/x', '    batch: 2\n'), `wrote '{out}/../../x'`],
+  ['and removes with the folder around its own', straying('rm -r $(dirname {out})'), 'removed the folder around {out}'],
   ['under a name that is taken for a number', straying('mkdir -p {out}/../0x0 && touch {out}/../0x0/y'), `wrote '{out}/../0x0'`],
 ])('refuses what a datum writes %s', async (_name, yaml, words) => {
   const { repo, repro } = await makeMap(yaml)
