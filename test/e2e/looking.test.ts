@@ -92,6 +92,16 @@ describe('mlv cat', () => {
     expect(existsSync(clone.path('.git/mlv/store/packs'))).toBe(false)
   })
 
+  it('prints a large file into a pipe as fast as its reader takes it, and says nothing else', async () => {
+    // Many times what a pipe holds.
+    const content = 'sixteen bytes !\n'.repeat(1 << 20)
+    const repo = await makeRepo({ big: content }, { init: true })
+    await repo.mlv('add', 'big')
+    const { stdout, ...rest } = await repo.mlv('cat', 'big')
+    expect(rest).toEqual({ exitCode: 0, stderr: '' })
+    expect(stdout === content).toBe(true)
+  })
+
   it('says why it cannot', async () => {
     const repo = await dataRepo()
     expect(expectFailure(await repo.mlv('cat', 'HEAD:data'), 2, 'data is a folder')).toContain('mlv ls data --rev HEAD')

@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import { MlvError } from '../../base/errors.ts'
 import { parseRepoPath, quotePath, type RepoPath, repoPathFrom } from '../../base/paths.ts'
 import type { Project } from '../../workspace/project.ts'
@@ -20,9 +19,21 @@ async function pour(pieces: AsyncIterable<Buffer>): Promise<void> {
   const { stdout } = process
   for await (const piece of pieces) {
     if (stdout.destroyed || stdout.errored) return
-    if (!stdout.write(piece))
-      await Promise.race([once(stdout, 'drain'), once(stdout, 'close'), once(stdout, 'error')]).catch(() => {})
+    if (!stdout.write(piece)) await untilDrained(stdout)
   }
+}
+
+/** Waits until a stream takes more, or will take nothing any more. */
+function untilDrained(stream: NodeJS.WriteStream): Promise<void> {
+  const events = ['drain', 'close', 'error']
+  return new Promise((resolve) => {
+    const done = () => {
+      // Those of the other two would add up, piece by piece.
+      for (const event of events) stream.off(event, done)
+      resolve()
+    }
+    for (const event of events) stream.on(event, done)
+  })
 }
 
 export const configure: Configure = (command, act) => {
