@@ -94,14 +94,22 @@ async function runOnce(stage: Stage, inputs: StageInputs, scene: MapScene): Prom
     const failures: Failure[] = []
     const made = createMapResults(join(work, 'ready'), { collector, results, failures })
     const { executor, jobs, onOutput } = scene
-    const place = { project, stage, aside, jobs, onOutput, failures, take: (batch: DoneBatch) => turn(() => made.take(batch)) }
+    const ran = new Set(todo.map(({ key }) => key))
+    const run: Run = { stage, inputs, scene, plan, out, results, ran, fresh: new Set([...given, ...ran]), collector, failures }
+    const noteAtTimes = atTimes(() => noteSoFar(run))
+    const take = (batch: DoneBatch) =>
+      turn(async () => {
+        const isEmpty = await made.take(batch)
+        await noteAtTimes()
+        return isEmpty
+      })
+    const place = { project, stage, aside, jobs, onOutput, failures, take }
     await executor.runDatums(todo, { ...place, work, meanwhile: takeKnown })
     const broken = takeKnown()
+    for (const { key } of broken) for (const keys of [run.ran, run.fresh]) keys.add(key)
     if (broken.length > 0 && !scene.retryFailed)
       await executor.runDatums(broken, { ...place, work: `${work}+`, meanwhile: () => {} })
     if (project.surroundings.signal?.aborted) data.settle()
-    const ran = new Set([...todo, ...broken].map(({ key }) => key))
-    const run: Run = { stage, inputs, scene, plan, out, results, ran, fresh: new Set([...given, ...ran]), collector, failures }
     return await turn(async () => {
       if (failures.length === 0) scene.check?.()
       const { changed, table, entry } = await joinResults(run)
@@ -128,7 +136,24 @@ async function runOnce(stage: Stage, inputs: StageInputs, scene: MapScene): Prom
   }
 }
 
-/** A run whose commands have ended. */
+/** What has run is noted after as many ms, so that what ends this process at once, as a lack of memory does, costs no more than these. */
+const NOTE_EVERY_MS = 10_000
+/** And no more often than that noting takes so small a part of the time. */
+const NOTE_SHARE = 0.02
+
+/** Work to be done now and then: asked after each batch, whether or not it is time. */
+function atTimes(work: () => Promise<void>): () => Promise<void> {
+  let next = performance.now() + NOTE_EVERY_MS
+  return async () => {
+    const start = performance.now()
+    if (start < next) return
+    await work()
+    const end = performance.now()
+    next = end + Math.max(NOTE_EVERY_MS, (end - start) / NOTE_SHARE)
+  }
+}
+
+/** A run of a map stage. */
 interface Run {
   stage: Stage
   inputs: StageInputs
@@ -136,15 +161,24 @@ interface Run {
   plan: DatumPlan
   out: MapOut
   results: DatumTable
-  /** datums that have run */
-  ran: ReadonlySet<Oid>
+  /** datums that run here */
+  ran: Set<Oid>
   /** datums whose results were not known before */
-  fresh: ReadonlySet<Oid>
+  fresh: Set<Oid>
   collector: Collector
   failures: Failure[]
 }
 
 const leftOf = ({ plan, results }: Run) => plan.datums.filter(({ key }) => !results.has(key))
+
+/** Stores and notes what has run, while others still run. */
+async function noteSoFar(run: Run): Promise<void> {
+  const { stage, inputs, scene, plan, fresh, collector, failures } = run
+  const sure = await sureResults(run, await changedDeps(inputs, scene))
+  const table = await writeTable(sure, collector, { stored: plan.recorded, fresh })
+  await collector.finish()
+  noteUnfinished(scene.project, stage.name, { table, failed: failures.map(({ planned }) => planned.key) })
+}
 
 /** Puts the table and, where nothing is left to run, the tree of the out together. @throws STAGE_FAILED when two datums wrote one path */
 async function joinResults(run: Run): Promise<{ changed: RepoPath[]; table: Entry; entry: Entry | undefined }> {

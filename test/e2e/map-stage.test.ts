@@ -262,6 +262,23 @@ it.each(['git', 'mlv'])('keeps what has run when it is interrupted, of an input 
   expect((await repo.mlv('fsck')).exitCode).toBe(0)
 })
 
+it('killed by the system, keeps what had run ten seconds before', async () => {
+  const { repo, repro, seen } = await makeMap(
+    UPPER.replace(
+      'mkdir',
+      'case {in} in *two*) sleep 11 ;; *three*) test -e .git/ok || { sleep 1; kill -9 $PPID; exit 1; } ;; esac; mkdir',
+    ),
+  )
+  expect(await repro()).toMatchObject({ exitCode: -1 })
+  expect((await repo.mlv('datum', 'list', 'upper')).stdout).toMatch(/^done .*one.txt.*\ndone .*two.txt.*\nnew .*three.txt/)
+  expect((await repo.mlv('fsck')).exitCode).toBe(0)
+  repo.write('.git/ok', '')
+  seen()
+  expect((await repro()).stdout).toContain('1 datum of 3')
+  expect(seen()).toEqual(['raw/y/three.txt'])
+  expect(below(repo, 'upper')).toEqual(['x/one.up', 'x/two.up', 'y/three.up'])
+}, 60_000)
+
 it('does not run beside what a killed run left, and takes nothing that this writes', async () => {
   const { repo, repro } = await makeMap(`stages:
   slow:

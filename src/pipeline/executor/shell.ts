@@ -179,7 +179,6 @@ export function createShell(): Shell {
           return
         }
         const group = child.pid
-        if (group !== undefined) run.onStart?.(group)
         let why: 'timed out' | 'interrupted' | undefined
         const timers: NodeJS.Timeout[] = []
         const send = (signal: NodeJS.Signals) => {
@@ -222,6 +221,13 @@ export function createShell(): Shell {
           })
         })
         let failure: { error: unknown } | undefined
+        try {
+          if (group !== undefined) run.onStart?.(group)
+        } catch (error) {
+          // Nobody would know of it: it could not be noted, on a full disk for instance.
+          failure = { error }
+          stop('interrupted')
+        }
         const tell = (bytes: Buffer, from: 'stdout' | 'stderr') => {
           try {
             return failure ? undefined : run.onOutput(bytes, from)
