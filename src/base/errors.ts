@@ -137,7 +137,7 @@ export function fileError(error: unknown, doing: string, path: string): unknown 
 
 /** A file that cannot be made is its folder's fault, and so is that of one that had no name yet, which is removed once it has failed. */
 function lookCommand(path: string): string {
-  const isUnnamed = /\/(\.mlv-tmp-[^/]*|tmp\/[^/]*)$/.test(path)
+  const isUnnamed = /\/(\.mlv-tmp-[^/]*|tmp\/\d+-[0-9a-f]{8}-[^/]*)$/.test(path)
   if (!isAbsolute(path) || (existsSync(path) && !isUnnamed)) return `ls -l ${path}`
   let folder = dirname(path)
   while (!existsSync(folder) && dirname(folder) !== folder) folder = dirname(folder)
