@@ -162,7 +162,7 @@ export function createLooseWriter(
 
   let clones = true
 
-  /** @returns undefined where this file system cannot clone */
+  /** @returns undefined where this file system cannot clone, or nothing lies there any more */
   async function storeClone(
     from: string,
     { signal, onPiece }: StoreFileOptions,
@@ -188,6 +188,8 @@ export function createLooseWriter(
       settle(name, oid)
       return { oid, size }
     } catch (error) {
+      // The caller has it open, and finds out; what is missing is not the temporary file.
+      if (!file && systemCode(error) === 'ENOENT') return undefined
       removeTemporary(name)
       throw fileError(error, 'writing', name)
     } finally {

@@ -59,6 +59,19 @@ describe('whole objects', () => {
     },
   )
 
+  test('a file that is removed once it was opened is read from where it is open', async () => {
+    const bytes = noise('removed', 100)
+    writeFileSync(join(root, 'source'), bytes)
+    const source = await open(join(root, 'source'))
+    rmSync(join(root, 'source'))
+    try {
+      const stored = await createLooseObjects(root).storeFile(source, { path: join(root, 'source') })
+      expect(stored).toEqual({ oid: oidOfBytes(bytes), size: 100 })
+    } finally {
+      await source.close()
+    }
+  })
+
   test('storing twice is fine', async () => {
     const bytes = noise('twice', 100)
     expect(await storeFile(bytes)).toEqual(await storeFile(bytes))
