@@ -87,13 +87,15 @@ export async function mergeSmallIndexes(blobs: Blobs, presence: Presence, option
     // Of two who merge the same at once, one may take its own back when the other has deleted what both had merged.
     const bytes = formatMergedIndex(group, [...supersedes], randomBytes(4).readUInt32LE())
     const oid = oidOfBytes(bytes)
+    const begun = Date.now()
     await blobs.put(KEYS.index(oid, chunks), bytes, { oid, signal })
     presence.adopt(oid, bytes, chunks)
     await refresh()
     // An index is deleted by a collector before its packs: then the merged one may name what is gone.
     const left = new Set(presence.listed(chunks).map((file) => file.oid))
     if (!group.every((index) => left.has(index.oid))) {
-      await blobs.delete(KEYS.index(oid, chunks))
+      // Unless the machine slept: a grace period later others may have deleted them because the merged one repeats them.
+      if (Date.now() - begun < GRACE_MS / 2) await blobs.delete(KEYS.index(oid, chunks))
       await refresh()
       return
     }

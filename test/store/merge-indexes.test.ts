@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, utimesSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { type Oid, oidOfBytes } from '../../src/base/oid.ts'
 import type { BlobInfo, Blobs } from '../../src/store/blobs.ts'
 import { readContent } from '../../src/store/content.ts'
@@ -336,6 +336,31 @@ describe('a store that is written to again and again', () => {
     await store.mergeIndexes()
     await expectAll(await openAt(root, 'read'), oids)
     expect((await indexKeys(root)).length).toBe(1)
+  })
+
+  test('one whose machine slept while it merged takes nothing back: others have deleted what the merged index repeats', async () => {
+    const root = newPlace()
+    const oids = await writeOneByOne(root, 0, 7)
+    const real = createDirBlobs({ root })
+    const begun = Date.now()
+    onTestFinished(() => void vi.useRealTimers())
+    const slow: Blobs = {
+      ...real,
+      async put(key, bytes, options) {
+        const done = await real.put(key, bytes, options)
+        if (!key.startsWith('index/') || openIndex(Buffer.from(bytes)).supersedes.length === 0) return done
+        const when = (begun - GRACE_MS) / 1000 - 60
+        utimesSync(join(root, key), when, when)
+        oids.push(...(await writeOneByOne(root, 10, 11)))
+        vi.useFakeTimers({ toFake: ['Date'], now: begun + GRACE_MS })
+        return done
+      },
+    }
+    const store = await openStore(slow, { role: 'remote', purpose: 'write' })
+    oids.push(...(await addAll(store, ['object 7'])))
+    await store.mergeIndexes()
+    expect((await indexKeys(root)).length).toBe(2)
+    await expectAll(await openAt(root, 'read'), oids)
   })
 
   test('several that write and merge at once lose nothing', async () => {
