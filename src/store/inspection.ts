@@ -28,8 +28,9 @@ export interface Inspection {
   readonly brokenIndexes: readonly string[]
   /** the packs that indexes name; those of chunks too once they were read. @throws INDEX_CORRUPT */
   packs(): Map<Oid, PackSummary>
-  /** Reads the tables of packs that no index names; from then on their objects count as present in this process. Condemned packs stay unnamed. */
-  adoptUnnamed(): Promise<{ packs: Oid[]; broken: Oid[] }>
+  /** Finds packs that no index names and whose tables are sound; condemned ones aside. With `adopt`, their objects count as present in this
+   *  process from then on. */
+  findUnnamed(options?: { adopt?: boolean }): Promise<Oid[]>
   /** Reads a whole pack, checks each object and holds its table against the indexes. Changes nothing. */
   readPack(pack: Oid, expected: PackSummary | undefined, signal?: AbortSignal): Promise<PackState>
   /** whether all of this stands in the pack's record already */
@@ -42,6 +43,10 @@ export interface Inspection {
   faultOfChunks(chunks: readonly Chunk[]): 'missing' | 'corrupt' | undefined
   /** places of an object or chunk */
   placesOf(oid: Oid): Location[]
+  /** what indexes say that a pack holds */
+  oidsIn(pack: Oid): Oid[]
+  /** whether an index says that the store has the bytes of an object, be its pack gone or not; of a condemned pack nobody says so */
+  wasHere(oid: Oid): boolean
   /** Writes down what is wrong in a pack, so that other commands take it for missing and write it again; takes it back where nothing is. */
   record(pack: Oid): Promise<void>
   /** Writes the indexes that were made again, and deletes the broken ones. @returns how many were written */
@@ -103,19 +108,21 @@ export function createInspection(parts: InspectionParts): Inspection {
     brokenIndexes: parts.broken,
     packs: presence.packs,
     placesOf: presence.placesOf,
-    async adoptUnnamed() {
+    oidsIn: (pack) => presence.placesIn(pack).map(({ oid }) => oid),
+    wasHere: (oid) => presence.placesOf(oid).some(({ pack, type }) => type !== 'foreign' && !presence.isCondemnedPack(pack)),
+    async findUnnamed({ adopt = false } = {}) {
       const skip = new Set(presence.packs().keys())
       for await (const { key } of blobs.list('packs/')) {
         const oid = key.slice(key.lastIndexOf('/') + 1) as Oid
         if (presence.isCondemnedPack(oid)) skip.add(oid)
       }
-      const { indexes, packs, broken } = await makeIndexes(blobs, skip)
-      for (const bytes of indexes) {
+      const { indexes, packs } = await makeIndexes(blobs, skip)
+      for (const bytes of adopt ? indexes : []) {
         const oid = oidOfBytes(bytes)
         presence.adopt(oid, bytes, false)
         parts.made.set(oid, bytes)
       }
-      return { packs, broken }
+      return packs
     },
     async readPack(pack, expected, signal) {
       let bytes: Buffer

@@ -10,7 +10,7 @@ export type StoreFault =
   /** an index that does not hash to its name, or says what cannot be */
   | { kind: 'index'; key: string }
   /** a pack that indexes name is not there */
-  | { kind: 'pack-gone'; pack: Oid; entries: number }
+  | { kind: 'pack-gone'; pack: Oid; objects: readonly Oid[] }
   /** objects or chunks in a pack do not hash to their names */
   | { kind: 'pack-corrupt'; pack: Oid; objects: readonly Oid[] }
   /** a pack's objects are right, and its own table or the indexes' word of it is not */
@@ -36,8 +36,6 @@ export interface VerifyOptions {
 
 export interface Verified {
   faults: StoreFault[]
-  /** packs that no index names: of a writer that was interrupted, or is at work */
-  unnamed: readonly Oid[]
   packs: number
   /** what was read and hashed */
   read: { packs: number; objects: number; bytes: number }
@@ -57,7 +55,6 @@ export async function verifyStore(store: ObjectStore, options: VerifyOptions = {
   const { inspection } = store
   await store.loadChunkIndexes()
   const faults: StoreFault[] = inspection.brokenIndexes.map((key) => ({ kind: 'index', key }))
-  const { packs: unnamed } = await inspection.adoptUnnamed()
   const read = { packs: 0, objects: 0, bytes: 0 }
   const named = inspection.packs()
   const suspects = await findSuspects(store, named)
@@ -78,7 +75,7 @@ export async function verifyStore(store: ObjectStore, options: VerifyOptions = {
       await store.refresh()
       if (inspection.packs().has(pack) && !inspection.isRecorded(pack, 'gone')) {
         inspection.note(pack, 'gone')
-        faults.push({ kind: 'pack-gone', pack, entries: named.get(pack)!.entries })
+        faults.push({ kind: 'pack-gone', pack, objects: inspection.oidsIn(pack) })
       }
     } else if (state.wrong.length > 0) {
       if (!inspection.isRecorded(pack, state.wrong)) faults.push({ kind: 'pack-corrupt', pack, objects: state.wrong })
@@ -87,7 +84,7 @@ export async function verifyStore(store: ObjectStore, options: VerifyOptions = {
     for (const key of state.lying) faults.push({ kind: 'index', key })
   })
   // What lying indexes said of other packs as well is made again from the packs.
-  if (faults.some(({ kind }) => kind === 'index')) await inspection.adoptUnnamed()
+  if (faults.some(({ kind }) => kind === 'index')) await inspection.findUnnamed({ adopt: true })
   if (part && store.loose) {
     const wanted = only ? only.loose : await listLoose(store)
     for (const oid of wanted) {
@@ -101,7 +98,7 @@ export async function verifyStore(store: ObjectStore, options: VerifyOptions = {
       options.onBytes?.(size)
     }
   }
-  return { faults, unnamed, packs: named.size, read }
+  return { faults, packs: named.size, read }
 }
 
 /** Packs that by the listing alone cannot be whole. */

@@ -64,8 +64,9 @@ async function openSources(project: Project, remote: string | undefined, repairs
 /** Writes down what is wrong, so that it counts as missing for every command, and makes indexes again. */
 async function setAside(store: ObjectStore, findings: Findings, repairs: Repairs): Promise<void> {
   const { inspection } = store
-  const { faults, unnamed } = findings.verified
-  if (faults.some(({ kind }) => kind === 'index') || unnamed.length > 0) repairs.indexes = await inspection.replaceIndexes()
+  const { faults } = findings.verified
+  if (faults.some(({ kind }) => kind === 'index') || findings.unnamed.length > 0)
+    repairs.indexes = await inspection.replaceIndexes()
   for (const fault of faults) {
     if (fault.kind === 'pack-gone' || fault.kind === 'pack-corrupt') await inspection.record(fault.pack)
     else if (fault.kind === 'pack-table') await inspection.rewritePack(fault.pack)
@@ -82,7 +83,7 @@ async function setAside(store: ObjectStore, findings: Findings, repairs: Repairs
 /** Objects that nothing checked needs, but that were here. */
 function corruptOids(faults: readonly StoreFault[]): Oid[] {
   return faults.flatMap((fault) => {
-    if (fault.kind === 'pack-corrupt') return [...fault.objects]
+    if (fault.kind === 'pack-corrupt' || fault.kind === 'pack-gone') return [...fault.objects]
     return fault.kind === 'object-corrupt' ? [fault.oid] : []
   })
 }

@@ -57,6 +57,8 @@ export interface Findings {
   needed: Needed
   objects: Map<Oid, Wanted>
   verified: Verified
+  /** packs that no index names */
+  unnamed: readonly Oid[]
   lost: Map<Oid, LostObject>
   absent: Map<SelectedTarget, Set<Oid>>
   purged: number
@@ -66,12 +68,13 @@ export interface Findings {
 async function sortLost(
   needed: Needed,
   losses: ReadonlyMap<Oid, LostObject>,
-  stores: readonly ObjectStore[],
+  stores: readonly [ObjectStore, ...ObjectStore[]],
   signal: AbortSignal | undefined,
 ): Promise<Pick<Findings, 'lost' | 'absent'>> {
   const lost = new Map<Oid, LostObject>()
   const absent: Findings['absent'] = new Map()
   if (losses.size === 0) return { lost, absent }
+  const { wasHere } = stores[0].inspection
   const said = new Set<Oid>()
   for (const target of needed.targets) {
     if (said.has(target.entry.oid)) continue
@@ -84,7 +87,7 @@ async function sortLost(
       const item = losses.get(oid)
       if (!item || item.loss === 'purged') continue
       // Wrong bytes are a fault wherever they are; missing ones where they have been before.
-      if (item.loss !== 'missing' || needed.isExpected(oid, item.isPage, target)) lost.set(oid, item)
+      if (item.loss !== 'missing' || wasHere(oid) || needed.isExpected(oid, item.isPage, target)) lost.set(oid, item)
       else absent.set(target, (absent.get(target) ?? new Set()).add(oid))
     }
   }
@@ -95,9 +98,12 @@ async function look(project: Project, store: ObjectStore, options: FsckOptions &
   const { signal, progress } = project.surroundings
   const needed = await selectNeeded(project, options, options.name)
   // Where the store lacks a page, the other side tells what else is needed.
-  const stores = options.name === undefined ? [store] : [store, await project.cache('check')]
+  const stores: [ObjectStore, ...ObjectStore[]] = options.name === undefined ? [store] : [store, await project.cache('check')]
   const task = progress.start('checking')
   try {
+    await store.loadChunkIndexes()
+    // No other command finds what lies in them: it counts once the indexes are made, by a repair.
+    const unnamed = await store.inspection.findUnnamed({ adopt: options.repair })
     const invalid = new Map<Oid, MlvError>()
     const roots = needed.targets.map(({ entry }) => ({ entry, part: '' }))
     const gathered = await gatherObjects(roots, stores, { signal, onInvalid: (oid, error) => invalid.set(oid, error) })
@@ -117,7 +123,7 @@ async function look(project: Project, store: ObjectStore, options: FsckOptions &
     for (const { oid } of gathered.unreadable) if (!losses.has(oid)) losses.set(oid, { oid, loss: 'corrupt', isPage: true })
     for (const oid of invalid.keys()) losses.set(oid, { oid, loss: 'invalid', isPage: true })
     const purged = [...losses.values()].filter(({ loss }) => loss === 'purged').length
-    return { store, needed, objects, verified, purged, ...(await sortLost(needed, losses, stores, signal)) }
+    return { store, needed, objects, verified, unnamed, purged, ...(await sortLost(needed, losses, stores, signal)) }
   } finally {
     task.finish()
   }
@@ -145,13 +151,13 @@ export async function fsck(project: Project, options: FsckOptions = {}): Promise
   const others = name === undefined ? [] : [await project.cache('check')]
   const concerns = await findConcerns(project, findings.needed.targets, concernedOids(findings), [store, ...others])
   const repairs = options.repair ? await repairStore(project, findings, { name, concerns, jobs: options.jobs }) : undefined
-  const { verified } = findings
+  const { verified, unnamed } = findings
   return {
     remote: name,
     url: store.blobs.url,
     needed: findings.objects.size,
     packs: verified.packs,
-    unnamed: verified.unnamed.length,
+    unnamed: unnamed.length,
     read: verified.read,
     faults: verified.faults,
     lost: [...findings.lost.values()],

@@ -363,6 +363,21 @@ describe('what a reader has found wrong on a remote', () => {
     expect((await repo.mlv('push')).stdout).toMatch(/^sent 5 objects/)
     expect(await clone.mlv('pull')).toMatchObject(sound)
   })
+
+  it('a pack that is gone: what was in it is lost, also where no branch was published, and a repair sends all of it that is here', async () => {
+    const { repo, remote } = await world({ ...small, big: noise('packed', 17 * MIB) }, 'data', 'big')
+    repo.write('data/a', 'newer')
+    await repo.mlv('add', 'data')
+    await repo.mlv('push')
+    for (const pack of blobs(remote, 'packs')) rmSync(pack)
+    const found = await repo.mlv('fsck', '--remote')
+    expectFailure(found, 6, /is damaged/)
+    expect(found.stdout).toMatch(/missing {2}big {2}/)
+    expect(found.stdout).not.toMatch(/absent/)
+    expect(await repo.mlv('fsck', '--remote', '--repair')).toMatchObject(sound)
+    // The version before is of no use to the workspace, but it was there.
+    expect(await repo.mlv('fsck', '--remote', '--read-data', '--all-commits')).toMatchObject(sound)
+  })
 })
 
 describe('an index', () => {
@@ -380,10 +395,16 @@ describe('an index', () => {
     }
     const found = await repo.mlv('fsck', ...options, '--rev', 'HEAD')
     if (how === 'broken') expectFailure(found, 6, /is damaged/)
-    else expect(found.stdout).toMatch(/in no index yet/)
+    else {
+      // No other command finds what lies in a pack that no index names.
+      expectFailure(found, 5, /lacks \d needed object/)
+      expect(found.stdout).toMatch(/missing {2}data {2}/)
+      expect(found.stdout).toMatch(/in no index yet/)
+    }
     const mended = await repo.mlv('fsck', ...options, '--repair', '--rev', 'HEAD')
     expect(mended).toMatchObject(sound)
     expect(mended.stdout).toMatch(/^1 index made again from the packs$/m)
+    expect(mended.stdout).not.toMatch(/not whole|restored/)
     const again = await repo.mlv('fsck', ...options, '--read-data', '--rev', 'HEAD')
     expect(again).toMatchObject(sound)
     expect(again.stdout).not.toMatch(/in no index/)

@@ -16,7 +16,7 @@ function describeFault(fault: StoreFault): string {
     case 'index':
       return `broken  ${fault.key}`
     case 'pack-gone':
-      return `gone    pack ${fault.pack}, with ${plural(fault.entries, 'object')}`
+      return `gone    pack ${fault.pack}, with ${plural(fault.objects.length, 'object')}`
     case 'pack-corrupt':
       return `corrupt pack ${fault.pack}: ${plural(fault.objects.length, 'object')} in it`
     case 'pack-table':
