@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { MlvError } from '../base/errors.ts'
 import { quotePath } from '../base/paths.ts'
 import { parseRate } from '../base/rate.ts'
+import type { ObjectStore } from '../store/object-store.ts'
 import type { Project } from '../workspace/project.ts'
 import type { SyncOptions, SyncResult } from '../workspace/sync.ts'
 import type { Output } from './output.ts'
@@ -55,12 +56,20 @@ export function syncOptions(project: Project, typed: readonly string[], flags: S
   }
 }
 
+/** What a collection has condemned can be taken back until it is deleted. */
+async function hintOfCondemned(project: Project, { remote, missing }: SyncResult): Promise<string | undefined> {
+  const holds = (store: ObjectStore) => missing.some(({ oid }) => store.isCondemned(oid))
+  const say = (place: string, option: string) =>
+    `${place} still holds what "mlv gc" has condemned: take that back with "mlv gc${option} --undo".`
+  if (holds(await project.cache('read'))) return say('The cache', '')
+  if (!project.config.remotes().includes(remote)) return undefined
+  return holds((await project.remote(remote, 'read')).store) ? say(`The remote ${remote}`, ` --remote ${remote}`) : undefined
+}
+
 /** What a transfer could not have is an error at its end, after all else is done. @throws OBJECT_MISSING */
 export async function failOnMissing(project: Project, result: SyncResult, where: string, usual: string): Promise<void> {
   if (result.missing.length === 0) return
-  const cache = await project.cache('read')
-  const isHere = result.missing.some(({ oid }) => cache.isCondemned(oid))
-  const hint = isHere ? 'The cache still holds what "mlv gc" has condemned: take that back with "mlv gc --undo".' : usual
+  const hint = (await hintOfCondemned(project, result)) ?? usual
   const first = result.missing[0]!
   const more = result.missing.length > 1 ? ` (and ${result.missing.length - 1} more)` : ''
   throw new MlvError(

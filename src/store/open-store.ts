@@ -227,8 +227,8 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
       presence,
       broken,
       made,
-      // What is condemned can still be read, and whoever needs it writes it again.
-      isWhole: (oid) => has(oid) || presence.locate(oid) !== undefined || (loose?.has(oid) ?? false),
+      // What is condemned can still be read, but nobody is given it who looks whether it is there.
+      isWhole: (oid) => has(oid) || refersTo(oid),
       record: recordDamage,
     }),
     close: () => blobs.close?.(),

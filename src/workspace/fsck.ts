@@ -41,6 +41,8 @@ export interface FsckReport {
   read: Verified['read']
   faults: StoreFault[]
   lost: LostObject[]
+  /** whether lost objects are still there and count as missing because `mlv gc` condemned them */
+  isCondemned: boolean
   /** what lacks the lost objects, or holds corrupt ones */
   concerns: Concern[]
   /** versions of the workspace that were never fetched or pushed: no fault */
@@ -161,6 +163,7 @@ export async function fsck(project: Project, options: FsckOptions = {}): Promise
     read: verified.read,
     faults: verified.faults,
     lost: [...findings.lost.values()],
+    isCondemned: [...findings.lost.keys()].some((oid) => store.isCondemned(oid)),
     concerns,
     purged: findings.purged,
     absent: [...findings.absent].map(([target, oids]) => ({ path: target.path, objects: oids.size })),

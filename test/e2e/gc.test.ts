@@ -260,7 +260,8 @@ test('what is condemned in the cache can be read, and a checkout says how to tak
   const refused = await repo.mlv('checkout')
   expect(refused).toMatchObject({ exitCode: 5 })
   expect(refused.stderr).toContain('"mlv gc --undo"')
-  for (const command of ['pull', 'push']) expect((await repo.mlv(command)).stderr).toContain('"mlv gc --undo"')
+  for (const command of [['pull'], ['push'], ['fsck', '--rev', 'HEAD']])
+    expect((await repo.mlv(...command)).stderr).toContain('"mlv gc --undo"')
   expect(repo.read('data.txt')).toBe('kept')
   await ok(repo, 'gc', '--undo')
   await ok(repo, 'checkout')
@@ -268,6 +269,27 @@ test('what is condemned in the cache can be read, and a checkout says how to tak
   rmSync(repo.path('.git/mlv/store/packs'), { recursive: true })
   rmSync(repo.path('data.txt'))
   expect((await repo.mlv('checkout')).stderr).not.toContain('--undo')
+})
+
+test('what is condemned on a remote counts as missing for pull, push and fsck alike, and they say how to take it back', async () => {
+  const { repo, remote } = await makeWorld()
+  await version(repo, 'gone')
+  await ok(repo, 'push')
+  const clone = await repo.clone()
+  await clone.mlv('remote', 'add', 'origin', remote, '--local')
+  await repo.git('reset', '-q', '--hard', 'HEAD~1')
+  await repo.git('reflog', 'expire', '--expire=now', '--all')
+  letPass(remote, 31)
+  expect(await ok(repo, 'gc', '-r', '--yes')).toMatch(/condemned \d+ B/)
+  for (const command of [['pull'], ['push'], ['fsck', '-r', '--rev', 'HEAD']]) {
+    const refused = await clone.mlv(...command)
+    expect(refused).toMatchObject({ exitCode: 5 })
+    expect(refused.stderr).toContain('"mlv gc --remote origin --undo"')
+  }
+  await ok(repo, 'gc', '--remote', 'origin', '--undo')
+  await ok(clone, 'fsck', '-r', '--rev', 'HEAD')
+  await ok(clone, 'pull')
+  expect(clone.read('data.txt')).toBe('gone')
 })
 
 test('what is announced to be deleted is what is told to be deleted, also where a pack is written again', async () => {

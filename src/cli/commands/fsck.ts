@@ -55,8 +55,13 @@ function failOnFaults(report: FsckReport, flags: FsckFlags): void {
   const isCorrupt = faults.length > 0 || left.some(({ loss }) => loss === 'corrupt')
   if (isCorrupt) throw new MlvError('OBJECT_CORRUPT', `${place} is damaged`, { hint })
   const isUnpushed = remote !== undefined && !repairs
+  const undo = `mlv gc${remote === undefined ? '' : ` --remote ${remote}`} --undo`
   throw new MlvError('OBJECT_MISSING', `${place} lacks ${left.length} needed object${left.length === 1 ? '' : 's'}`, {
-    hint: isUnpushed ? `Run "mlv push" where the data was added, or "${command}" to send what this clone has of it.` : hint,
+    hint: report.isCondemned
+      ? `"mlv gc" has condemned what is still there: take it back with "${undo}".`
+      : isUnpushed
+        ? `Run "mlv push" where the data was added, or "${command}" to send what this clone has of it.`
+        : hint,
   })
 }
 
