@@ -16,9 +16,14 @@ interface Identity {
 
 type Provider = (options?: { forceRefresh: boolean }) => Promise<Identity>
 
+/** ms for which new credentials are not doubted: a role gives others each time it is asked, and what is denied to all of them stays so. No source gives
+ *  any for less. */
+const FRESH_MS = 60_000
+
 export function createRenewal(client: S3Client, place: S3Place): Renewal {
   const provider = client.config.credentials as unknown as Provider
   let identity: Promise<Identity> | undefined
+  let renewedAt = Number.NEGATIVE_INFINITY
 
   /** Asks for credentials apart from the request: a network fault on the way to them is none of the server's. */
   function ask(forceRefresh: boolean): Promise<Identity> {
@@ -29,7 +34,11 @@ export function createRenewal(client: S3Client, place: S3Place): Renewal {
 
   /** Of many requests that find the same credentials ended, one asks for new ones. @returns whether there are others now */
   async function renew(used: Promise<Identity>): Promise<boolean> {
-    if (identity === used) identity = ask(true)
+    if (identity === used) {
+      if (Date.now() - renewedAt < FRESH_MS) return false
+      renewedAt = Date.now()
+      identity = ask(true)
+    }
     const [before, now] = await Promise.all([used, identity!])
     return before.accessKeyId !== now.accessKeyId || before.sessionToken !== now.sessionToken
   }

@@ -109,6 +109,18 @@ describe.skipIf(!s3?.folder)('a signature that is kept', () => {
     blobs.close?.()
   })
 
+  test('by credentials that the server denies however often they are renewed: it is asked once more, no longer', async () => {
+    const bucket = await bucketWithPack('denied')
+    let asked = 0
+    // Of a role, whose source gives others each time.
+    const credentials = async () => ({ ...s3!, sessionToken: `session ${++asked}`, expiration: new Date(Date.now() + 3_600_000) })
+    const blobs = await open(bucket, { accessKeyId: undefined, secretAccessKey: undefined, credentials })
+    proxy.inject({ fault: { kind: 'status', status: 403, name: '' }, matches: (method) => method === 'HEAD' })
+    await expect(blobs.head('a')).rejects.toMatchObject({ code: 'REMOTE_DENIED' })
+    expect([asked, proxy.clear()]).toEqual([2, 2])
+    blobs.close?.()
+  })
+
   test.each([-10, 10])('by a clock that turns out to be %i minutes off, for a server that bears less', async (minutes) => {
     const bucket = await bucketWithPack('skewed')
     const blobs = await open(bucket)
