@@ -202,9 +202,12 @@ export async function openRunCache(project: Project, data: WorkspaceData): Promi
 
   /** Asks for many at once, and gets their outs together; one by one only where some of them cannot be had. */
   async function findAllRemote(stage: Stage, keys: readonly Oid[]): Promise<RunRecord[]> {
+    if (keys.length === 0) return []
+    remote ??= openRemote()
+    // Also where one question is not answered: what the others named took hours, perhaps.
+    const store = await remote
     const asked = await mapBounded(keys, ASKED_AT_ONCE, (key) => askRemote(stage, key, async () => true))
     const named = asked.filter((one) => one !== undefined)
-    const store = await remote
     if (!store || named.length === 0) return []
     const found: RunRecord[] = []
     try {

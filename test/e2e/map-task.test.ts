@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { BIN, makeFolder, makeRepo, type Repo, run } from '../helpers/repo.ts'
@@ -142,6 +142,19 @@ it('takes what tasks gave though another record of one names what nobody has', a
   }
   expect((await repo.mlv('repro')).stdout).toContain('0 datums of 3, 3 from tasks')
   expect(ran()).toBe(2)
+})
+
+it('takes what one task gave although what another gave cannot be read', async () => {
+  const { dir, repo, jobs, ran } = await makeWorld()
+  for (const name of ['0.task', '1.task']) expect(await exec(dir, repo, join(jobs, name))).toMatchObject({ exitCode: 0 })
+  const { key } = JSON.parse(readFileSync(join(jobs, '0.task'), 'utf8')) as { key: string }
+  const folder = join(dir, 'remote/runs', key.slice(0, 2), key)
+  rmSync(folder, { recursive: true })
+  symlinkSync(folder, folder)
+  const result = await repo.mlv('repro')
+  expect(result).toMatchObject({ exitCode: 0, stderr: expect.stringContaining('run cache cannot be asked') })
+  expect(result.stdout).toContain('2 datums of 3, 1 from tasks')
+  expect(ran()).toBe(3)
 })
 
 it('takes nothing of a task that wrote beside the folders of its datums, and runs them here', async () => {
