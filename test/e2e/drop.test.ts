@@ -104,6 +104,30 @@ describe('drop', () => {
     expectFailure(await repo.mlv('drop'), 2, 'Missing required argument')
   })
 
+  it('an edited file whose old bytes were dropped stays modified after a checkout that cannot place them, here and on another branch', async () => {
+    const { repo } = await world({ 'data/a': 'a1', 'data/b': 'b1' }, 'data')
+    const dataState = async () => JSON.parse((await repo.mlv('status', '--json')).stdout).paths[0].state
+    await repo.mlv('push')
+    await repo.git('switch', '-q', '-c', 'next')
+    repo.write('data/b', 'b2')
+    await repo.mlv('add', '-u')
+    await repo.commit('Second')
+    await repo.mlv('push')
+    await repo.mlv('drop', 'data', '--all-commits')
+    await repo.mlv('drop', 'data')
+    repo.write('data/a', 'mine')
+    expect((await repo.mlv('checkout', '--allow-missing')).stdout).toContain('data/a')
+    expect(await dataState()).toBe('modified')
+    await repo.git('switch', '-q', 'main')
+    expect((await repo.mlv('checkout', '--allow-missing')).stdout).toContain('data/b')
+    expect(await dataState()).toBe('diverged')
+    expect(listing(repo.path('data'))).toEqual({ a: 'mine', b: 'b2' })
+    await repo.git('switch', '-q', 'next')
+    expect((await repo.mlv('checkout', '--allow-missing')).stdout).toContain('data/a')
+    expect((await repo.mlv('add', '-u')).stdout).toContain('data')
+    expect(await dataState()).toBe('unchanged')
+  })
+
   it('keeps what other paths in the workspace need, and older versions go without it', async () => {
     const { repo } = await world({ 'data/a': 'same', 'data/b': 'b', copy: 'same' }, 'data', 'copy')
     repo.write('data/b', 'b2')
