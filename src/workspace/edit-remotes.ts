@@ -15,6 +15,8 @@ export interface RemoteChange {
   /** where it was written, as messages call it */
   file: string
   default: boolean
+  /** it was to be the default remote, and this setting that wins over that file says another */
+  overruled?: { remote: string; by: string }
   /** a folder in the work tree, which git would add unless told not to */
   inWorkTree?: boolean
 }
@@ -75,7 +77,15 @@ export async function addRemote(
     [...(becomesDefault ? [{ key: 'core.remote', value: name }] : []), { key: `remotes.${name}.url`, value: url }, ...edits],
     place,
   )
-  return { name, url, file, default: becomesDefault || config.get('core.remote') === name, inWorkTree: folder && !outside }
+  const chosen = becomesDefault ? await chosenDefault(place, name) : { default: config.get('core.remote') === name }
+  return { name, url, file, ...chosen, inWorkTree: folder && !outside }
+}
+
+/** Whether a remote is the default now that one file says so. */
+async function chosenDefault(place: ConfigPlace, name: string): Promise<Pick<RemoteChange, 'default' | 'overruled'>> {
+  const winner = (await openConfig(place)).list().find(({ key }) => key === 'core.remote')
+  if (!winner || winner.value === name) return { default: true }
+  return { default: false, overruled: { remote: String(winner.value), by: winner.from ?? winner.origin } }
 }
 
 async function removeFrom(place: ConfigPlace, name: string, targets: ConfigTarget[]): Promise<string[]> {
@@ -140,5 +150,5 @@ export async function setDefaultRemote(
 ): Promise<RemoteChange> {
   const home = await homeOf(place, name)
   const { name: file } = await editConfig(target ?? home, [{ key: 'core.remote', value: name }], place)
-  return { name, file, default: true }
+  return { name, file, ...(await chosenDefault(place, name)) }
 }

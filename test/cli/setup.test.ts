@@ -103,6 +103,18 @@ describe('mlv remote', () => {
     ])
     expect((await repo.mlv('remote', 'default', 'disk')).stdout).toContain('.git/mlv/config')
     expect((await repo.mlv('remote', 'default')).stdout).toBe('disk\n')
+    expect((await repo.mlv('remote', 'default', 'origin')).stdout).toBe(
+      'origin is the default remote of .mlv/config now; here disk stays the default remote, by .git/mlv/config\n',
+    )
+    expect((await repo.mlv('remote', 'add', 'other', 's3://bucket/q', '--default')).stdout).toBe(
+      'other → s3://bucket/q is now in .mlv/config\nto share it: git add .mlv/config\nhere disk stays the default remote, by .git/mlv/config\n',
+    )
+    await repo.mlv('remote', 'remove', 'other')
+    expect((await repo.mlv('remote', 'default', 'origin', '--local')).stdout).toBe(
+      'origin is the default remote now, by .git/mlv/config\n',
+    )
+    expect((await repo.mlv('remote', 'default', 'disk')).stdout).toBe('disk is the default remote now, by .git/mlv/config\n')
+    await repo.mlv('remote', 'default', 'origin')
     expect((await repo.mlv('remote', 'remove', 'disk')).stdout).toBe('disk is gone from .git/mlv/config\n')
     expect((await repo.mlv('remote', 'default')).stdout).toBe('origin\n')
     expect(await repo.mlv('remote', 'remove', 'disk')).toMatchObject({

@@ -67,8 +67,13 @@ function answerChange(output: Output, change: RemoteChange, words: string): void
           committed
             ? 'to share it: git add .mlv/config'
             : `it counts ${change.file === '.git/mlv/config' ? 'in this clone' : 'on this machine'} only; the committed settings stay as they are`,
+          ...(change.overruled ? [overruledWords(change.overruled)] : []),
         ].join('\n'),
   )
+}
+
+function overruledWords({ remote, by }: { remote: string; by: string }): string {
+  return `here ${remote} stays the default remote, by ${by}`
 }
 
 export const configure: Configure = (command, act) => {
@@ -160,7 +165,12 @@ export const configure: Configure = (command, act) => {
       if (name !== undefined) {
         const { setDefaultRemote } = await import('../../workspace/edit-remotes.ts')
         const change = await editSettings(surroundings, place, () => setDefaultRemote(place, name, targetOf(options)))
-        output.answer(change, () => (output.quiet ? '' : `${name} is the default remote now, by ${change.file}`))
+        output.answer(change, () => {
+          if (output.quiet) return ''
+          return change.overruled
+            ? `${name} is the default remote of ${change.file} now; ${overruledWords(change.overruled)}`
+            : `${name} is the default remote now, by ${change.file}`
+        })
         return 0
       }
       const { openConfig } = await import('../../workspace/open-config.ts')
