@@ -6,11 +6,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileError, MlvError, systemCode } from './errors.ts'
 import { faultPoint } from './fault-point.ts'
 import { makeFolders } from './make-folders.ts'
-import { bootId, hasEnded } from './process-state.ts'
+import { bootId, isElsewhere, isOwnerGone, type ProcessOwner, thisProcess } from './process-state.ts'
 
-interface LockOwner {
-  pid: number
-  host: string
+interface LockOwner extends ProcessOwner {
   command: string
   /** ISO 8601 */
   since: string
@@ -52,7 +50,7 @@ function readOwner(path: string): LockOwner | 'cut' | undefined {
 function isGone(owner: LockOwner | 'cut'): boolean {
   if (owner === 'cut') return true
   const isOfEarlierBoot = owner.boot !== undefined && bootId() !== undefined && owner.boot !== bootId()
-  return owner.host === hostname() && (isOfEarlierBoot || hasEnded(owner.pid))
+  return (isOfEarlierBoot && owner.host === hostname()) || isOwnerGone(owner)
 }
 
 function nonceOf(owner: LockOwner | 'cut' | undefined): string | undefined {
@@ -82,7 +80,7 @@ function breakLock(path: string, seen: LockOwner | 'cut', staged: string): void 
 /** Writes this process's own lock text beside the lock, to be linked to its name. */
 function stage(path: string, command: string): { staged: string; nonce: string } {
   const nonce = randomBytes(8).toString('hex')
-  const mine: LockOwner = { pid: process.pid, host: hostname(), command, since: new Date().toISOString(), nonce, boot: bootId() }
+  const mine: LockOwner = { ...thisProcess(), command, since: new Date().toISOString(), nonce, boot: bootId() }
   const staged = `${path}.${nonce}`
   makeFolders(dirname(path))
   try {
@@ -132,8 +130,8 @@ export async function acquireLock(path: string, options: LockOptions): Promise<(
         throw new MlvError('LOCK_HELD', `The project is locked by ${who}`, {
           hint: !owner
             ? `If no mlv is at work here, delete ${path}.`
-            : owner.host !== hostname()
-              ? `If that machine no longer runs it, delete ${path}.`
+            : isElsewhere(owner)
+              ? `If that machine or container no longer runs it, delete ${path}.`
               : `Wait for it to end, or give a longer --lock-timeout; if that process is no mlv, delete ${path}.`,
         })
       if (!told) options.onWait?.(who)

@@ -49,6 +49,28 @@ function processSpace(): string {
   }
 }
 
+/** Who is at work on something, as a file says it to others. */
+export interface ProcessOwner {
+  pid: number
+  host: string
+  /** its machineMark(); absent in what an older mlv wrote */
+  machine?: string
+}
+
+export function thisProcess(): ProcessOwner {
+  return { pid: process.pid, host: hostname(), machine: machineMark() }
+}
+
+/** Whether an owner's number says nothing here: it runs on another machine, or in another container, which may bear the same name. */
+export function isElsewhere({ host, machine }: ProcessOwner): boolean {
+  return machine === undefined ? host !== hostname() : machine !== machineMark()
+}
+
+/** Whether an owner has ended, as far as can be seen from here. */
+export function isOwnerGone(owner: ProcessOwner): boolean {
+  return !isElsewhere(owner) && hasEnded(owner.pid)
+}
+
 let boot: string | undefined
 
 /** Names this start of the machine; undefined where the system does not say. */

@@ -9,12 +9,11 @@ import {
   unlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { hostname } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { flushFolder, uniqueName, writeFileAtomic } from '../base/atomic.ts'
 import { fileError, MlvError, systemCode } from '../base/errors.ts'
 import type { RepoPath } from '../base/paths.ts'
-import { hasEnded, isZombie } from '../base/process-state.ts'
+import { isElsewhere, isOwnerGone, isZombie, type ProcessOwner, thisProcess } from '../base/process-state.ts'
 import { loadIgnore } from '../workspace/ignore.ts'
 import type { Project } from '../workspace/project.ts'
 import { exists, movePath } from './move-path.ts'
@@ -22,9 +21,7 @@ import { returnHidden } from './return-hidden.ts'
 
 /** Earlier outs of a stage that runs wait in `.git/mlv/aside/WORKTREE/STAGE/`: `0`, `1`, … and `manifest.json`, which says who runs it and
  *  which path each number is. The folder is also the claim: a stage runs once at a time. Removing the manifest is the success. */
-interface Manifest {
-  pid: number
-  host: string
+interface Manifest extends ProcessOwner {
   /** ISO 8601 */
   since: string
   outs: { path: RepoPath /** something lay there before */; had: boolean }[]
@@ -52,10 +49,6 @@ const COMMAND = 'command'
 
 function asideFolder(project: Place): string {
   return join(project.homeDir, 'aside', basename(project.stateDir))
-}
-
-function isGone(manifest: Manifest): boolean {
-  return manifest.host === hostname() && hasEnded(manifest.pid)
 }
 
 function readManifest(folder: string): Manifest | undefined {
@@ -95,7 +88,7 @@ function putBack(project: Place, stage: string, outs: Manifest['outs']): string 
 export function findAside(project: Place): string[] {
   return listAside(project).filter((name) => {
     const manifest = name.startsWith('.') ? undefined : readManifest(join(asideFolder(project), name))
-    return manifest !== undefined && isGone(manifest)
+    return manifest !== undefined && isOwnerGone(manifest)
   })
 }
 
@@ -161,7 +154,7 @@ export function recoverAside(project: Place, force: boolean): Recovered[] {
       rmSync(join(folder, name), { recursive: true, force: true })
       continue
     }
-    if (isGone(manifest) || (force && manifest.host !== hostname())) {
+    if (isOwnerGone(manifest) || (force && isElsewhere(manifest))) {
       refuseOrphan(join(folder, name), name)
       recovered.push({ stage: name, failed: putBack(project, name, manifest.outs) })
     }
@@ -191,8 +184,8 @@ function claim(folder: string, stage: string, manifest: Manifest, flush: boolean
       `Stage "${stage}" is being run by process ${owner?.pid ?? '?'} on ${owner?.host ?? 'this machine'} since ${owner?.since ?? 'a moment ago'}`,
       {
         hint:
-          owner && owner.host !== hostname()
-            ? `Wait for it to end; if that machine no longer runs it, "mlv repro --single-stage --force ${stage}".`
+          owner && isElsewhere(owner)
+            ? `Wait for it to end; if that machine or container no longer runs it, "mlv repro --single-stage --force ${stage}".`
             : 'Wait for it to end.',
       },
     )
@@ -232,7 +225,7 @@ export function setAside(project: Place, stage: string, paths: RepoPath[], saved
       : [],
   )
   const flush = outs.some(({ path, had }) => had && !saved.has(path))
-  claim(folder, stage, { pid: process.pid, host: hostname(), since: new Date().toISOString(), outs }, flush)
+  claim(folder, stage, { ...thisProcess(), since: new Date().toISOString(), outs }, flush)
   const hadOuts = outs.some((out) => out.had)
   if (flush) flushFolder(dirname(folder))
   try {

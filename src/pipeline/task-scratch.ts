@@ -1,13 +1,12 @@
 import { chmodSync, lstatSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { fileError, hasCode, systemCode } from '../base/errors.ts'
 import { makeFolders } from '../base/make-folders.ts'
-import { hasEnded } from '../base/process-state.ts'
+import { isOwnerGone, type ProcessOwner, thisProcess } from '../base/process-state.ts'
 import { recoverAside } from './aside.ts'
 
 const PREFIX = 'mlv-exec-'
-/** Says who works in the folder: JSON with `pid` and `host`. */
+/** Says who works in the folder: JSON with `pid`, `host` and `machine`. */
 const OWNER = 'owner'
 
 /** Lets what lies in a folder be removed. Files stay as they are: they may be links into the cache. */
@@ -46,8 +45,7 @@ function sweep(parent: string): void {
     const folder = join(parent, name)
     try {
       if (lstatSync(folder).uid !== process.getuid?.()) continue
-      const { pid, host } = JSON.parse(readFileSync(join(folder, OWNER), 'utf8')) as { pid: number; host: string }
-      if (host !== hostname() || !hasEnded(pid)) continue
+      if (!isOwnerGone(JSON.parse(readFileSync(join(folder, OWNER), 'utf8')) as ProcessOwner)) continue
       const homeDir = join(folder, 'mlv')
       recoverAside({ root: join(folder, 'work'), homeDir, stateDir: join(homeDir, 'state', 'main') }, false)
       removeFolder(folder)
@@ -64,7 +62,7 @@ export function makeScratchFolder(parent: string): { folder: string; remove(): E
     makeFolders(parent)
     sweep(parent)
     const folder = mkdtempSync(join(parent, PREFIX))
-    writeFileSync(join(folder, OWNER), `${JSON.stringify({ pid: process.pid, host: hostname() })}\n`)
+    writeFileSync(join(folder, OWNER), `${JSON.stringify(thisProcess())}\n`)
     return { folder, remove: () => tryRemove(folder) }
   } catch (error) {
     throw fileError(error, 'writing', parent)

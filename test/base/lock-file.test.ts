@@ -32,6 +32,26 @@ it.runIf(process.platform === 'linux')('breaks the lock of an owner that has end
   release()
 })
 
+it('leaves the lock of another container that bears the same name: its numbers of processes are others', async () => {
+  const path = join(makeFolder().dir, 'lock')
+  const text = JSON.stringify({ ...JSON.parse(owner(2 ** 30)), machine: '00000000' })
+  writeFileSync(path, text)
+  await expect(acquireLock(path, mine)).rejects.toMatchObject({ code: 'LOCK_HELD', hint: expect.stringContaining('container') })
+  expect(readFileSync(path, 'utf8')).toBe(text)
+})
+
+it('breaks the lock of an owner that ended, and that of one of whom only the name of the machine is known', async () => {
+  const path = join(makeFolder().dir, 'lock')
+  const release = await acquireLock(path, mine)
+  const { machine } = JSON.parse(readFileSync(path, 'utf8'))
+  release()
+  for (const known of [machine, undefined]) {
+    writeFileSync(path, JSON.stringify({ ...JSON.parse(owner(2 ** 30)), machine: known }))
+    const give = await acquireLock(path, mine)
+    give()
+  }
+})
+
 it('waits for an owner that lives', async () => {
   const path = join(makeFolder().dir, 'lock')
   writeFileSync(path, owner(process.pid))

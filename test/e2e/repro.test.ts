@@ -260,6 +260,24 @@ it('puts earlier outs back after kill -9, once the command has ended', async () 
   expect(repo.read('.git/mlv/failed/slow/out')).toBe('half\n')
 })
 
+it('leaves a stage to another container of the same name, unless told that it is gone', async () => {
+  const repo = await makeSlow()
+  const { mlv, ended } = await startSlow(repo)
+  mlv.kill('SIGKILL')
+  await ended
+  process.kill(-Number(repo.read('pid')), 'SIGKILL')
+  rmSync(repo.path('out'))
+  const manifest = '.git/mlv/aside/main/slow/manifest.json'
+  const left = JSON.parse(repo.read(manifest))
+  repo.write(manifest, JSON.stringify({ ...left, machine: '00000000' }))
+  const refused = await repo.mlv('repro')
+  expect(refused).toMatchObject({ exitCode: 9, stderr: expect.stringContaining('Stage "slow" is being run by process') })
+  expect(refused.stderr).toContain('if that machine or container no longer runs it')
+  await repo.git('checkout', '-q', 'mlv.yaml')
+  expect(await repo.mlv('repro', '--single-stage', '--force', 'slow')).toMatchObject({ exitCode: 0 })
+  expect(repo.read('out')).toBe('done\n')
+})
+
 it('runs a stage once at a time, and lets stages call mlv', async () => {
   const repo = await makeRepo(
     {
