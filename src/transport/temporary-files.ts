@@ -137,11 +137,13 @@ function linkOrRename(temporary: string, path: string): boolean {
   }
 }
 
-/** Removes what killed processes left behind. `now` is by the clock of the disk, which may be another machine's. */
-function sweep(folder: string, now: number): void {
+/** Removes what killed processes left behind: all that nothing has changed for a day.
+ *  @param now by the clock of the disk, which may be another machine's, in ms since 1970 */
+export function sweep(folder: string, now: number): void {
   for (const name of readdirSync(folder)) {
     const path = join(folder, name)
-    const age = now - (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? now)
+    // The time of the last change of any kind: a whole object has had its own time set, long ago, before it is flushed and named.
+    const age = now - (statSync(path, { throwIfNoEntry: false })?.ctimeMs ?? now)
     if (age <= LEFTOVER_AGE_MS) continue
     try {
       removeIfThere(path)

@@ -16,7 +16,9 @@ import {
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
+import { OBJECT_TIME } from '../../src/store/loose-writer.ts'
 import { createDirBlobs } from '../../src/transport/dir-blobs.ts'
+import { sweep } from '../../src/transport/temporary-files.ts'
 import { blobsContract, keysOf } from '../contract/blobs.ts'
 
 const top = mkdtempSync(join(tmpdir(), 'mlv-dir-'))
@@ -74,18 +76,22 @@ describe('a folder', () => {
     expect(await keysOf(blobs, 'tmp/')).toEqual([])
   })
 
-  test('removes what a killed process left in tmp a day ago, and keeps what is younger', async () => {
+  test('removes what a killed process left in tmp a day ago, and keeps what is younger, such as an object that bears its own time already', async () => {
     const root = newFolder()
+    const blobs = createDirBlobs({ root })
+    const left = join(root, 'tmp', 'object')
     mkdirSync(join(root, 'tmp'), { recursive: true })
-    for (const [name, hours] of [
-      ['old', 30],
-      ['young', 3],
+    writeFileSync(left, 'whole')
+    utimesSync(left, OBJECT_TIME, OBJECT_TIME)
+    await blobs.put('a', Buffer.from('1'))
+    expect(readdirSync(join(root, 'tmp'))).toEqual(['object'])
+    for (const [hours, names] of [
+      [23, ['object']],
+      [25, []],
     ] as const) {
-      writeFileSync(join(root, 'tmp', name), 'half')
-      utimesSync(join(root, 'tmp', name), Date.now() / 1000 - hours * 3600, Date.now() / 1000 - hours * 3600)
+      sweep(join(root, 'tmp'), Date.now() + hours * 3600_000)
+      expect(readdirSync(join(root, 'tmp'))).toEqual(names)
     }
-    await createDirBlobs({ root }).put('a', Buffer.from('1'))
-    expect(readdirSync(join(root, 'tmp'))).toEqual(['young'])
   })
 
   test('goes on when somebody removes folders in it meanwhile', async () => {
