@@ -120,7 +120,7 @@ function liveLines({ stderr }: StageOutputOptions): StageOutput {
     const most = Math.max(1, (stderr.rows || 24) - 2)
     const texts = [...running].slice(0, most).map(([stage, { since, last }]) => {
       const said = lines.rest(stage) || (last.at(-1) ?? '')
-      let text = `  ${stage}  ${formatSeconds(Math.floor((Date.now() - since) / 1000))}  ${said}`
+      let text = `  ${stage}  ${formatSeconds((Date.now() - since) / 1000)}  ${said}`
       while (displayWidth(text) >= (stderr.columns || 80)) text = text.slice(0, -1)
       return text
     })

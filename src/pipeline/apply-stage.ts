@@ -1,5 +1,6 @@
 import { lstatSync } from 'node:fs'
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import type { Turn } from '../base/concurrency.ts'
 import { hasCode, type MlvError } from '../base/errors.ts'
 import type { RepoPath } from '../base/paths.ts'
@@ -147,17 +148,31 @@ async function run(stage: Stage, decision: RunDecision, scene: ApplyScene): Prom
   })
 }
 
+/** What is to be done with a stage by now. Another mlv, or a command that calls one, may have run it since the plan was made. */
+async function decideNow({ stage, decision }: PlannedStage, scene: ApplyScene): Promise<Decision> {
+  const { plan, progress, recorder, turn } = scene
+  const { view } = plan
+  const anew = () => turn(async () => (await decideStage(stage, view)).decision)
+  const decided = progress.touched ? await anew() : decision
+  if (decided.kind !== 'run' && decided.kind !== 'blocked') return decided
+  const news = await recorder.news(stage.name)
+  if (!news || isDeepStrictEqual(news, view.lock.stages.get(stage.name))) return decided
+  view.lock.stages.set(stage.name, news)
+  view.observer.forget()
+  return anew()
+}
+
 /** Does what a plan says of one stage, whose turn it is, and tells it. When anything ran before it, that is decided anew.
  *  @throws as applyRepro */
 export async function applyStage(planned: PlannedStage, scene: ApplyScene): Promise<void> {
-  const { plan, progress, turn, tell } = scene
+  const { progress, turn, tell } = scene
   const { stage } = planned
   const because = progress.cut.get(stage.name)
   if (because !== undefined) {
     tell({ kind: 'skipped', stage: stage.name, because })
     return
   }
-  const decision = progress.touched ? await turn(async () => (await decideStage(stage, plan.view)).decision) : planned.decision
+  const decision = await decideNow(planned, scene)
   switch (decision.kind) {
     case 'unchanged':
     case 'frozen':

@@ -68,6 +68,18 @@ export function readEach(field: Field, wdir: RepoPath): Each {
   return { by, inputs }
 }
 
+/** The first placeholder of a command that no datum would fill: it would be nothing, unseen. */
+function emptyPlace({ cmd, each }: Stage): string | undefined {
+  const { by, inputs } = each!
+  const counts = inputs.map(({ glob }) => parsePattern(glob).groups)
+  const most = by === 'union' ? Math.max(...counts) : counts.reduce((sum, count) => sum + count, 0)
+  // A group is of any number of parts.
+  const groups = by === 'group' && most > 0 ? 9 : most
+  for (const [whole, name, digit] of cmd.join('\n').matchAll(/\{(?:in\.(\w+)|([1-9]))\}/g))
+    if (digit ? Number(digit) > groups : !inputs.some((input) => input.name === name)) return whole
+  return undefined
+}
+
 /** Refuses a map stage that could not work. @throws PIPELINE_INVALID */
 export function checkMapStage(stage: Stage): void {
   const [out, ...others] = stage.outs
@@ -81,6 +93,16 @@ export function checkMapStage(stage: Stage): void {
     throw new MlvError('PIPELINE_INVALID', `${placeText(stage.at)}: stage "${stage.name}" with each ${problem}`, {
       hint: 'Write for example outs: [thumbs]. Metrics belong to a stage after it.',
     })
+  const empty = stage.batch === undefined ? emptyPlace(stage) : undefined
+  if (empty !== undefined) {
+    const names = stage.each!.inputs.map(({ name }) => `{in.${name}}`)
+    throw new MlvError('PIPELINE_INVALID', `${placeText(stage.cmdAt)}: stage "${stage.name}": nothing would stand for ${empty}`, {
+      hint:
+        /\d/.test(empty) && !empty.startsWith('{in')
+          ? 'It is what a group of a glob caught: glob: "(*)-(*).jpg" has {1} and {2}.'
+          : `The inputs are ${[...new Set(names)].join(', ')}.`,
+    })
+  }
   if (stage.batch !== undefined && !stage.cmd.some((line) => /\{list\}|\bMLV_LIST\b/.test(line)))
     throw new MlvError(
       'PIPELINE_INVALID',

@@ -3,6 +3,8 @@
 export interface GroupPattern {
   /** it stands for the whole, not for what lies below */
   readonly whole: boolean
+  /** how many groups it has */
+  readonly groups: number
   /** @returns what the groups caught, in order; undefined when the path does not match */
   match(path: string): string[] | undefined
 }
@@ -23,8 +25,9 @@ function refuseOutside(pattern: string): void {
 export function parsePattern(pattern: string): GroupPattern {
   refuseOutside(pattern)
   const text = pattern.replace(/^(?:\.?\/)+/, '').replace(/\/+$/, '')
-  if (text === '') return { whole: true, match: (path) => (path === '' ? [] : undefined) }
+  if (text === '') return { whole: true, groups: 0, match: (path) => (path === '' ? [] : undefined) }
   const open: string[] = []
+  let groups = 0
   let source = ''
   for (let at = 0; at < text.length; at++) {
     const char = text[at]!
@@ -45,6 +48,7 @@ export function parsePattern(pattern: string): GroupPattern {
       at = end
     } else if (char === '(' || char === '{') {
       open.push(char)
+      if (char === '(') groups++
       source += char === '(' ? '(' : '(?:'
     } else if (char === ')' || char === '}') {
       if (open.pop() !== (char === ')' ? '(' : '{')) throw new PatternFault(`has "${char}" without "${char === ')' ? '(' : '{'}"`)
@@ -61,6 +65,7 @@ export function parsePattern(pattern: string): GroupPattern {
   }
   return {
     whole: false,
+    groups,
     match(path) {
       const found = expression.exec(path)
       if (!found) return undefined

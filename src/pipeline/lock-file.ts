@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { lstatSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { writeFileAtomic } from '../base/atomic.ts'
 import { fileError, hasCode, MlvError, systemCode } from '../base/errors.ts'
@@ -87,8 +87,16 @@ export interface LockRecorder {
   record(name: string, stage: LockedStage): Promise<void>
   /** Writes what is left; with `known`, drops the stages that are not among them from a lock that is written anyway. */
   finish(known?: ReadonlySet<string>): Promise<void>
+  /** What mlv.lock says of a stage since another mlv has written it; undefined where none has. @throws as readLock */
+  news(name: string): Promise<LockedStage | undefined>
   /** whether mlv.lock was changed */
   readonly written: boolean
+}
+
+/** Writing gives the file a new inode: what differs is another text. */
+function stampOf({ root }: Place): string | undefined {
+  const stats = lstatSync(join(root, LOCK_FILE), { bigint: true, throwIfNoEntry: false })
+  return stats && `${stats.ino} ${stats.mtimeNs} ${stats.size}`
 }
 
 /** A long pipeline of quick stages would write a large mlv.lock again and again: there is a second between two writes at least. */
@@ -101,13 +109,17 @@ export function createLockRecorder(project: Project, now: () => number = () => p
   const pending = new Map<string, LockedStage>()
   let nextAt = Number.NEGATIVE_INFINITY
   let written = false
+  let stamp = stampOf(project)
+  let latest: Lock | undefined
 
   async function write(known?: ReadonlySet<string>): Promise<void> {
     const begun = now()
     const changed = await updateLock(project, (lock) => {
       for (const [name, stage] of pending) lock.stages.set(name, stage)
       if (known) for (const name of [...lock.stages.keys()]) if (!known.has(name)) lock.stages.delete(name)
+      latest = lock
     })
+    stamp = stampOf(project)
     written ||= changed
     pending.clear()
     const ended = now()
@@ -121,6 +133,12 @@ export function createLockRecorder(project: Project, now: () => number = () => p
     },
     async finish(known) {
       if (pending.size > 0 || (written && known)) await write(known)
+    },
+    async news(name) {
+      const now = stampOf(project)
+      if (now !== undefined && now !== stamp) latest = await readLock(project)
+      stamp = now
+      return latest?.stages.get(name)
     },
     get written() {
       return written

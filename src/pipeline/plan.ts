@@ -1,5 +1,5 @@
 import { MlvError } from '../base/errors.ts'
-import type { RepoPath } from '../base/paths.ts'
+import { type RepoPath, upwards } from '../base/paths.ts'
 import type { WorkspaceData } from '../workspace/data.ts'
 import type { Project } from '../workspace/project.ts'
 import { type Decision, type DecisionView, decideStage } from './decide.ts'
@@ -64,14 +64,19 @@ export async function checkPointers(graph: StageGraph, view: { observer: Pointer
   const { observer } = view
   for (const [path, { stage, out }] of graph.makers) {
     if (observer.mayBeTracked && !observer.mayBeTracked(path)) continue
-    if ((await observer.tracked(path)) === undefined) continue
-    throw new MlvError(
-      'PATH_TRACKED',
-      `${placeText(out.at)}: "${path}" is an out of stage "${stage.name}" and tracked by a pointer`,
-      {
-        hint: `Let the stage own it with "mlv remove ${path}", or take it out of mlv.yaml.`,
-      },
-    )
+    for (const at of upwards(path)) {
+      if ((await observer.tracked(at)) === undefined) continue
+      throw new MlvError(
+        'PATH_TRACKED',
+        `${placeText(out.at)}: "${path}" is an out of stage "${stage.name}" and ${at === path ? '' : `lies in "${at}", which is `}tracked by a pointer`,
+        {
+          hint:
+            at === path
+              ? `Let the stage own it with "mlv remove ${path}", or take it out of mlv.yaml.`
+              : 'Let the stage write it elsewhere: a folder is written by hand or by stages, not by both.',
+        },
+      )
+    }
   }
 }
 

@@ -65,8 +65,9 @@ export function describeReason(reason: Reason): string {
 
 function version(entry: Entry | undefined): string {
   if (!entry) return '(none)'
-  const files = entry.kind === 'tree' ? `${entry.files} files, ` : ''
-  return `${entry.oid.slice(0, 12)} (${files}${entry.size} bytes)`
+  const counted = (count: number, one: string) => `${count} ${count === 1 ? one : `${one}s`}`
+  const files = entry.kind === 'tree' ? `${counted(entry.files, 'file')}, ` : ''
+  return `${entry.oid.slice(0, 12)} (${files}${counted(entry.size, 'byte')})`
 }
 
 /** One reason with its old and new value in full. */

@@ -11,6 +11,8 @@ const TEMPLATE_KEYS = new Set([...STAGE_KEYS].filter((key) => key !== 'matrix'))
 const GROUP_KEYS = new Set(['foreach', 'do'])
 /** Keys that an out or metric may have. */
 export const OUT_KEYS = new Set(['persist', 'git', 'desc', 'labels', 'meta', 'type'])
+/** What a run may take of a machine. */
+export const RESOURCE_KEYS = new Set(['cpus', 'memory', 'gpus'])
 const LATER_KEYS = new Set(['executor'])
 
 /** Keys that mean something in dvc.yaml and have another name here: silence would change what a stage does. */

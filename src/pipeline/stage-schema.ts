@@ -18,7 +18,7 @@ import {
   readText,
   resolvePath,
 } from './schema-fields.ts'
-import { checkKeys, OTHER_NAMES, OUT_KEYS } from './schema-keys.ts'
+import { checkKeys, OTHER_NAMES, OUT_KEYS, RESOURCE_KEYS } from './schema-keys.ts'
 import type { Dep, Out, OutRole, ParamRef, Stage } from './stage.ts'
 import type { TemplateValue } from './written-number.ts'
 
@@ -165,7 +165,7 @@ export function readStage(field: Field, wdir: RepoPath, name: string, warnings: 
   if (timeout !== undefined) stage.timeout = timeout
   if (value.each !== undefined) addEach(stage, part('each'), part('batch'))
   else if (value.batch !== undefined) throw invalid(part('batch'), 'belongs to a stage with each', 'Take it out, or write each.')
-  if (value.resources !== undefined) stage.resources = readResources(part('resources'))
+  if (value.resources !== undefined) stage.resources = readResources(part('resources'), warnings)
   return stage
 }
 
@@ -181,8 +181,9 @@ function addEach(stage: Stage, each: Field, batch: Field): void {
   checkMapStage(stage)
 }
 
-function readResources(field: Field): Record<string, unknown> {
+function readResources(field: Field, warnings: string[]): Record<string, unknown> {
   const value = readMapping(field, 'resources: {cpus: 2, memory: 4GiB}')
+  checkKeys(field, RESOURCE_KEYS, warnings)
   const { scope } = field
   const filled = scope ? fillResources(field, value, scope) : value
   const wrong = wrongAmount(filled)

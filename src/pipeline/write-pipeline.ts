@@ -10,7 +10,10 @@ import { PIPELINE_FILE, type Pipeline } from './stage.ts'
 
 /** Looks whether the stages fit one another and the pointers. @throws PIPELINE_INVALID, PATH_TRACKED */
 export async function checkPipeline(project: Project, pipeline: Pipeline): Promise<void> {
-  const tracked = async (path: RepoPath) => (await findTracked(project.root, path))?.pointer.entry
+  const tracked = async (path: RepoPath) => {
+    const found = await findTracked(project.root, path)
+    return found?.path === path ? found.pointer.entry : undefined
+  }
   await checkPointers(buildGraph(pipeline), { observer: { tracked } })
 }
 

@@ -164,6 +164,12 @@ it.each([
     'has no "on", which join needs',
   ],
   ['an unknown key', UPPER.replace('glob:', 'blob:'), 'is no key of an input'],
+  ['a group that its glob does not have', UPPER.replace('{2}', '{3}'), 'nothing would stand for {3}'],
+  [
+    'an input that it does not have',
+    UPPER.replace('{in}', '{in.rew}'),
+    'nothing would stand for {in.rew}\n  The inputs are {in.raw}.',
+  ],
 ])('refuses %s', async (_what, yaml, message) => {
   const { repo, repro } = await makeMap(yaml)
   const result = await repro()
@@ -347,8 +353,8 @@ it('runs a datum again whose row nobody can take at its word', async () => {
 })
 
 it('says that it has no datums, which is no error', async () => {
-  const { repo, repro } = await makeMap(UPPER.replace('(*)/(*).txt', '*.jpg'))
-  const warning = 'stage "upper" has no datums: nothing in raw matches "*.jpg"'
+  const { repo, repro } = await makeMap(UPPER.replace('(*)/(*).txt', '(*)/(*).jpg'))
+  const warning = 'stage "upper" has no datums: nothing in raw matches "(*)/(*).jpg"'
   expect(await repro()).toMatchObject({ exitCode: 0, stderr: expect.stringContaining(`warning: ${warning}\n`) })
   expect(await repro()).toMatchObject({ exitCode: 0, stdout: 'unchanged   upper\n', stderr: '' })
   expect((await repo.mlv('datum', 'list', 'upper')).stdout).toBe(`${warning}\n`)

@@ -517,6 +517,12 @@ it.each([
   ['a missing params file', 'stages:\n  a: {cmd: x, params: [{p.toml: [k]}]}\n', 2, 'there is no params file p.toml'],
   ['an out with a pointer', 'stages:\n  a: {cmd: x, outs: [raw]}\n', 4, '"raw" is an out of stage "a" and tracked by a pointer'],
   [
+    'an out in a folder with a pointer',
+    'stages:\n  a: {cmd: x, outs: [raw/new/o]}\n',
+    4,
+    '"raw/new/o" is an out of stage "a" and lies in "raw", which is tracked by a pointer',
+  ],
+  [
     'an out that git tracks',
     'stages:\n  a: {cmd: x, outs: [kept.txt]}\n',
     4,
@@ -535,6 +541,26 @@ it.each([
   expect(result.exitCode).toBe(exitCode)
   expect(repo.exists('mlv.lock')).toBe(false)
   expect(repo.read('kept.txt')).toBe('kept')
+})
+
+it('sees what another mlv has run meanwhile, for instance one that a stage calls', async () => {
+  const mlv = `${process.execPath} ${BIN}`
+  const repo = await makeRepo(
+    {
+      'mlv.yaml': `stages:\n  a: {cmd: "${mlv} repro -q b && echo a > a", outs: [a], deps: [d]}\n  b: {cmd: "cat d > b && echo b >> runs", deps: [d], outs: [b]}\n`,
+      d: '1\n',
+    },
+    { init: true },
+  )
+  for (const [text, runs] of [
+    ['1\n', 'b\n'],
+    ['2\n', 'b\nb\n'],
+  ] as const) {
+    repo.write('d', text)
+    expect(await repo.mlv('repro')).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('unchanged   b\n') })
+    expect(repo.read('runs')).toBe(runs)
+    expect(repo.read('b')).toBe(text)
+  }
 })
 
 it('reads the lock with merge markers as an error that names the way out', async () => {

@@ -79,12 +79,15 @@ it('takes resources beyond those of any machine', async () => {
 })
 
 it('warns of unknown keys and repeated deps', async () => {
-  const { warnings } = await parsePipeline(`colour: red\n${stage('cmd: x\nspeed: 3\ndeps: [a, a]\nouts: [{b: {push: false}}]')}`)
+  const { warnings } = await parsePipeline(
+    `colour: red\n${stage('cmd: x\nspeed: 3\ndeps: [a, a]\nouts: [{b: {push: false}}]\nresources: {cpu: 2}')}`,
+  )
   expect(warnings).toEqual([
     'mlv.yaml:1:1: the file: unknown key "colour", left as it is',
     'mlv.yaml:5:5: stage "train": unknown key "speed", left as it is',
     'mlv.yaml:6:15: stage "train": deps item 2 names "a" again',
     'mlv.yaml:7:17: stage "train": outs item 1: b: unknown key "push", left as it is',
+    'mlv.yaml:8:17: stage "train": resources: unknown key "cpu", left as it is',
   ])
 })
 

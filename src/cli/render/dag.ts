@@ -26,7 +26,7 @@ function marked(dag: Dag): Dag {
 /** Colours what stands behind a mark, up to the next line or gap. */
 export function colorDag(text: string): string {
   const colors = new Map(Object.values(LOOKS).map(({ mark, color }) => [mark, color]))
-  return text.replace(/([✓●✗○∗]) \S+/g, (label, mark: string) => `\u001b[${colors.get(mark)}m${label}\u001b[39m`)
+  return text.replace(/([✓●✗○∗])(?: [^\s│✓●✗○∗]+)+/g, (label, mark: string) => `\u001b[${colors.get(mark)}m${label}\u001b[39m`)
 }
 
 /** What the marks mean, for those that stand in the graph. */
