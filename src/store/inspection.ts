@@ -35,6 +35,8 @@ export interface Inspection {
   readPack(pack: Oid, expected: PackSummary | undefined, signal?: AbortSignal): Promise<PackState>
   /** whether all of this stands in the pack's record already */
   isRecorded(pack: Oid, wrong: readonly Oid[] | 'gone'): boolean
+  /** The pack proved right: what was noted or written down of it was no fault of its own. */
+  clear(pack: Oid): Promise<void>
   /** From now on these places count as missing, in this process. */
   note(pack: Oid, wrong: readonly Oid[] | 'gone'): void
   /** Why an object is not whole here, by what is known without reading data; undefined when it is */
@@ -133,7 +135,11 @@ export function createInspection(parts: InspectionParts): Inspection {
         return { size: 0, entries: 0, wrong: 'gone', isTableBroken: false, lying: [] }
       }
       const rows = readTable(bytes, pack)
-      const isNamed = (row: Location) => presence.placesOf(row.oid).some((place) => sameLocation(place, row))
+      // An index that lies may stand beside one that does not.
+      const isNamed = (row: Location) => {
+        const places = presence.placesOf(row.oid).filter((place) => place.pack === pack)
+        return places.length > 0 && places.every((place) => sameLocation(place, row))
+      }
       // The indexes' own word is taken only where the table says otherwise: it costs a look at all their entries.
       const agrees = rows !== undefined && rows.length === expected?.entries && rows.every(isNamed)
       const isNamedRight = oidOfBytes(bytes) === pack
@@ -145,6 +151,7 @@ export function createInspection(parts: InspectionParts): Inspection {
       return { size: bytes.length, entries: places.length, wrong, isTableBroken, lying: [] }
     },
     isRecorded: presence.damage.isRecorded,
+    clear: presence.damage.heal,
     note: (pack, wrong) => presence.damage.note(pack, wrong === 'gone' ? undefined : wrong),
     faultOf(oid) {
       if (presence.isPurged(oid)) return 'purged'

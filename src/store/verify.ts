@@ -36,6 +36,8 @@ export interface VerifyOptions {
 
 export interface Verified {
   faults: StoreFault[]
+  /** packs that were read and are right */
+  sound: Oid[]
   packs: number
   /** what was read and hashed */
   read: { packs: number; objects: number; bytes: number }
@@ -55,6 +57,7 @@ export async function verifyStore(store: ObjectStore, options: VerifyOptions = {
   const { inspection } = store
   await store.loadChunkIndexes()
   const faults: StoreFault[] = inspection.brokenIndexes.map((key) => ({ kind: 'index', key }))
+  const sound: Oid[] = []
   const read = { packs: 0, objects: 0, bytes: 0 }
   const named = inspection.packs()
   const suspects = await findSuspects(store, named)
@@ -81,6 +84,7 @@ export async function verifyStore(store: ObjectStore, options: VerifyOptions = {
       if (!inspection.isRecorded(pack, state.wrong)) faults.push({ kind: 'pack-corrupt', pack, objects: state.wrong })
       inspection.note(pack, state.wrong)
     } else if (state.isTableBroken) faults.push({ kind: 'pack-table', pack })
+    else sound.push(pack)
     for (const key of state.lying) faults.push({ kind: 'index', key })
   })
   // What lying indexes said of other packs as well is made again from the packs.
@@ -98,7 +102,7 @@ export async function verifyStore(store: ObjectStore, options: VerifyOptions = {
       options.onBytes?.(size)
     }
   }
-  return { faults, packs: named.size, read }
+  return { faults, sound, packs: named.size, read }
 }
 
 /** Packs that by the listing alone cannot be whole. */

@@ -64,7 +64,8 @@ async function openSources(project: Project, remote: string | undefined, repairs
 /** Writes down what is wrong, so that it counts as missing for every command, and makes indexes again. */
 async function setAside(store: ObjectStore, findings: Findings, repairs: Repairs): Promise<void> {
   const { inspection } = store
-  const { faults } = findings.verified
+  const { faults, sound } = findings.verified
+  for (const pack of sound) await inspection.clear(pack)
   if (faults.some(({ kind }) => kind === 'index') || findings.unnamed.length > 0)
     repairs.indexes = await inspection.replaceIndexes()
   for (const fault of faults) {
@@ -78,6 +79,20 @@ async function setAside(store: ObjectStore, findings: Findings, repairs: Repairs
       store.loose.setAside(oid)
       repairs.setAside++
     }
+}
+
+/** What an index that lied let seem corrupt is whole where its pack proved right. */
+async function stillLost(store: ObjectStore, findings: Findings): Promise<Map<Oid, LostObject>> {
+  const { lost, objects, verified } = findings
+  const sound = new Set(verified.sound)
+  const seeming = [...lost.keys()].filter((oid) => sound.has(store.locate(oid)?.pack as Oid))
+  const again = await findLost(
+    store,
+    seeming.map((oid): Wanted => objects.get(oid) ?? { oid, size: undefined }),
+  )
+  const left = new Map(lost)
+  for (const oid of seeming) if (!again.has(oid) && lost.get(oid)?.loss === 'corrupt') left.delete(oid)
+  return left
 }
 
 /** Objects that nothing checked needs, but that were here. */
@@ -149,10 +164,10 @@ export async function repairStore(
   const repairs: Repairs = { indexes: 0, setAside: 0, restored: [], left: [], unasked: [] }
   await setAside(store, findings, repairs)
   const extra = corruptOids(findings.verified.faults).filter((oid) => !findings.lost.has(oid))
-  if (findings.lost.size === 0 && extra.length === 0) return repairs
+  let left = await stillLost(store, findings)
+  if (left.size === 0 && extra.length === 0) return repairs
   const sources = await openSources(project, options.name, repairs)
   const sides = [store, ...sources.map((source) => source.store)]
-  let left = new Map(findings.lost)
   for (let round = 0; round < ROUNDS && left.size + extra.length > 0; round++) {
     const before = repairs.restored.length
     const note = (oids: readonly Oid[], from: string) => {

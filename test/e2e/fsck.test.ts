@@ -154,6 +154,30 @@ describe('a remote that is not as it should be', () => {
     expect(await repo.mlv('fsck', '--remote', '--read-data', '--rev', 'HEAD')).toMatchObject(sound)
     expect(blobs(remote, 'packs')).toHaveLength(1)
   })
+
+  it('has an index that lies beside one that does not, and a record that blames the pack: both go', async () => {
+    const { repo, remote } = await world({ ...small, big: noise('told wrongly', 17 * MIB) }, 'data', 'big')
+    const index = blobs(remote, 'index').find((file) => !file.endsWith('-chunks'))!
+    const bytes = readFileSync(index)
+    const entries = bytes.length - 52 * bytes.readUInt32LE(16)
+    for (let entry = entries; entry < bytes.length; entry += 52) bytes[entry + 32]! ^= 1
+    rmSync(index)
+    writeFileSync(join(remote, 'index', createHash('sha256').update(bytes).digest('hex')), bytes)
+    const clone = await repo.clone()
+    await clone.mlv('remote', 'add', 'origin', remote, '--local')
+    // Who reads what the index says takes the pack for damaged; the next push writes the same pack and a true index.
+    expect((await clone.mlv('pull')).exitCode).not.toBe(0)
+    expect(await repo.mlv('push')).toMatchObject(sound)
+    // Which of both is asked first is chance.
+    await clone.mlv('pull')
+    expectFailure(await repo.mlv('fsck', '--remote', '--read-data'), 6, /is damaged/)
+    const mended = await repo.mlv('fsck', '--remote', '--read-data', '--repair')
+    expect(mended).toMatchObject(sound)
+    expect(mended.stdout).toMatch(/^broken {2}index\//m)
+    expect(blobs(remote, 'corrupt')).toEqual([])
+    expect(await repo.mlv('fsck', '--remote', '--read-data', '--all-commits')).toMatchObject(sound)
+    expect(await clone.mlv('pull')).toMatchObject(sound)
+  })
 })
 
 describe('data in no store', () => {
