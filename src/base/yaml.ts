@@ -56,6 +56,10 @@ function problemOf(message: string): string {
   return message.startsWith('Maximum call stack') ? 'nested too deeply' : message.split('\n')[0]!
 }
 
+/** A command with `: ` in it is the usual slip; the parser's words for it do not tell. */
+export const COLON_HINT =
+  'In YAML ": " makes a map: put the whole value in quotes, or write it on the next line, indented, after "key: |".'
+
 /** Parses one YAML 1.2 document strictly: duplicate keys, alias bombs and more than one document are refused.
  *  @param merge takes `<<` for YAML 1.1's merge key   @throws YAML_INVALID with line and column */
 export function parseYaml(text: string, path: string, maxCharacters = MAX_CHARACTERS, merge = false): YamlFile {
@@ -81,8 +85,9 @@ export function parseYaml(text: string, path: string, maxCharacters = MAX_CHARAC
         hint: `Resolve them, then "git add ${path}".`,
         cause: broken,
       })
+    const isColon = broken.code === 'BLOCK_AS_IMPLICIT_KEY' && document.errors.every(({ code }) => code === broken.code)
     throw new MlvError('YAML_INVALID', `${where(broken.pos[0])}: ${problemOf(broken.message)}`, {
-      hint: 'Correct the YAML at that place.',
+      hint: isColon ? COLON_HINT : 'Correct the YAML at that place.',
       cause: broken,
     })
   }

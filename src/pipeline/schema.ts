@@ -64,12 +64,12 @@ const NO_FILES: FileReader = async () => undefined
  *  @throws YAML_INVALID, PIPELINE_INVALID, PATH_INVALID, PARAMS_INVALID, each with line and column */
 export async function parsePipeline(text: string, read: FileReader = NO_FILES): Promise<Pipeline> {
   // Reading YAML takes a third of the time of a command that has nothing to do, and most have a parsed copy.
-  const { parseYaml } = await import('../base/yaml.ts')
+  const { COLON_HINT, parseYaml } = await import('../base/yaml.ts')
   try {
     return await readStages(parseYaml(text, PIPELINE_FILE), text, { read, folder: '' as RepoPath })
   } catch (error) {
     if (error instanceof RangeError && !hasCode(error))
       throw new MlvError('YAML_INVALID', `${PIPELINE_FILE}: nested too deeply`, { hint: 'Write it flatter.', cause: error })
-    throw hasCode(error, 'YAML_INVALID') ? explained(error, text) : error
+    throw hasCode(error, 'YAML_INVALID') && error.hint !== COLON_HINT ? explained(error, text) : error
   }
 }

@@ -70,6 +70,10 @@ it('says that a template within brackets wants quotes, where that is what YAML s
     expect.stringMatching(/^mlv.yaml:3:\d+: /),
     expect.stringContaining('in quotes'),
   ])
+  expect(await hint('stages:\n  a:\n    cmd: echo "x: ${y}" > z\n')).toEqual([
+    expect.stringMatching(/^mlv.yaml:3:10: /),
+    expect.stringContaining('put the whole value in quotes'),
+  ])
   expect(await hint('stages: {a: [\n')).toEqual([expect.stringMatching(/^mlv.yaml:\d+:\d+: /), 'Correct the YAML at that place.'])
 })
 
