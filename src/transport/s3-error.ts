@@ -244,7 +244,10 @@ function credentialsError(error: unknown, place: S3Place): MlvError {
     'REMOTE_DENIED',
     `No credentials for ${place.url}. Tried: ${place.profile ? '' : 'the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY), '}~/.aws/credentials and ~/.aws/config (profile "${profile}", with SSO), web identity, container, instance metadata${reason}`,
     {
-      hint: `Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run "aws configure" or "aws sso login"${place.profile ? ` with --profile ${profile}` : ''}.`,
+      // With a profile, keys of the environment do not count.
+      hint: place.profile
+        ? `Run "aws configure" or "aws sso login" with --profile ${profile}, or choose another with "mlv remote modify NAME --profile PROFILE".`
+        : 'Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run "aws configure" or "aws sso login".',
       cause: error,
     },
   )

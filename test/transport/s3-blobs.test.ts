@@ -116,6 +116,7 @@ describe.skipIf(!s3)('on a real S3 server', () => {
       await expect(blobs.get('a')).rejects.toMatchObject({
         code: 'REMOTE_DENIED',
         message: expect.stringMatching(/credentials and .*config \(profile "typo".*web identity, container, instance metadata/),
+        hint: expect.stringMatching(/^Run "aws configure" or "aws sso login" with --profile typo, /),
       })
       vi.stubEnv('AWS_SHARED_CREDENTIALS_FILE', join(folder, 'none'))
     })
