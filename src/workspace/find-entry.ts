@@ -72,7 +72,7 @@ export function nothingAt(project: Project, revision: Revision, path: RepoPath):
     'PATH_MISSING',
     `mlv tracks nothing at ${path}${revision.commit === undefined ? '' : ` of ${revision.name}`}`,
     {
-      hint: 'See what it tracks there with "mlv ls".',
+      hint: 'See what it tracks with "mlv ls", in another repository with "mlv ls REPO", at another revision with --rev.',
     },
   )
 }

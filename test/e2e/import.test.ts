@@ -150,7 +150,9 @@ describe('mlv import', () => {
     const here = await makeRepo({}, { init: true })
     const plain = await makeRepo({ a: 'a' }, { commit: true })
     expectFailure(await here.mlv('import', plain.dir, 'a'), 3, 'no mlv project')
-    expectFailure(await here.mlv('import', source.dir, 'none'), 2, 'tracks nothing at none of HEAD')
+    expect(expectFailure(await here.mlv('import', source.dir, 'none'), 2, 'tracks nothing at none of HEAD')).toContain(
+      'mlv ls REPO',
+    )
     expectFailure(await here.mlv('import', source.dir, 'data/none'), 2, 'no data/none')
     expectFailure(await here.mlv('import', source.dir, '../data'), 2, '".."')
     expectFailure(await here.mlv('import', source.dir, '/'), 2, 'No path')
