@@ -1,5 +1,6 @@
 /** A pattern over paths, with capture groups as Pachyderm has them: `(*)-(*).jpg`. `*` and `?` stay within a name, `**` goes through folders,
- *  `[a-z]` is one character of a set, `{a,b}` either text, `(…)` a group. `/` or an empty text is the whole; `/*` and `./*` are `*`. */
+ *  `[a-z]` is one character of a set, `{a,b}` either text, `(…)` a group. `/` or an empty text is the whole; `/*` and `./*` are `*`: as in Pachyderm, a
+ *  slash at the start is the input. */
 export interface GroupPattern {
   /** it stands for the whole, not for what lies below */
   readonly whole: boolean
@@ -17,8 +18,6 @@ const SPECIAL = /[\\^$.|+]/
 /** Names that no path below the input has: the pattern would match nothing, unseen. @throws PatternFault */
 function refuseOutside(pattern: string): void {
   if (pattern.split(/[/(){}]|,(?=[^{]*\})/).includes('..')) throw new PatternFault('leads out of its input with ".."')
-  // As Pachyderm writes it, a slash before a wildcard is the input.
-  if (/^\/+[^*?[({/]+\//.test(pattern)) throw new PatternFault('is an absolute path, and a glob starts at its input')
 }
 
 /** @throws PatternFault */

@@ -7,10 +7,13 @@ import type { Stage } from './stage.ts'
 /** A stage, as its errors name it. */
 type Named = Pick<Stage, 'name'>
 
+/** NFS names so what was deleted and is still open. */
+const STILL_OPEN = /^\.nfs/
+
 /** What lies in a folder around those that commands were given. @throws STAGE_FAILED when it is gone, or something else lies there */
 function entriesOf({ name }: Named, folder: string): Dirent[] {
   try {
-    return readdirSync(folder, { withFileTypes: true })
+    return readdirSync(folder, { withFileTypes: true }).filter((entry) => !STILL_OPEN.test(entry.name))
   } catch (error) {
     if (!['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '')) throw fileError(error, 'reading', folder)
     throw new MlvError('STAGE_FAILED', `Stage "${name}" removed the folder around {out}, with all that it held`, {

@@ -6,7 +6,7 @@ import { KEYS } from './layout.ts'
 import { readTables } from './mend-indexes.ts'
 import { ROW_BYTES, readRow } from './pack.ts'
 import { type IndexedPack, type Location, openIndex, type PackIndex, parseIndexKey } from './pack-index.ts'
-import { findSuccessor } from './superseded.ts'
+import { findSuccessor, type Successor } from './superseded.ts'
 
 /** A pack as it lies in the store. */
 export interface StoredPack {
@@ -56,7 +56,7 @@ export async function readContent(blobs: Blobs, signal?: AbortSignal, listings =
       // Merged into a larger one since it was listed: then that one is needed.
       if (!hasCode(error, 'BLOB_MISSING')) throw error
       const found = await findSuccessor(blobs, oid, chunks, signal)
-      return found && { key: KEYS.index(found.index.oid, chunks), chunks, modified, index: found.index }
+      return found && readSuccessor(blobs, found, chunks, signal)
     }
   })
   if (read.includes(undefined)) {
@@ -80,6 +80,22 @@ export async function readContent(blobs: Blobs, signal?: AbortSignal, listings =
       return tables.get(index)!.get(pack)
     },
     holdsChunks: (pack) => byPack.get(pack)?.chunks ?? false,
+  }
+}
+
+/** @returns undefined where it is gone, too, or does not repeat what it should   @throws INDEX_CORRUPT, and what the blobs throw */
+async function readSuccessor(
+  blobs: Blobs,
+  { info: { key, modified }, oid, repeats }: Successor,
+  chunks: boolean,
+  signal?: AbortSignal,
+): Promise<StoredIndex | undefined> {
+  try {
+    const index = openIndex(asBuffer(await blobs.get(key, { signal })), oid)
+    return index.supersedes.includes(repeats) ? { key, chunks, modified, index } : undefined
+  } catch (error) {
+    if (hasCode(error, 'BLOB_MISSING')) return undefined
+    throw error
   }
 }
 

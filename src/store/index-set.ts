@@ -110,15 +110,12 @@ export function createIndexSet(blobs: Blobs, { copies, mend, thorough = false }:
   /** Reads the index that repeats a listed one which is gone, where the place tells which that is: the listing may not show it yet. */
   async function readSuccessor(side: Side, gone: IndexFile): Promise<PackIndex | undefined> {
     const found = await findSuccessor(blobs, gone.oid, side === chunkSide)
-    if (!found) return undefined
-    const { index, bytes } = found
-    const { oid } = index
+    const index = found && (await readIndex(found.info.key, found.oid))
+    if (!index?.supersedes.includes(found!.repeats)) return undefined
     side.superseded.add(gone.oid)
-    if (!side.sizes.has(oid)) {
-      const key = KEYS.index(oid, side === chunkSide)
-      side.sizes.set(oid, bytes.length)
-      side.listed.push({ key, oid, size: bytes.length, modified: gone.modified, unlisted: true })
-      keepCopy(nameOf(key), bytes)
+    if (!side.sizes.has(index.oid)) {
+      side.sizes.set(index.oid, found!.info.size)
+      side.listed.push({ ...found!.info, oid: index.oid, unlisted: true })
     }
     return index
   }
@@ -230,8 +227,8 @@ export function createIndexSet(blobs: Blobs, { copies, mend, thorough = false }:
       }
       own.delete(oid)
       // Merged into another one, which is looked for in the same way.
-      const next = (await findSuccessor(blobs, oid, side === chunkSide))?.index.oid
-      if (next) own.set(next, KEYS.index(next, side === chunkSide))
+      const next = await findSuccessor(blobs, oid, side === chunkSide)
+      if (next) own.set(next.oid, next.info.key)
     }
   }
 

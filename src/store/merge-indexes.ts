@@ -1,10 +1,9 @@
-import { randomBytes } from 'node:crypto'
 import { mapBounded } from '../base/concurrency.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
 import type { Blobs } from './blobs.ts'
 import type { IndexFile } from './index-set.ts'
 import { KEYS } from './layout.ts'
-import { formatMergedIndex, MAX_ENTRIES, type PackIndex } from './pack-index.ts'
+import { formatMergedIndex, MAX_ENTRIES, newSalt, type PackIndex } from './pack-index.ts'
 import type { Presence } from './presence.ts'
 import { expireRecords, MAX_DELETIONS, retireIndexes } from './superseded.ts'
 
@@ -60,6 +59,8 @@ export function planExpiry(listed: readonly IndexFile[], open: readonly PackInde
 
 export interface MergeOptions {
   chunks: boolean
+  /** readers may have a listing that is older than what was written since: in buckets, and in folders on other machines, but not in a cache */
+  records: boolean
   /** lists the indexes again and reads the new ones */
   refresh(): Promise<unknown>
   signal?: AbortSignal
@@ -68,7 +69,7 @@ export interface MergeOptions {
 /** Merges until each tier has room, then deletes what was merged. A kill at any point leaves indexes that are all true.
  *  @throws what the blobs throw */
 export async function mergeSmallIndexes(blobs: Blobs, presence: Presence, options: MergeOptions): Promise<void> {
-  const { chunks, refresh, signal } = options
+  const { chunks, records, refresh, signal } = options
   // What a collector is about to delete must not be named anew.
   const candidates = () => presence.indexes(chunks).filter(({ packs }) => !packs.some(presence.isDoomed))
   const hasWork = () =>
@@ -85,7 +86,7 @@ export async function mergeSmallIndexes(blobs: Blobs, presence: Presence, option
       group.flatMap(({ oid, supersedes: older }) => [oid, ...older.filter((below) => listed.has(below))]),
     )
     // Of two who merge the same at once, one may take its own back when the other has deleted what both had merged.
-    const bytes = formatMergedIndex(group, [...supersedes], randomBytes(4).readUInt32LE())
+    const bytes = formatMergedIndex(group, [...supersedes], newSalt())
     const oid = oidOfBytes(bytes)
     const begun = Date.now()
     await blobs.put(KEYS.index(oid, chunks), bytes, { oid, signal })
@@ -103,8 +104,8 @@ export async function mergeSmallIndexes(blobs: Blobs, presence: Presence, option
     // Where the listing does not show what was written, others may not find it either.
     if (file && !file.unlisted) retired.push({ by: file, group: group.map((index) => index.oid) })
   }
-  for (const { by, group } of retired) await retireIndexes(blobs, { group, by: by.oid, chunks, signal })
-  if (retired.length > 0) await expireRecords(blobs, retired[0]!.by.modified - GRACE_MS, signal)
+  for (const { by, group } of retired) await retireIndexes(blobs, group, { by: by.oid, chunks, records, signal })
+  if (records && retired.length > 0) await expireRecords(blobs, retired[0]!.by.modified - GRACE_MS, signal)
   const expired = planExpiry(presence.listed(chunks), presence.indexes(chunks))
   await mapBounded(expired, PER_TIER, ({ key }) => blobs.delete(key, signal))
 }

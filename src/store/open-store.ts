@@ -219,7 +219,7 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
         const kind = chunks ? 'chunks' : 'objects'
         if (!wrote[kind]) continue
         wrote[kind] = false
-        await mergeSmallIndexes(blobs, presence, { chunks, refresh, signal })
+        await mergeSmallIndexes(blobs, presence, { chunks, records: !isCache, refresh, signal })
       }
     },
     inspection: createInspection({

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { MlvError } from '../base/errors.ts'
 import { isOid, type Oid, oidOfBytes } from '../base/oid.ts'
 import { type PackEntry, packSize, ROW_BYTES, readRow } from './pack.ts'
@@ -73,8 +74,13 @@ function compareRows(rows: Buffer, a: number, b: number): number {
   return rows.compare(rows, b, b + 32, a, a + 32) || rows.readUInt32LE(a + ROW_BYTES) - rows.readUInt32LE(b + ROW_BYTES)
 }
 
-/** Formats an index over packs; equal content gives equal bytes. At most 1,000,000 entries. */
-export function formatIndex(packs: readonly IndexedPack[], supersedes: readonly Oid[] = []): Buffer {
+/** Gives equal content names that differ, 32 bits. */
+export function newSalt(): number {
+  return randomBytes(4).readUInt32LE()
+}
+
+/** Formats an index over packs; equal content and salt give equal bytes. At most 1,000,000 entries. */
+export function formatIndex(packs: readonly IndexedPack[], supersedes: readonly Oid[] = [], salt = 0): Buffer {
   const sortedPacks = [...packs].sort((a, b) => (a.oid < b.oid ? -1 : 1))
   const count = packs.reduce((sum, pack) => sum + pack.count, 0)
   const rows = Buffer.allocUnsafe(count * ENTRY_BYTES)
@@ -89,12 +95,12 @@ export function formatIndex(packs: readonly IndexedPack[], supersedes: readonly 
     sortedPacks.map((pack) => pack.oid),
     rows,
     supersedes,
+    salt,
   )
 }
 
 /** Formats one index over the packs of several; a pack that more than one lists is taken once, from the one with most entries for it.
- *  At most 1,000,000 entries.
- *  @param salt gives equal content names that differ, 32 bits @throws INDEX_CORRUPT */
+ *  At most 1,000,000 entries. @throws INDEX_CORRUPT */
 export function formatMergedIndex(indexes: readonly PackIndex[], supersedes: readonly Oid[], salt = 0): Buffer {
   const sources = new Map<Oid, { from: PackIndex; count: number }>()
   for (const from of indexes) {

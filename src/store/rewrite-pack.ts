@@ -5,7 +5,7 @@ import { placesOf, readContent, readUnnamed, type StoreContent } from './content
 import { parseForeign } from './foreign.ts'
 import { KEYS } from './layout.ts'
 import type { ObjectStore } from './object-store.ts'
-import { formatIndex, groupPacks, type IndexedPack, type Location } from './pack-index.ts'
+import { formatIndex, groupPacks, type IndexedPack, type Location, newSalt } from './pack-index.ts'
 import { parseRecipe } from './recipe.ts'
 
 /** A pack with what of it is worth keeping. */
@@ -89,16 +89,13 @@ export async function forgetPacks(blobs: Blobs, content: StoreContent, gone: Rea
     )
     const rest = new Map<Oid, IndexedPack>()
     for (const { index } of concerned) for (const [oid, table] of index.tables()) if (!gone.has(oid)) rest.set(oid, table)
-    const written = new Set<string>()
     for (const group of groupPacks([...rest.values()])) {
-      const bytes = formatIndex(group)
+      // A name of its own: another one may just be deleting an index of the same packs, which it has merged.
+      const bytes = formatIndex(group, [], newSalt())
       const oid = oidOfBytes(bytes)
-      const key = KEYS.index(oid, chunks)
-      await blobs.put(key, bytes, { oid })
-      written.add(key)
+      await blobs.put(KEYS.index(oid, chunks), bytes, { oid })
     }
     for (const { key } of concerned) {
-      if (written.has(key)) continue
       await blobs.delete(key)
       deleted++
     }

@@ -1,58 +1,62 @@
 import { mapBounded } from '../base/concurrency.ts'
 import { hasCode } from '../base/errors.ts'
 import { isOid, type Oid } from '../base/oid.ts'
-import { asBuffer, type Blobs } from './blobs.ts'
+import { asBuffer, type BlobInfo, type Blobs } from './blobs.ts'
 import { KEYS } from './layout.ts'
-import { openIndex, type PackIndex } from './pack-index.ts'
 
 /** Requests at once. */
 const CONCURRENCY = 8
 /** Deleted at the end of one command, which nobody should wait for: each writes one index at most or few. */
 export const MAX_DELETIONS = 64
+/** A page of a bucket's listing. */
+const MAX_LOOKED_AT = 1000
 /** A chain of indexes that were merged again and again is shorter: there are few tiers, and a listing is hardly ever older than a minute. */
 const MAX_STEPS = 64
 
-/** Whether readers may have a listing that is older than what was written since. A folder's is as new as its files. */
-function mayLag(blobs: Blobs): boolean {
-  return blobs.filePath === undefined
-}
-
-/** Deletes indexes that another one repeats. Where listings may lag, a record below superseded/ tells first which one that is. */
+/** Deletes indexes that another one repeats, as many as one command may; the others wait as what a kill leaves does.
+ *  @param to `records`: tell first, below superseded/, which one that is, for readers whose listing is older */
 export async function retireIndexes(
   blobs: Blobs,
-  { group, by, chunks, signal }: { group: readonly Oid[]; by: Oid; chunks: boolean; signal?: AbortSignal },
+  indexes: readonly Oid[],
+  to: { by: Oid; chunks: boolean; records: boolean; signal?: AbortSignal },
 ): Promise<void> {
+  const { by, chunks, records, signal } = to
+  const group = indexes.slice(0, MAX_DELETIONS)
   const record = Buffer.from(`${by}\n`)
-  if (mayLag(blobs)) await mapBounded(group, CONCURRENCY, (oid) => blobs.put(KEYS.superseded(oid, chunks), record, { signal }))
+  if (records) await mapBounded(group, CONCURRENCY, (oid) => blobs.put(KEYS.superseded(oid, chunks), record, { signal }))
   await mapBounded(group, CONCURRENCY, (oid) => blobs.delete(KEYS.index(oid, chunks), signal))
 }
 
-/** Finds the index that repeats one which was listed and is gone. @returns undefined where no record tells, or what it names does not repeat it
- *  @throws what the blobs throw, INDEX_CORRUPT */
+/** The index that is to repeat one which is gone: whether it does is for its reader to see. */
+export interface Successor {
+  info: BlobInfo
+  oid: Oid
+  /** what it must name as superseded */
+  repeats: Oid
+}
+
+/** Finds the index that repeats one which was listed and is gone. @returns undefined where no record tells   @throws what the blobs throw */
 export async function findSuccessor(
   blobs: Blobs,
   gone: Oid,
   chunks: boolean,
   signal?: AbortSignal,
-): Promise<{ index: PackIndex; bytes: Buffer } | undefined> {
-  if (!mayLag(blobs)) return undefined
+): Promise<Successor | undefined> {
   for (let steps = 0, last = gone; steps < MAX_STEPS; steps++) {
-    const record = await getOrNone(blobs, KEYS.superseded(last, chunks), signal)
-    const next = record?.toString('latin1').trimEnd() ?? ''
-    if (!isOid(next)) return undefined
-    const bytes = await getOrNone(blobs, KEYS.index(next, chunks), signal)
-    if (bytes) {
-      const index = openIndex(bytes, next)
-      return index.supersedes.includes(last) ? { index, bytes } : undefined
-    }
+    const next = await readRecord(blobs, KEYS.superseded(last, chunks), signal)
+    if (next === undefined) return undefined
+    const info = await blobs.head(KEYS.index(next, chunks), signal)
+    if (info) return { info, oid: next, repeats: last }
     last = next
   }
   return undefined
 }
 
-async function getOrNone(blobs: Blobs, key: string, signal?: AbortSignal): Promise<Buffer | undefined> {
+async function readRecord(blobs: Blobs, key: string, signal?: AbortSignal): Promise<Oid | undefined> {
   try {
-    return asBuffer(await blobs.get(key, { signal }))
+    const text = asBuffer(await blobs.get(key, { signal })).toString('latin1')
+    const oid = text.trimEnd()
+    return isOid(oid) ? oid : undefined
   } catch (error) {
     if (hasCode(error, 'BLOB_MISSING')) return undefined
     throw error
@@ -61,11 +65,11 @@ async function getOrNone(blobs: Blobs, key: string, signal?: AbortSignal): Promi
 
 /** Deletes records that were written before `before`, in ms since 1970 by the clock of the place: no listing is as old as that. */
 export async function expireRecords(blobs: Blobs, before: number, signal?: AbortSignal): Promise<void> {
-  if (!mayLag(blobs)) return
   const expired: string[] = []
+  let looked = 0
   for await (const { key, modified } of blobs.list('superseded/', signal)) {
     if (modified < before) expired.push(key)
-    if (expired.length === MAX_DELETIONS) break
+    if (expired.length === MAX_DELETIONS || ++looked === MAX_LOOKED_AT) break
   }
   await mapBounded(expired, CONCURRENCY, (key) => blobs.delete(key, signal))
 }

@@ -53,7 +53,6 @@ export async function getPath(project: Project, request: GetRequest): Promise<Go
   if (!existsSync(dirname(out)))
     throw new MlvError('PATH_MISSING', `No such folder: ${dirname(out)}`, { hint: `Make it with "mkdir -p ${dirname(out)}".` })
   const found = await findEntries(project, request.revision, path)
-  sweepLeftovers(out)
   const temporary = ownedName(out)
   try {
     for (const { target, entry, storeOf } of found) {
@@ -71,6 +70,8 @@ export async function getPath(project: Project, request: GetRequest): Promise<Go
     rmSync(temporary, { recursive: true, force: true })
     throw fileError(error, 'writing', out)
   }
+  // Not before: what a killed one had set aside may be all that is left of what lay there.
+  sweepLeftovers(out)
   const bytes = found.reduce((sum, { entry }) => sum + entry.size, 0)
   const [first] = found
   if (found.length === 1 && isWithin(path, first!.target.path)) return { bytes, oid: first!.entry.oid }

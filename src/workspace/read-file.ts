@@ -91,9 +91,9 @@ export async function readLargeFile(path: string, options: LargeOptions): Promis
     const stats = await source.stat()
     if (!stats.isFile()) return undefined
     const hashed = (await stillKnown(source, stats, options)) ?? (await hashWhole(path, source, stats, options))
-    // By its name, too: a clone is made of what bears it.
-    const isSame = sameStats(stats, await source.stat()) && lstatSync(path, { throwIfNoEntry: false })?.ino === stats.ino
-    return isSame ? { stats, ...hashed, at } : undefined
+    // What bears the name, of which a clone is made; a name that went and came back leaves another ctime.
+    const now = lstatSync(path, { throwIfNoEntry: false })
+    return now?.ctimeMs === stats.ctimeMs && sameStats(stats, now) ? { stats, ...hashed, at } : undefined
   } finally {
     await source.close()
   }
