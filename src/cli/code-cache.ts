@@ -61,7 +61,9 @@ function write(path: string, code: Buffer): void {
     }
     renameSync(temporary, path)
   } catch {
-    // A full or read-only disk only costs the next command a few milliseconds.
-    rmSync(temporary, { force: true })
+    // A full or read-only disk, or a folder of another user's, only costs the next command a few milliseconds.
+    try {
+      rmSync(temporary, { force: true })
+    } catch {}
   }
 }

@@ -122,6 +122,13 @@ describe('options of every command', () => {
 })
 
 describe('the streams', () => {
+  it('a folder for caches that cannot be used costs nothing but time', async () => {
+    const repo = await makeRepo({}, { init: true })
+    repo.write('caches/mlv', 'no folder')
+    const { exitCode, stderr } = await repo.mlvWith({ env: { XDG_CACHE_HOME: repo.path('caches') } }, 'status')
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
+  })
+
   it('a reader that closes early is no failure', async () => {
     const repo = await makeRepo({}, { init: true })
     const result = await run('bash', ['-c', `set -o pipefail; "${process.execPath}" "${BIN}" --help | head -n 1; echo "$?"`], {
