@@ -15,7 +15,7 @@ import { scannedFiles } from './scan.ts'
 import { forgetTrees, type StatTable, TICK_MS } from './stat-table.ts'
 import { checkParents } from './tracked.ts'
 import { refuseUnsaved } from './unsaved-work.ts'
-import { insidePath, noteEntry, type Worktree } from './worktree.ts'
+import { insidePath, noteEntry, recordedEntry, type Worktree } from './worktree.ts'
 import { makeFolder, placeLink, rowOf, writeSmall } from './write-file.ts'
 
 export interface CheckedOut {
@@ -231,6 +231,8 @@ async function placeWhole(
 /** After a checkout the target is what mlv last placed here, and the rows of what is gone are forgotten. */
 function noteTarget(worktree: Worktree, plan: CheckoutPlan, table: StatTable): void {
   const { path, target } = plan
+  // A file that could not be placed, where nothing ever was, is still absent: recorded, it would pass for deleted by the user.
+  if (target && target.kind !== 'tree' && plan.missing.length > 0 && !recordedEntry(worktree.cache, path)) return
   noteEntry(worktree.cache, path, target)
   table.dirty = true
   if (target?.kind !== 'tree') return

@@ -156,6 +156,16 @@ describe('mlv status', () => {
     expect(await states(repo)).toEqual({ data: 'unchanged', file: 'unchanged' })
   })
 
+  it('calls absent what a checkout in a fresh clone could not place', async () => {
+    const repo = await makeRepo({ 'data/a': 'a', model: 'm' }, { init: true })
+    await repo.mlv('add', 'data', 'model')
+    await repo.commit('First')
+    const clone = await repo.clone()
+    expect(await states(clone)).toEqual({ data: 'absent', model: 'absent' })
+    expect((await clone.mlv('checkout', '--allow-missing')).stdout).toContain('not in the cache')
+    expect(await states(clone)).toEqual({ data: 'absent', model: 'absent' })
+  })
+
   it('survives the loss of its state: nothing is lost, old versions are still outdated', async () => {
     const repo = await twoBranches()
     rmSync(repo.path('.git/mlv/state'), { recursive: true })
