@@ -65,6 +65,7 @@ export const configure: Configure = (command, act) => {
       const edits = planInstall(hooks, ownProgram(), names)
       applyHookEdits(edits)
       output.answer({ ...hooks, written: edits.map(({ path }) => path) }, () => {
+        if (output.quiet) return ''
         const words = SCOPE_WORDS[hooks.scope]
         return (
           renderEdits(edits, 'wrote', 'all hooks are installed already') +
@@ -82,7 +83,7 @@ export const configure: Configure = (command, act) => {
       const edits = planUninstall(hooks)
       applyHookEdits(edits)
       output.answer({ ...hooks, changed: edits.map(({ path }) => path) }, () =>
-        renderEdits(edits, 'took mlv out of', 'no hook calls mlv'),
+        output.quiet ? '' : renderEdits(edits, 'took mlv out of', 'no hook calls mlv'),
       )
     }),
   )
