@@ -62,7 +62,12 @@ export const openProject: OpenProject = async (folder = '.', options = {}) => {
   }
 
   const pathOf = (path: string): RepoPath => repoPathFrom(path, root, root)
-  const syncOptions = ({ paths, ...rest }: TransferOptions): SyncOptions => ({ ...rest, paths: paths?.map(pathOf) })
+  /** @throws USAGE, for programs that no compiler has seen */
+  function pathsOf(paths: string[]): RepoPath[] {
+    if (Array.isArray(paths) && paths.every((path) => typeof path === 'string')) return paths.map(pathOf)
+    throw new MlvError('USAGE', 'Paths are given as a list of texts', { hint: 'Write ["data"] for the path data.' })
+  }
+  const syncOptions = ({ paths, ...rest }: TransferOptions): SyncOptions => ({ ...rest, paths: paths && pathsOf(paths) })
 
   async function openFile(path: RepoPath, revisionName: string | undefined): Promise<AsyncIterable<Uint8Array>> {
     const { findIn, findTarget, nothingAt } = await import('../workspace/find-entry.ts')
@@ -95,11 +100,11 @@ export const openProject: OpenProject = async (folder = '.', options = {}) => {
     close,
     async status(paths = []) {
       const { readStatus } = await import('../workspace/status.ts')
-      return afresh((inside) => readStatus(inside, paths.map(pathOf)))
+      return afresh((inside) => readStatus(inside, pathsOf(paths)))
     },
     async add(paths, addOptions = {}) {
       const { addPaths } = await import('../workspace/add.ts')
-      const { added, written } = await afresh((inside) => addPaths(inside, paths.map(pathOf), addOptions))
+      const { added, written } = await afresh((inside) => addPaths(inside, pathsOf(paths), addOptions))
       return { added: added.map(({ path, entry, changed }) => ({ path, oid: entry.oid, size: entry.size, changed })), written }
     },
     async push(transfer = {}) {

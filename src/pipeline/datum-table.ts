@@ -126,6 +126,8 @@ export async function readTable(entry: Entry | undefined, data: WorkspaceData): 
 export interface Unfinished {
   table: Entry
   failed: Oid[]
+  /** of those that failed: with other inputs a datum has another key, and is still the one that failed */
+  names?: string[]
 }
 
 function unfinishedPath(project: Pick<Project, 'stateDir'>, stage: string): string {

@@ -47,11 +47,11 @@ export async function planDatums(
   const recorded = await readTable(view.lock.stages.get(stage.name)?.datums, view.data)
   const since = unfinished && (await readTable(unfinished.table, view.data)).rows
   const known = since ? new Map([...recorded.rows, ...since]) : recorded.rows
-  const failed = new Set(unfinished?.failed)
+  const failed = new Set<string>([...(unfinished?.failed ?? []), ...(unfinished?.names ?? [])])
   const keyOf = datumKeys(shared)
   const datums = listDatums(each, files, `${placeText(stage.at)}: stage "${stage.name}": each`).map((datum): PlannedDatum => {
     const key = keyOf(datum)
-    return { datum, key, state: known.has(key) ? 'done' : failed.has(key) ? 'failed' : 'new' }
+    return { datum, key, state: known.has(key) ? 'done' : failed.has(key) || failed.has(datum.name) ? 'failed' : 'new' }
   })
   return { datums, known, recorded: unfinished ? undefined : recorded }
 }

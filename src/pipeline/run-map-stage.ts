@@ -10,7 +10,7 @@ import { type Entry, sameEntry } from '../workspace/entry.ts'
 import { TICK_MS } from '../workspace/stat-table.ts'
 import { checkParents } from '../workspace/tracked.ts'
 import { setAside } from './aside.ts'
-import { type DatumTable, noteUnfinished, readRow, writeTable } from './datum-table.ts'
+import { type DatumTable, noteUnfinished, readRow, type Unfinished, writeTable } from './datum-table.ts'
 import type { DecisionView } from './decide.ts'
 import type { StageInputs } from './inputs.ts'
 import { changesSince, createMapOut, type MapOut } from './map-out.ts'
@@ -171,13 +171,17 @@ interface Run {
 
 const leftOf = ({ plan, results }: Run) => plan.datums.filter(({ key }) => !results.has(key))
 
+function failedOf(failures: readonly Failure[]): Pick<Unfinished, 'failed' | 'names'> {
+  return { failed: failures.map(({ planned }) => planned.key), names: failures.map(({ planned }) => planned.datum.name) }
+}
+
 /** Stores and notes what has run, while others still run. */
 async function noteSoFar(run: Run): Promise<void> {
   const { stage, inputs, scene, plan, fresh, collector, failures } = run
   const sure = await sureResults(run, await changedDeps(inputs, scene))
   const table = await writeTable(sure, collector, { stored: plan.recorded, fresh })
   await collector.finish()
-  noteUnfinished(scene.project, stage.name, { table, failed: failures.map(({ planned }) => planned.key) })
+  noteUnfinished(scene.project, stage.name, { table, ...failedOf(failures) })
 }
 
 /** Puts the table and, where nothing is left to run, the tree of the out together. @throws STAGE_FAILED when two datums wrote one path */
@@ -203,7 +207,7 @@ async function joinResults(run: Run): Promise<{ changed: RepoPath[]; table: Entr
 /** @throws STAGE_FAILED naming the datums that failed, INTERRUPTED */
 function throwLeft(run: Run, table: Entry): never {
   const { stage, scene, plan, failures } = run
-  noteUnfinished(scene.project, stage.name, { table, failed: failures.map(({ planned }) => planned.key) })
+  noteUnfinished(scene.project, stage.name, { table, ...failedOf(failures) })
   scene.project.surroundings.signal?.throwIfAborted()
   throw failures.length > 0 ? failedError(stage, failures, plan.datums.length) : notRun(stage, leftOf(run).length)
 }
@@ -247,9 +251,13 @@ async function sureResults({ stage, inputs, ran, results, scene }: Run, changed:
 }
 
 function notRun(stage: Stage, count: number): MlvError {
-  return new MlvError('STAGE_FAILED', `Stage "${stage.name}": ${count} datums have not run yet`, {
-    hint: `Run "mlv repro ${stage.name}".`,
-  })
+  return new MlvError(
+    'STAGE_FAILED',
+    `Stage "${stage.name}": ${count === 1 ? '1 datum has' : `${count} datums have`} not run yet`,
+    {
+      hint: `Run "mlv repro ${stage.name}".`,
+    },
+  )
 }
 
 interface Placing {

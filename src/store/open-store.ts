@@ -121,10 +121,16 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
     const places = presence.placesIn(pack)
     if (places.length === 0) return
     const wrong = await findDamage(blobs, pack, places)
-    if (wrong?.length === 0) return presence.damage.withdraw(pack)
+    if (wrong?.length === 0 || (wrong && (await isSlandered(pack)))) return presence.damage.withdraw(pack)
     presence.damage.note(pack, wrong)
     // Those who only read a remote note it there as well, where they may: whoever has the data writes it again with the next push.
     if (isWritable(description)) await unlessReadOnly(() => recordDamage(pack))
+  }
+
+  /** Whether an index said of a pack what is not so, and another one tells the truth: it is done without from now on. */
+  async function isSlandered(pack: Oid): Promise<boolean> {
+    const { lying } = await inspection.readPack(pack, presence.packs().get(pack))
+    return lying.length > 0 && presence.placesIn(pack).length > 0
   }
 
   const reader = createReader({
@@ -163,6 +169,16 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
       ? place.type !== 'foreign' && presence.isWaiting(place.pack)
       : presence.isWaiting(oid) && (loose?.has(oid) ?? false)
   }
+
+  const inspection = createInspection({
+    blobs,
+    presence,
+    broken,
+    made,
+    // What is condemned can still be read, but nobody is given it who looks whether it is there.
+    isWhole: (oid) => has(oid) || refersTo(oid),
+    record: recordDamage,
+  })
 
   return {
     blobs,
@@ -222,15 +238,7 @@ export async function openStore(blobs: Blobs, options: OpenOptions): Promise<Obj
         await mergeSmallIndexes(blobs, presence, { chunks, records: !isCache, refresh, signal })
       }
     },
-    inspection: createInspection({
-      blobs,
-      presence,
-      broken,
-      made,
-      // What is condemned can still be read, but nobody is given it who looks whether it is there.
-      isWhole: (oid) => has(oid) || refersTo(oid),
-      record: recordDamage,
-    }),
+    inspection,
     close: () => blobs.close?.(),
   }
 }

@@ -55,6 +55,18 @@ describe('the npm package', () => {
 
   const node = (repo: Repo, file: string) => run(NODE, [file], { cwd: repo.dir, env: repo.env })
 
+  it('says what is wrong with paths that are no list', async () => {
+    const repo = await project()
+    repo.write(
+      'use.mjs',
+      `import { openProject } from 'mlv'
+       const project = await openProject()
+       await project.add('data').catch((error) => console.log(error.name, error.code, error.hint))
+       await project.close()`,
+    )
+    expect((await node(repo, 'use.mjs')).stdout).toBe('MlvError USAGE Write ["data"] for the path data.\n')
+  })
+
   it('does what its guide shows', async () => {
     const repo = await project()
     repo.write('use.mjs', fromGuide('use-mlv.mjs'))
