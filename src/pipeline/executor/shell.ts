@@ -224,9 +224,9 @@ export function createShell(): Shell {
         try {
           if (group !== undefined) run.onStart?.(group)
         } catch (error) {
-          // Nobody would know of it: it could not be noted, on a full disk for instance.
+          // Nobody would know of it: it could not be noted, on a full disk for instance. It has hardly begun.
           failure = { error }
-          stop('interrupted')
+          send('SIGKILL')
         }
         const tell = (bytes: Buffer, from: 'stdout' | 'stderr') => {
           try {
