@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { lstatSync, mkdirSync, renameSync, rmSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
+import { lstatSync, rmSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
-import { fileError, hasCode, MlvError, systemCode } from '../base/errors.ts'
+import { hasCode, MlvError } from '../base/errors.ts'
 import type { Oid } from '../base/oid.ts'
 import { foldersAround, quotePath, type RepoPath } from '../base/paths.ts'
 import type { Collector } from '../workspace/data.ts'
@@ -14,10 +14,10 @@ import { type DatumTable, noteUnfinished, readRow, type Unfinished, writeTable }
 import type { DecisionView } from './decide.ts'
 import type { StageInputs } from './inputs.ts'
 import { changesSince, createMapOut, type MapOut } from './map-out.ts'
-import { createMapResults, type DoneBatch, type Failure, type MapResults } from './map-results.ts'
+import { createMapResults, type DoneBatch, type Failure } from './map-results.ts'
 import { forgetTasks, takeTaskResults } from './map-task-results.ts'
-import { exists } from './move-path.ts'
 import { noDatumsText } from './no-datums.ts'
+import { placeOut } from './place-map-out.ts'
 import { type DatumPlan, type PlannedDatum, planDatums } from './plan-datums.ts'
 import { makeFolder } from './run-datums.ts'
 import { changedDeps, lockedStage, placeAbsent, type StagePorts, type StageRun } from './run-stage.ts'
@@ -258,53 +258,4 @@ function notRun(stage: Stage, count: number): MlvError {
       hint: `Run "mlv repro ${stage.name}".`,
     },
   )
-}
-
-interface Placing {
-  path: RepoPath
-  entry: Entry
-  /** what lay there before the run and lies there yet, if that is what the last run left */
-  from: Entry | undefined
-  made: MapResults
-  collector: Collector
-}
-
-/** Makes the out hold `entry`. Files that datums have just written are moved there, which costs a tenth of writing them again from the cache. */
-async function placeOut({ path, entry, from, made, collector }: Placing, { project, data }: MapScene): Promise<void> {
-  const folder = join(project.root, path)
-  let { places } = made
-  try {
-    if (made.ready && !exists(folder)) {
-      checkParents(project.root, path)
-      mkdirSync(dirname(folder), { recursive: true })
-      renameSync(made.ready, folder)
-    } else places = moveEach(path, made, { root: project.root, collector })
-  } catch (error) {
-    // Something else lies there, or another disk: all comes from the cache.
-    if (!['EXDEV', 'EEXIST', 'ENOTDIR', 'EISDIR', 'ENOTEMPTY'].includes(systemCode(error) ?? ''))
-      throw fileError(error, 'writing', folder)
-  }
-  await data.place(path, entry, { force: true, from, moved: collector.moved(places) })
-}
-
-/** @returns where they lie now */
-function moveEach(
-  path: RepoPath,
-  { places }: MapResults,
-  { root, collector }: { root: string; collector: Collector },
-): MapResults['places'] {
-  const parents = new Set<string>()
-  const moved = new Map<string, string>()
-  for (const [below, at] of places) {
-    const to = join(root, path, below)
-    const parent = dirname(to)
-    if (!parents.has(parent)) {
-      checkParents(root, `${path}/${below}` as RepoPath)
-      mkdirSync(parent, { recursive: true })
-    }
-    parents.add(parent)
-    collector.move(at, to)
-    moved.set(below, to)
-  }
-  return moved
 }

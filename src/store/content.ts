@@ -2,11 +2,12 @@ import { mapBounded } from '../base/concurrency.ts'
 import { hasCode, MlvError } from '../base/errors.ts'
 import { isOid, type Oid } from '../base/oid.ts'
 import { asBuffer, type Blobs } from './blobs.ts'
+import { LISTINGS } from './index-set.ts'
 import { KEYS } from './layout.ts'
 import { readTables } from './mend-indexes.ts'
 import { ROW_BYTES, readRow } from './pack.ts'
 import { type IndexedPack, type Location, openIndex, type PackIndex, parseIndexKey } from './pack-index.ts'
-import { findSuccessor, type Successor } from './superseded.ts'
+import { findSuccessor } from './superseded.ts'
 
 /** A pack as it lies in the store. */
 export interface StoredPack {
@@ -38,7 +39,7 @@ export interface StoreContent {
 /** Lists packs and reads all indexes. Packs are listed first: one that is written meanwhile is unknown rather than without an index.
  *  @param listings how often index/ is listed at most, when indexes vanish between the listing and the reading
  *  @throws INDEX_CORRUPT, REMOTE_FAILED where what is listed is not there, and what the blobs throw */
-export async function readContent(blobs: Blobs, signal?: AbortSignal, listings = 8): Promise<StoreContent> {
+export async function readContent(blobs: Blobs, signal?: AbortSignal, listings = LISTINGS): Promise<StoreContent> {
   const packs = new Map<Oid, StoredPack>()
   for await (const { key, size, modified } of blobs.list('packs/', signal)) {
     const oid = key.slice(key.lastIndexOf('/') + 1)
@@ -50,14 +51,13 @@ export async function readContent(blobs: Blobs, signal?: AbortSignal, listings =
     if (name) keys.push({ key, modified, ...name })
   }
   const read = await mapBounded(keys, 8, async ({ key, oid, chunks, modified }): Promise<StoredIndex | undefined> => {
-    try {
-      return { key, chunks, modified, index: openIndex(asBuffer(await blobs.get(key, { signal })), oid) }
-    } catch (error) {
-      // Merged into a larger one since it was listed: then that one is needed.
-      if (!hasCode(error, 'BLOB_MISSING')) throw error
-      const found = await findSuccessor(blobs, oid, chunks, signal)
-      return found && readSuccessor(blobs, found, chunks, signal)
-    }
+    const index = await readIndex(blobs, key, oid, signal)
+    if (index) return { key, chunks, modified, index }
+    // Merged into a larger one since it was listed: then that one is needed.
+    const found = await findSuccessor(blobs, oid, chunks, signal)
+    const larger = found && (await readIndex(blobs, found.info.key, found.oid, signal))
+    if (!larger?.supersedes.includes(found!.repeats)) return undefined
+    return { key: found!.info.key, chunks, modified: found!.info.modified, index: larger }
   })
   if (read.includes(undefined)) {
     if (listings > 1) return readContent(blobs, signal, listings - 1)
@@ -83,16 +83,10 @@ export async function readContent(blobs: Blobs, signal?: AbortSignal, listings =
   }
 }
 
-/** @returns undefined where it is gone, too, or does not repeat what it should   @throws INDEX_CORRUPT, and what the blobs throw */
-async function readSuccessor(
-  blobs: Blobs,
-  { info: { key, modified }, oid, repeats }: Successor,
-  chunks: boolean,
-  signal?: AbortSignal,
-): Promise<StoredIndex | undefined> {
+/** @returns undefined where it is gone   @throws INDEX_CORRUPT, and what the blobs throw */
+async function readIndex(blobs: Blobs, key: string, oid: Oid, signal?: AbortSignal): Promise<PackIndex | undefined> {
   try {
-    const index = openIndex(asBuffer(await blobs.get(key, { signal })), oid)
-    return index.supersedes.includes(repeats) ? { key, chunks, modified, index } : undefined
+    return openIndex(asBuffer(await blobs.get(key, { signal })), oid)
   } catch (error) {
     if (hasCode(error, 'BLOB_MISSING')) return undefined
     throw error

@@ -33,7 +33,7 @@ export interface Side {
 /** Indexes read at once. */
 const READS = 8
 /** How often index/ is listed again when indexes vanish between the listing and the reading. */
-const LISTINGS = 8
+export const LISTINGS = 8
 
 /** Answers when indexes prove broken: writes new ones in their place, or throws. */
 export type MendIndexes = (broken: readonly { key: string; error: Error }[], named: ReadonlySet<Oid>) => Promise<Buffer[]>

@@ -145,18 +145,11 @@ export function createLooseWriter(
   ): Promise<{ oid: Oid; size: number }> {
     const hash = createOidHash()
     let oid: Oid | undefined
-    async function* hashed(): AsyncGenerator<Buffer> {
-      for await (const piece of pieces) {
-        onPiece?.(piece)
-        hash.update(piece)
-        yield piece
-      }
-    }
     const finish = () => {
       oid = hash.digest()
       return oid
     }
-    const size = await write(hashed(), finish, { size: expected })
+    const size = await write(hashed(pieces, hash, onPiece), finish, { size: expected })
     return { oid: oid!, size }
   }
 
@@ -176,11 +169,7 @@ export function createLooseWriter(
       file = await open(name, 'r')
       const hash = createOidHash()
       let size = 0
-      for await (const piece of readInTurns(file, signal)) {
-        onPiece?.(piece)
-        hash.update(piece)
-        size += piece.length
-      }
+      for await (const piece of hashed(readInTurns(file, signal), hash, onPiece)) size += piece.length
       fchmodSync(file.fd, 0o444)
       finishFile(file.fd)
       await file.sync()
@@ -213,6 +202,19 @@ export function createLooseWriter(
     },
     storeStream: (oid, pieces, options) => write(pieces, () => oid, options),
     storePieces: (pieces) => storePieces(pieces),
+  }
+}
+
+/** Hashes pieces on their way. */
+async function* hashed(
+  pieces: AsyncIterable<Buffer>,
+  hash: ReturnType<typeof createOidHash>,
+  onPiece: StoreFileOptions['onPiece'],
+): AsyncGenerator<Buffer> {
+  for await (const piece of pieces) {
+    onPiece?.(piece)
+    hash.update(piece)
+    yield piece
   }
 }
 
