@@ -30,7 +30,7 @@ interface Manifest extends ProcessOwner {
 export interface Aside {
   /** whether anything lay there before */
   readonly hadOuts: boolean
-  /** Notes the process groups of the commands that run now: one, or those of a map stage's datums. */
+  /** Notes the process groups of the commands that run now: one, or those of a map stage's datums. No command begins before it is noted. */
   note(...groups: number[]): void
   /** The stage has succeeded: what lay there before is dropped. */
   drop(): void
@@ -237,12 +237,7 @@ export function setAside(project: Place, stage: string, paths: RepoPath[], saved
   return {
     hadOuts,
     note(...groups) {
-      const path = join(folder, COMMAND)
-      try {
-        writeFileSync(path, groups.join('\n'))
-      } catch (error) {
-        throw fileError(error, 'writing', path)
-      }
+      writeFileAtomic(join(folder, COMMAND), groups.join('\n'), { flush: false })
     },
     drop() {
       for (const { from, path, ignore } of folders)

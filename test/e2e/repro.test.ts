@@ -260,6 +260,18 @@ it('puts earlier outs back after kill -9, once the command has ended', async () 
   expect(repo.read('.git/mlv/failed/slow/out')).toBe('half\n')
 })
 
+it('begins no command that a killed mlv could not note', async () => {
+  const repo = await makeSlow()
+  repo.write('mlv.yaml', SLOW.replace('sleep 60', 'true'))
+  await repo.mlvWith({ env: { MLV_FAULT: 'kill:1@command: begin' } }, 'repro')
+  // Noted, and not let go.
+  expect(repo.exists('.git/mlv/aside/main/slow/command')).toBe(true)
+  const group = Number(repo.read('.git/mlv/aside/main/slow/command'))
+  await expect.poll(() => isAlive(-group), { timeout: 20_000 }).toBe(false)
+  expect(repo.exists('pid')).toBe(false)
+  expect((await repo.mlv('repro')).stdout).toContain('ran         slow')
+})
+
 it('leaves a stage to another container of the same name, unless told that it is gone', async () => {
   const repo = await makeSlow()
   const { mlv, ended } = await startSlow(repo)

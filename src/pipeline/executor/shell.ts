@@ -1,9 +1,10 @@
-import { type ChildProcessByStdio, spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { constants } from 'node:os'
-import type { Readable } from 'node:stream'
+import type { Duplex, Readable } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
-import { MlvError, systemCode } from '../../base/errors.ts'
+import { systemCode } from '../../base/errors.ts'
+import { faultPoint } from '../../base/fault-point.ts'
 
 /** One command of a stage. */
 export interface CommandRun {
@@ -17,7 +18,7 @@ export interface CommandRun {
   timeout?: number
   /** aborted: the command is asked to stop, then made to */
   signal?: AbortSignal
-  /** told the process group, when it has one on this machine */
+  /** told the process group before the command begins, when it has one on this machine; what it throws keeps the command from beginning */
   onStart?: (group: number) => void
   /** told what it prints; a promise holds it back until it settles */
   onOutput: (bytes: Buffer, from: 'stdout' | 'stderr') => void | Promise<void>
@@ -28,6 +29,8 @@ export type CommandEnd =
   | { kind: 'done'; left?: number }
   | { kind: 'failed'; status: number }
   | { kind: 'killed'; signal: string }
+  /** `why` and `hint` are sentences without and with a full stop */
+  | { kind: 'not started'; why: string; hint: string }
   | { kind: 'timed out' }
   | { kind: 'interrupted' }
 
@@ -51,17 +54,16 @@ function endOf(status: number | null, signal: NodeJS.Signals | null): CommandEnd
   return name ? { kind: 'killed', signal: name } : { kind: 'failed', status: status ?? -1 }
 }
 
-function notStarted(run: CommandRun, error: unknown): unknown {
+function notStarted(run: CommandRun, error: unknown): CommandEnd {
+  const kind = 'not started'
   if (systemCode(error) === 'E2BIG')
-    return new MlvError('STAGE_FAILED', 'The command and the environment are too long for this system', {
-      hint: 'Put the command into a script.',
-      cause: error,
-    })
+    return { kind, why: 'the command and the environment are too long for this system', hint: 'Put the command into a script.' }
   const shell = run.shell || '/bin/sh'
-  return new MlvError('STAGE_FAILED', `${shell} could not be started in ${run.cwd}: ${(error as Error).message}`, {
+  return {
+    kind,
+    why: `${shell} could not be started in ${run.cwd}: ${(error as Error).message}`,
     hint: `Check that ${shell.split(' ')[0]} and the folder exist.`,
-    cause: error,
-  })
+  }
 }
 
 /** Time that output still on its way is given after the command has ended: what it left in the background may hold its end open for ever. */
@@ -158,24 +160,49 @@ function runs(group: number): boolean {
   })
 }
 
+/** Becomes the shell that its arguments name once a line comes in through descriptor 3. When that closes without one, whoever started it died before it
+ *  could note the command, and the command never runs. It answers with a line there when no such shell is found. */
+const GATE = 'IFS= read -r mlv_gate <&3 || exit 125; command -v -- "$1" >/dev/null || { echo >&3; exit 127; }; exec "$@" 3<&-'
+
+interface Gate {
+  open(): void
+  close(): void
+  /** Settles when the shell has begun, or will not. @returns whether it was found */
+  passed: Promise<boolean>
+}
+
+function createGate(stream: Duplex): Gate {
+  let found = true
+  // It ended before it was let go.
+  stream.on('error', () => {})
+  stream.on('data', () => {
+    found = false
+  })
+  return {
+    open: () => stream.write('\n'),
+    close: () => stream.destroy(),
+    passed: new Promise((done) => stream.once('close', () => done(found))),
+  }
+}
+
 /** Each command gets a process group of its own, so that stopping one stops all it started. */
 export function createShell(): Shell {
   return {
     run: (run) =>
       new Promise((done, fail) => {
-        let child: ChildProcessByStdio<null, Readable, Readable>
+        let child: ChildProcess
         try {
           const [shell = '/bin/sh', ...words] = run.shell.split(/\s+/).filter(Boolean)
-          child = spawn(shell, [...words, '-c', run.command], {
+          child = spawn('/bin/sh', ['-c', GATE, 'mlv', shell, ...words, '-c', run.command], {
             cwd: run.cwd,
             // Python would keep what it prints to itself until it ends.
             env: { PYTHONUNBUFFERED: '1', ...run.env } as NodeJS.ProcessEnv,
-            stdio: ['ignore', 'pipe', 'pipe'],
+            stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
             detached: true,
           })
         } catch (error) {
           // What is too long is not told by an event.
-          fail(notStarted(run, error))
+          done(notStarted(run, error))
           return
         }
         const group = child.pid
@@ -210,7 +237,7 @@ export function createShell(): Shell {
         process.once('exit', onExit)
         child.once('error', (error) => {
           settle()
-          fail(notStarted(run, error))
+          done(notStarted(run, error))
         })
         const ended = new Promise<CommandEnd>((end) => {
           child.once('exit', (status, signal) => {
@@ -221,12 +248,15 @@ export function createShell(): Shell {
           })
         })
         let failure: { error: unknown } | undefined
+        const gate = createGate(child.stdio[3] as Duplex)
         try {
           if (group !== undefined) run.onStart?.(group)
+          faultPoint('command: begin')
+          gate.open()
         } catch (error) {
-          // Nobody would know of it: it could not be noted, on a full disk for instance. It has hardly begun.
+          // Nobody would know of it: it could not be noted, on a full disk for instance.
           failure = { error }
-          send('SIGKILL')
+          gate.close()
         }
         const tell = (bytes: Buffer, from: 'stdout' | 'stderr') => {
           try {
@@ -237,9 +267,10 @@ export function createShell(): Shell {
             stop('interrupted')
           }
         }
-        const told = (['stdout', 'stderr'] as const).map((from) => pass(child[from], (bytes) => tell(bytes, from), ended))
-        void Promise.all([ended, ...told]).then(([end]) => {
+        const told = (['stdout', 'stderr'] as const).map((from) => pass(child[from]!, (bytes) => tell(bytes, from), ended))
+        void Promise.all([ended, gate.passed, ...told]).then(([end, found]) => {
           if (failure) return fail(failure.error)
+          if (!found) return done(notStarted(run, new Error('not found')))
           if (end.kind !== 'done' || group === undefined || !isAlive(group)) done(end)
           else void staysAlive(group).then((left) => done(left ? { ...end, left: group } : end))
         })
