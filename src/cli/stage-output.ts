@@ -24,6 +24,7 @@ export interface StageOutputOptions {
 
 const REDRAW_MS = 100
 const LAST_LINES = 10
+const LINE_FEED = 10
 const LONGEST_LINE = 2000
 
 /** One wait for all that write to a stream while it is full. */
@@ -55,13 +56,22 @@ export function createStageOutput(options: StageOutputOptions): StageOutput {
 }
 
 function passThrough({ stdout, stderr, toStderr }: StageOutputOptions): StageOutput {
-  const none = () => {}
+  /** where a line has been begun that what follows must not go on with */
+  let begun: NodeJS.WriteStream | undefined
+  const endLine = () => {
+    if (begun) void write(begun, '\n')
+    begun = undefined
+  }
   return {
-    onOutput: (_stage, bytes, from) => write(from === 'stdout' && !toStderr ? stdout : stderr, bytes),
-    started: none,
-    ended: none,
-    clear: none,
-    close: none,
+    onOutput(_stage, bytes, from) {
+      const stream = from === 'stdout' && !toStderr ? stdout : stderr
+      begun = bytes.at(-1) === LINE_FEED ? undefined : stream
+      return write(stream, bytes)
+    },
+    started() {},
+    ended: endLine,
+    clear: endLine,
+    close: endLine,
   }
 }
 

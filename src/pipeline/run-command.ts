@@ -16,6 +16,8 @@ export function describeEnd(end: Exclude<CommandEnd, { kind: 'done' }>, stage: P
       return `exit status ${end.status}`
     case 'killed':
       return `ended by ${end.signal}`
+    case 'not started':
+      return end.why
     case 'timed out':
       return `stopped after its timeout of ${stage.timeout} s`
     case 'interrupted':
@@ -25,6 +27,7 @@ export function describeEnd(end: Exclude<CommandEnd, { kind: 'done' }>, stage: P
 
 /** What may help when a command did not succeed; '' or a sentence with a space behind it. */
 export function endHint(end: CommandEnd): string {
+  if (end.kind === 'not started') return `${end.hint} `
   if (end.kind === 'failed' && end.status === 127)
     return 'The shell did not find the command: install it, or check PATH and the spelling. '
   if (end.kind === 'failed' && end.status === 126) return 'The shell may not execute it: check its mode with "ls -l". '
@@ -81,6 +84,7 @@ export async function runCommands(stage: StageCommands, project: Project, ports:
   let left = false
   for (let attempt = 0; ; attempt++) {
     let failure: MlvError | undefined
+    let again = attempt < stage.retry
     for (const command of stage.cmd) {
       const end = await shell.run({
         command,
@@ -99,10 +103,11 @@ export async function runCommands(stage: StageCommands, project: Project, ports:
         continue
       }
       failure = commandError(stage, command, end)
+      again &&= end.kind !== 'interrupted' && end.kind !== 'not started'
       break
     }
     if (!failure) return left
-    if (failure.code === 'INTERRUPTED' || attempt >= stage.retry) throw failure
+    if (!again) throw failure
     warn(`${failure.message}; trying again (${attempt + 1} of ${stage.retry})`)
     aside.clear()
   }

@@ -85,8 +85,8 @@ function kindOf(value: unknown): string {
 }
 
 function wrong(field: Field, expected: string, shown: string): MlvError {
-  const hint =
-    typeof field.value === 'number' || typeof field.value === 'boolean' ? 'Put it in quotes.' : `Write it like this: ${shown}`
+  const isPlain = typeof field.value === 'number' || typeof field.value === 'boolean'
+  const hint = isPlain && expected === 'text' ? 'Put it in quotes.' : `Write it like this: ${shown}`
   return invalid(field, `is ${kindOf(field.value)}, not ${expected}`, hint)
 }
 

@@ -60,7 +60,12 @@ function parseFileUrl(url: string): string {
 
 function parseBucket(url: string): Place {
   const [, bucket = '', prefix = ''] = /^s3:\/\/([^/]*)\/*(.*)$/is.exec(url) ?? []
-  if (!/^[a-z0-9][a-z0-9._-]{1,254}$/i.test(bucket)) throw invalid(`"${url}" names no bucket`, 'Write s3://bucket/prefix.')
+  if (bucket === '') throw invalid(`"${url}" names no bucket`, 'Write s3://bucket/prefix.')
+  if (!/^[a-z0-9][a-z0-9._-]{2,254}$/i.test(bucket))
+    throw invalid(
+      `"${url}": no bucket can be called "${bucket}"`,
+      'Names of buckets have 3 characters or more: letters, digits, dots and hyphens. Write s3://bucket/prefix.',
+    )
   if (/[?#\s\\]/.test(prefix) || prefix.split('/').some((part) => part === '.' || part === '..'))
     throw invalid(
       `"${url}": the prefix has "?", "#", a space, a backslash or a part that is only dots`,

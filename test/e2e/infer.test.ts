@@ -30,6 +30,7 @@ cat data/*.csv params.yaml "$(dirname "$0")/add.sed" > .part
 mv .part models/model.bin
 echo '{"accuracy": 1}' > metrics.json
 echo gone > scratch && rm scratch
+echo trained
 `
     const files = { 'src/train.sh': script, 'src/add.sed': 's', 'data/a.csv': '1', 'data/b.csv': '2', 'params.yaml': 'lr: 1\n' }
     const repo = await makeRepo(files, { init: true, commit: true })
@@ -52,6 +53,7 @@ echo gone > scratch && rm scratch
 `)
     expect(result.stdout).toContain('note: params.yaml as a whole')
     expect(result.stdout).toContain('recorded this run')
+    expect((await repo.mlv('logs', 'train')).stdout).toBe('trained\n')
     expect((await repo.mlv('repro')).stdout).toBe('unchanged   train\n')
     repo.write('data/c.csv', '3')
     expect((await repo.mlv('repro')).stdout).toContain('ran         train')

@@ -64,7 +64,15 @@ it('runs commands with the shell that is named, and again when that changes', as
   repo.write('mlv.yaml', yaml.replace(', shell: bash -eo pipefail', ''))
   expect((await repo.mlv('repro', '--dry-run')).stdout).toContain('(shell bash → /bin/sh)')
   repo.write('mlv.yaml', yaml.replace('bash -eo', 'no-such-shell -eo'))
-  expect((await repo.mlv('repro')).stderr).toContain('no-such-shell -eo pipefail could not be started')
+  const refused = await repo.mlv('repro')
+  expect(refused.stderr).toContain('Stage "a" failed: no-such-shell -eo pipefail could not be started')
+  expect(refused.stderr).toContain('not found (mlv.yaml:2:12: false')
+})
+
+it('ends the line that a command has begun before it says more', async () => {
+  const yaml = 'stages:\n  a: {cmd: "printf half; touch out", outs: [out]}\n'
+  const repo = await makeRepo({ 'mlv.yaml': yaml }, { init: true })
+  expect((await repo.mlv('repro')).stdout).toMatch(/^running {5}a {2}\(never ran\)\nhalf\nran {9}a /)
 })
 
 it("takes a notebook's sources as input, not its outputs", async () => {

@@ -16,6 +16,11 @@ export function isEmpty({ runs, collect: { condemn, remove, rewrite } }: PlanWit
   return [condemn, remove].every(({ packs, objects }) => packs.length + objects.length === 0) && rewrite.packs.length === 0
 }
 
+/** Whether condemned records go because something needs what they condemn. */
+function isSpared({ collect: { spare } }: GarbagePlan): boolean {
+  return spare.packs.length + spare.objects.length > 0
+}
+
 const day = (time: number) => new Date(time).toISOString().slice(0, 16).replace('T', ' ')
 
 function lostLines({ lost }: GarbagePlan): string[] {
@@ -32,6 +37,8 @@ export function renderPlan(plan: PlanWithRuns): string {
   const { collect, live, name } = plan
   const { condemn, remove, rewrite, waiting, now } = collect
   const lines = [`${name}: ${plural(live.objects, 'object')} (${formatBytes(live.bytes)}) in use`]
+  // Nothing goes, and still something is done.
+  if (isSpared(plan)) lines.push('keep      what was condemned and is needed again')
   const young = collect.young > 0 ? [`young     ${formatBytes(collect.young)} that nothing needs, kept for the grace period`] : []
   if (isEmpty(plan) && waiting.from === undefined) return [...lines, ...young, 'nothing to collect'].join('\n')
   lines.push(...lostLines(plan))
@@ -62,7 +69,7 @@ export function renderResult(plan: GarbagePlan, done: ResultWithRuns): string {
     plan.collect.rewrite.kept > 0 && `wrote ${formatBytes(plan.collect.rewrite.kept)} of that again`,
     done.runs > 0 && `forgot ${plural(done.runs, 'run record')}`,
     done.swept > 0 && `swept ${formatBytes(done.swept)} of leftovers`,
-    plan.collect.spare.packs.length + plan.collect.spare.objects.length > 0 && 'kept what is needed again',
+    isSpared(plan) && 'kept what is needed again',
   ].filter((part) => part !== false)
   const corrupt = done.corrupt.map((oid) => `corrupt   ${oid}: push or add it again from where it is whole`)
   return [...corrupt, ...(parts.length > 0 ? [parts.join(', ')] : [])].join('\n')

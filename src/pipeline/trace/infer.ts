@@ -10,6 +10,7 @@ import { buildGraph, type StageGraph } from '../graph.ts'
 import { decodePipeline, parseHere, readPipeline, readPipelineFile } from '../open-pipeline.ts'
 import { openScene } from '../open-scene.ts'
 import { describeEnd, endHint, workFolder } from '../run-command.ts'
+import { logOutput } from '../run-stage.ts'
 import type { Stage } from '../stage.ts'
 import { checkPipeline } from '../write-pipeline.ts'
 import { compareFiles, readFileTable } from './compare-files.ts'
@@ -87,6 +88,15 @@ async function runOnce(
   }
 }
 
+async function runLogged(stage: Stage, project: Project, ports: Pick<InferPorts, 'shell' | 'onOutput'>): Promise<void> {
+  const log = logOutput(project, stage.name, ports.onOutput)
+  try {
+    await runOnce(stage, project, { ...ports, onOutput: log.onOutput })
+  } finally {
+    log.close()
+  }
+}
+
 /** Files that the command names: all that can be known of its reads where nobody watches. */
 function filesNamed(stage: Stage, project: Project, sight: Sight): Touched[] {
   const found: Touched[] = []
@@ -120,7 +130,7 @@ async function watchRun(stage: Stage, project: Project, ports: InferPorts & { si
   if (tracer.kind === 'none') {
     const named = filesNamed(stage, project, sight)
     const before = readFileTable(project.root, sight)
-    await runOnce(stage, project, ports)
+    await runLogged(stage, project, ports)
     const written = compareFiles(before, readFileTable(project.root, sight))
     const paths = new Set(written.map(({ path }) => path))
     const touched = [...named.filter(({ path }) => !paths.has(path)), ...written]
@@ -130,7 +140,7 @@ async function watchRun(stage: Stage, project: Project, ports: InferPorts & { si
   try {
     const touched = createTouched(sight.inside)
     const shell = createTracingShell(ports.shell, { options: tracer.options, folder, tell: touched.add })
-    await runOnce(stage, project, { ...ports, shell })
+    await runLogged(stage, project, { ...ports, shell })
     return { touched: touched.list(), whole: shell.isWhole, isNew: () => false }
   } finally {
     rmSync(folder, { recursive: true, force: true })
