@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { hasCode, MlvError } from '../base/errors.ts'
+import { shortId } from '../git/short-id.ts'
 import type { Project } from '../workspace/project.ts'
 import type { Revision } from '../workspace/revision.ts'
 import { wordsBehindDashes } from './dashes.ts'
@@ -41,7 +42,7 @@ async function openRange(project: Project, text: string): Promise<RevisionPair> 
   const from = text.slice(0, cut) || 'HEAD'
   const to = text.slice(cut + 3) || 'HEAD'
   return {
-    before: commitRevision(git, project.prefix, base, base.slice(0, 8)),
+    before: commitRevision(git, project.prefix, base, shortId(base)),
     after: commitRevision(git, project.prefix, tip, to),
     labels: { before: `${from} (base)`, after: to },
   }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { mapBounded } from '../base/concurrency.ts'
 import { hasCode, MlvError } from '../base/errors.ts'
+import { shortId } from '../git/short-id.ts'
 import type { MlflowClient } from './client.ts'
 import { DIGEST_TAG, type ExportRun, KEY_TAG } from './run.ts'
 import { datasetIdentity, LIMITS, type Metric, type MlflowExperiment, type MlflowRun, planBatches } from './wire.ts'
@@ -84,7 +85,7 @@ function keptParams(step: ExportStep): string[] {
   const { run, found } = step
   return run.params
     .filter((param) => found.params.has(param.key) && found.params.get(param.key) !== param.value)
-    .map((param) => `commit ${run.commit.slice(0, 7)}: MLflow keeps the value it has of param "${param.key}"`)
+    .map((param) => `commit ${shortId(run.commit)}: MLflow keeps the value it has of param "${param.key}"`)
 }
 
 function stepFor(run: ExportRun, found: MlflowRun | undefined): ExportStep {
@@ -111,9 +112,7 @@ export async function planExport(
       const same = found.get(run.key) ?? []
       const counts = pick(same, run.digest)
       if (same.filter((one) => one.stage === 'active').length > 1)
-        notes.push(
-          `commit ${run.commit.slice(0, 7)} has more than one run in MLflow; mlv keeps to ${counts!.id}, delete the others`,
-        )
+        notes.push(`commit ${shortId(run.commit)} has more than one run in MLflow; mlv keeps to ${counts!.id}, delete the others`)
       return stepFor(run, counts)
     })
     notes.push(...steps.flatMap(keptParams))

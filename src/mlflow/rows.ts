@@ -2,6 +2,7 @@ import { basename } from 'node:path'
 import { hasCode, MlvError } from '../base/errors.ts'
 import { type ExperimentRow, type HistorySelection, readHistory, type ValuesByFile } from '../experiment/history.ts'
 import type { Git } from '../git/git.ts'
+import { shortId } from '../git/short-id.ts'
 import { type LockedDep, parseLock } from '../pipeline/lock.ts'
 import { LOCK_FILE } from '../pipeline/stage.ts'
 import { resolveCommit } from '../workspace/open-revision.ts'
@@ -91,7 +92,7 @@ async function readDatasets(
     } catch (error) {
       if (!hasCode(error, 'LOCK_INVALID')) throw error
       notes.push(
-        `${LOCK_FILE} at ${commits[lockIds.indexOf(id)]!.slice(0, 7)} cannot be read, so its datasets stay out: ${error.message}`,
+        `${LOCK_FILE} at ${shortId(commits[lockIds.indexOf(id)]!)} cannot be read, so its datasets stay out: ${error.message}`,
       )
     }
   }
@@ -140,7 +141,8 @@ export async function readExportRows(project: Project, choice: RowChoice): Promi
     readDatasets(git, project.prefix, rows),
   ])
   for (const row of selected)
-    for (const problem of row.problems) notes.push(`${row.commit?.id.slice(0, 7)}: ${problem.message}; its values stay out`)
+    for (const problem of row.problems)
+      notes.push(`${row.commit && shortId(row.commit.id)}: ${problem.message}; its values stay out`)
   return {
     // The history has parents behind their children; of commits in one second this alone tells the order.
     rows: rows.reverse().flatMap(({ commit, params, metrics }): ExportRow[] => {

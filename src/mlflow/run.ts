@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { shortId } from '../git/short-id.ts'
 import { cleanText, type Dataset, formatDataset, formatMetric, LIMITS, type Metric, normaliseKeys, type Pair } from './wire.ts'
 
 /** One commit of the experiment history, as an export needs it. */
@@ -183,7 +184,7 @@ export function formatRun(row: ExportRow, source: ExportSource): ExportRun {
     key,
     commit: row.commit,
     // A branch such as main moves on to other commits; an experiment's branch is its name.
-    name: cleanText(isExperiment ? branch : row.subject || row.commit.slice(0, 7), LIMITS.runName),
+    name: cleanText(isExperiment ? branch : row.subject || shortId(row.commit), LIMITS.runName),
     userId: cleanText(row.author.name || row.author.email, LIMITS.userId),
     tags: formatTags(row, source, key),
     digest: digestOf(content),

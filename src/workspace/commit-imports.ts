@@ -1,6 +1,7 @@
 import { hasCode, MlvError } from '../base/errors.ts'
 import type { RepoPath } from '../base/paths.ts'
 import { type BranchWriter, openBranchWriter } from '../git/branch-commit.ts'
+import { shortId } from '../git/short-id.ts'
 import { pointerEntry } from './add-checks.ts'
 import type { Entry } from './entry.ts'
 import { commitRevision, resolveCommit } from './open-revision.ts'
@@ -79,7 +80,7 @@ interface Taken {
 
 /** Reads a pointer at a commit, with its source. */
 async function pointerAt(project: Project, commit: string, path: RepoPath): Promise<Pointer | undefined> {
-  const revision = commitRevision(await project.git(), project.prefix, commit, commit.slice(0, 8))
+  const revision = commitRevision(await project.git(), project.prefix, commit, shortId(commit))
   const file = pointerPathOf(path)
   const bytes = await revision.read(file)
   return bytes && parsePointer(Buffer.from(bytes).toString('utf8'), `${revision.name}:${file}`)
@@ -89,7 +90,7 @@ function describe(
   path: RepoPath,
   { counts, source }: { counts?: TriggerPlan['imports'][number]['counts']; source: Source },
 ): string {
-  const from = 'repo' in source ? `${source.repo} ${source.path} at ${source.commit.slice(0, 8)}` : source.url
+  const from = 'repo' in source ? `${source.repo} ${source.path} at ${shortId(source.commit)}` : source.url
   const files = counts ? ` (+${counts.added} -${counts.deleted} ~${counts.modified})` : ''
   return `${path}: ${from}${files}`
 }

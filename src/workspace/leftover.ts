@@ -2,6 +2,7 @@ import { closeSync, lstatSync, openSync, readdirSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import { hasCode, systemCode } from '../base/errors.ts'
 import { isWithin, type RepoPath } from '../base/paths.ts'
+import { shortId } from '../git/short-id.ts'
 import { type Entry, sameEntry } from './entry.ts'
 import { commitRevision } from './open-revision.ts'
 import { readHeader } from './stat-table-file.ts'
@@ -70,7 +71,7 @@ export async function findLeftovers(worktree: Worktree, targets: readonly Target
   for (const commit of commits) {
     if (open.size === 0) break
     try {
-      for (const target of await readTargets(project, commitRevision(git, project.prefix, commit, commit.slice(0, 8))))
+      for (const target of await readTargets(project, commitRevision(git, project.prefix, commit, shortId(commit))))
         for (const candidate of open)
           if (candidate.path === target.path && sameEntry(candidate.entry, target.entry)) {
             open.delete(candidate)

@@ -6,6 +6,7 @@ import type { RepoPath } from '../base/paths.ts'
 import type { CommitChanges, Git, GitPlace } from '../git/git.ts'
 import { type GitRoots, readGitRoots } from '../git/git-roots.ts'
 import { findGit } from '../git/place.ts'
+import { shortId } from '../git/short-id.ts'
 import type { Entry } from './entry.ts'
 import { POINTER_SUFFIX, parsePointer } from './pointer.ts'
 import type { Project } from './project.ts'
@@ -97,7 +98,7 @@ export async function readCloneRoots(source: CloneSource, keep: KeepRule | undef
 }
 
 function nameOfCommit({ id, subject }: { id: string; subject: string }): string {
-  return `${id.slice(0, 8)} ${subject}`
+  return `${shortId(id)} ${subject}`
 }
 
 /** A stash is a merge of what was staged and what lay in the work tree, and perhaps of what git did not know. */

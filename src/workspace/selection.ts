@@ -1,5 +1,6 @@
 import { hasCode } from '../base/errors.ts'
 import type { RepoPath } from '../base/paths.ts'
+import { shortId } from '../git/short-id.ts'
 import { resolveCommit } from './open-revision.ts'
 import { POINTER_SUFFIX, parsePointer } from './pointer.ts'
 import type { Project } from './project.ts'
@@ -76,18 +77,18 @@ export async function selectRevisions(project: Project, selection: Selection): P
     const head = await git.resolve('HEAD')
     const from = [...new Set([...refs.map((ref) => ref.commit), ...(head ? [head] : [])])]
     for (const commit of await git.logChanges(from))
-      for (const change of commit.changed) keep(change.path, change.blob, commit.id.slice(0, 8))
+      for (const change of commit.changed) keep(change.path, change.blob, shortId(commit.id))
   } else if (selection.range) {
     const { from, not } = selection.range
     for (const commit of await git.logChanges(from, { not }))
-      for (const change of commit.changed) keep(change.path, change.blob, commit.id.slice(0, 8))
+      for (const change of commit.changed) keep(change.path, change.blob, shortId(commit.id))
   } else if (selection.unpushed && !named) {
     const head = await git.resolve('HEAD')
     if (head) {
       const upstream = await git.resolve('@{upstream}')
       const not = upstream ? [upstream] : (await git.refs('refs/remotes/')).map((ref) => ref.commit)
       for (const commit of await git.logChanges([head], { not }))
-        for (const change of commit.changed) keep(change.path, change.blob, commit.id.slice(0, 8))
+        for (const change of commit.changed) keep(change.path, change.blob, shortId(commit.id))
     }
   }
   const texts = await git.readBlobs(blobs.keys())

@@ -2,6 +2,7 @@ import { hasCode } from '../base/errors.ts'
 import type { RepoPath } from '../base/paths.ts'
 import type { CommitChanges, GitRef } from '../git/git.ts'
 import { readGitRoots } from '../git/git-roots.ts'
+import { shortId } from '../git/short-id.ts'
 import type { Project } from './project.ts'
 import { isTargetFile, parseTargets, UNREADABLE_TARGETS } from './selection.ts'
 import { readTargets, type Target } from './target.ts'
@@ -33,7 +34,7 @@ export async function readHistory(project: Project): Promise<History> {
     for (const { path, blob } of commit.changed) {
       const file = path.slice(below.length)
       if (blob === undefined || !path.startsWith(below) || !isTargetFile(file)) continue
-      texts.set(`${path}\0${blob}`, { file, blob, revision: commit.id.slice(0, 8) })
+      texts.set(`${path}\0${blob}`, { file, blob, revision: shortId(commit.id) })
     }
   for (const { path, blob } of roots.staged) {
     const file = path.slice(below.length)

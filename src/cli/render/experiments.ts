@@ -1,5 +1,6 @@
 import { type Column, cellValue, isBroken } from '../../experiment/columns.ts'
 import type { ExperimentRow, ValuesByFile } from '../../experiment/history.ts'
+import { shortId } from '../../git/short-id.ts'
 import { printable } from '../output.ts'
 import { formatValue, type MeasureRenderOptions } from './measures.ts'
 import { type Align, renderTable } from './table.ts'
@@ -47,7 +48,7 @@ export function renderExperiments(rows: ExperimentRow[], columns: Column[], opti
     return renderTable(cells, { header: ['revision', 'commit', 'time', 'author', 'subject', ...labels], format })
   }
   const cells = rows.map((row) => [
-    ...[label(row), row.commit?.id.slice(0, 8) ?? '', row.commit ? localTime(row.commit.author.time) : ''],
+    ...[label(row), row.commit ? shortId(row.commit.id) : '', row.commit ? localTime(row.commit.author.time) : ''],
     ...columns.map((column) => cell(row, column, options)),
     shorten(printable(row.commit?.subject ?? '')),
   ])
@@ -66,7 +67,7 @@ export function experimentsAnswer(rows: ExperimentRow[], columns: Column[]): unk
   return {
     columns,
     rows: rows.map(({ commit, names, isHead, params, metrics, problems }) => ({
-      revision: names[0] ?? commit?.id.slice(0, 8),
+      revision: names[0] ?? (commit && shortId(commit.id)),
       names,
       head: isHead,
       commit: commit?.id,

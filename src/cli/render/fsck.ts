@@ -1,3 +1,4 @@
+import { shortId } from '../../git/short-id.ts'
 import type { Part, StoreFault } from '../../store/verify.ts'
 import type { Concern } from '../../workspace/concerns.ts'
 import type { FsckReport, LostObject } from '../../workspace/fsck.ts'
@@ -38,12 +39,7 @@ function renderConcern(concern: Concern, report: FsckReport): string[] {
   const where = [
     ...(concern.branches.length > 0 ? [`in ${concern.branches.slice(0, 5).join(', ')}${more(concern.branches.length, 5)}`] : []),
     ...(concern.commits.length > 0
-      ? [
-          `since ${concern.commits
-            .slice(0, 5)
-            .map((id) => id.slice(0, 8))
-            .join(', ')}${more(concern.commits.length, 5)}`,
-        ]
+      ? [`since ${concern.commits.slice(0, 5).map(shortId).join(', ')}${more(concern.commits.length, 5)}`]
       : []),
   ]
   const losses = new Map(report.lost.map(({ oid, loss }) => [oid, loss]))

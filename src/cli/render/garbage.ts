@@ -1,3 +1,4 @@
+import { shortId } from '../../git/short-id.ts'
 import type { Doomed } from '../../store/collect.ts'
 import type { GarbagePlan, GarbageResult } from '../../workspace/garbage.ts'
 import { formatBytes, plural } from './amount.ts'
@@ -27,7 +28,7 @@ function lostLines({ lost }: GarbagePlan): string[] {
   if (lost.length === 0) return []
   const lines = lost
     .slice(0, LOST_LINES)
-    .map(({ commit, path, entry }) => `  ${commit.id.slice(0, 8)} ${commit.subject}  ${shown(path)} (${formatBytes(entry.size)})`)
+    .map(({ commit, path, entry }) => `  ${shortId(commit.id)} ${commit.subject}  ${shown(path)} (${formatBytes(entry.size)})`)
   if (lost.length > LOST_LINES) lines.push(`  and ${plural(lost.length - LOST_LINES, 'more version')}`)
   return ['these commits lose data:', ...lines]
 }

@@ -1,9 +1,10 @@
+import { shortId } from '../../git/short-id.ts'
 import type { Imported } from '../../workspace/place-import.ts'
 import { describeSize, shown } from './changes.ts'
 
 function describeSource({ source }: Imported): string {
   if (!('repo' in source)) return source.url
-  return `${source.repo} ${source.path} at ${source.rev === undefined ? '' : `${source.rev}, `}${source.commit.slice(0, 8)}`
+  return `${source.repo} ${source.path} at ${source.rev === undefined ? '' : `${source.rev}, `}${shortId(source.commit)}`
 }
 
 /** One line per import: what came from where. */

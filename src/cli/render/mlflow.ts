@@ -1,3 +1,4 @@
+import { shortId } from '../../git/short-id.ts'
 import type { ExportedRun, ExportPlan, ExportResult } from '../../mlflow/export.ts'
 import { printable } from '../output.ts'
 import { plural } from './amount.ts'
@@ -38,7 +39,7 @@ export function renderExportPlan(plan: ExportPlan, url: string): string {
     .filter((step) => step.kind === 'create' || step.kind === 'complete')
     .map(({ kind, run }) => [
       kind,
-      run.commit.slice(0, 7),
+      shortId(run.commit),
       run.name,
       plural(run.params.length, 'param'),
       plural(run.metrics.length, 'metric'),
@@ -57,12 +58,7 @@ export function renderExport({ experiment, runs }: ExportResult, url: string): s
   const written = (run: ExportedRun) => run.outcome === 'created' || run.outcome === 'completed'
   const rows = runs
     .filter(written)
-    .map((run) => [
-      DONE[run.outcome],
-      run.commit.slice(0, 7),
-      run.name,
-      `${url}/#/experiments/${experiment.id}/runs/${run.runId}`,
-    ])
+    .map((run) => [DONE[run.outcome], shortId(run.commit), run.name, `${url}/#/experiments/${experiment.id}/runs/${run.runId}`])
   const counts = countKinds(
     DONE,
     runs.map((run) => run.outcome),

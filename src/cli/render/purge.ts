@@ -1,3 +1,4 @@
+import { shortId } from '../../git/short-id.ts'
 import type { PurgeReport } from '../../workspace/purge.ts'
 import { formatBytes, plural } from './amount.ts'
 import { shown } from './changes.ts'
@@ -32,7 +33,7 @@ export function renderPurge(report: PurgeReport, { done, quiet }: { done: boolea
   }
   if (report.commits.length > 0) {
     lines.push(`held by ${plural(report.commits.length, 'commit')}, whose pointers stay and name what is gone:`)
-    lines.push(...list(report.commits.map((commit) => commit.slice(0, 12))))
+    lines.push(...list(report.commits.map(shortId)))
     if (report.refs.length > 0) lines.push('and so by', ...list(report.refs))
   }
   if (report.shared.length > 0)

@@ -1,3 +1,4 @@
+import { shortId } from '../../git/short-id.ts'
 import type { CommittedImports } from '../../workspace/commit-imports.ts'
 import type { ImportState } from '../../workspace/trigger.ts'
 import { shown } from './changes.ts'
@@ -33,7 +34,7 @@ function renderImport(item: TriggerAnswer['imports'][number]): string {
 
 function renderCommit({ branch, commit, paths, pushed, failed }: CommittedImports): string {
   const sent = pushed ? ', and pushed it' : ''
-  if (paths.length > 0) return `committed ${commit!.slice(0, 8)} to ${branch}${sent}`
+  if (paths.length > 0) return `committed ${shortId(commit!)} to ${branch}${sent}`
   if (commit === undefined || failed.length > 0) return ''
   return pushed ? `pushed ${branch}` : `${branch} has all of it already`
 }
