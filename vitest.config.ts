@@ -6,8 +6,9 @@ export default defineConfig({
     // The tests wait for disks and for children more than they compute; one worker fewer than cores would leave half of two cores idle.
     maxWorkers: Math.max(2, availableParallelism() - 1),
     include: ['test/**/*.test.ts'],
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    // Against hanging, no measure of speed: the longest test takes a tenth of it where nothing else runs.
+    testTimeout: 180_000,
+    hookTimeout: 300_000,
     globalSetup: ['test/helpers/skipped.ts'],
   },
 })

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path'
 import { expect, it, onTestFinished } from 'vitest'
 import { acquireLock } from '../../src/base/lock-file.ts'
 import { makeFolder } from '../helpers/repo.ts'
+import { until } from '../helpers/until.ts'
 
 const mine = { timeout: 0, command: 'mlv test' }
 
@@ -13,15 +14,16 @@ const owner = (pid: number) =>
 
 /** A process that has ended and that nobody collects. */
 async function makeZombie(): Promise<number> {
-  const child = spawn('/bin/sh', ['-c', 'sleep 0.05 & echo $!; exec sleep 60'], { stdio: ['ignore', 'pipe', 'ignore'] })
+  const child = spawn('/bin/sh', ['-c', 'sleep 600 & echo $!; exec sleep 600'], { stdio: ['ignore', 'pipe', 'ignore'] })
   onTestFinished(() => {
     child.kill('SIGKILL')
   })
   const pid = await new Promise<number>((done) => child.stdout.once('data', (text) => done(Number(String(text)))))
-  for (;;) {
-    if (/\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))) return pid
-    await new Promise((done) => setTimeout(done, 5))
-  }
+  // The shell would collect it; what it becomes does not.
+  await until(() => readFileSync(`/proc/${child.pid}/comm`, 'latin1') === 'sleep\n', 'the shell has become another program')
+  process.kill(pid, 'SIGKILL')
+  await until(() => /\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'latin1')), 'the process has ended')
+  return pid
 }
 
 it.runIf(process.platform === 'linux')('breaks the lock of an owner that has ended and was not collected', async () => {

@@ -167,7 +167,8 @@ describe('the streams', () => {
         nonce: 'x',
       }),
     )
-    const child = spawn(process.execPath, [BIN, 'config', 'set', 'core.jobs', '2'], {
+    // It would wait for an hour.
+    const child = spawn(process.execPath, [BIN, 'config', 'set', 'core.jobs', '2', '--lock-timeout', '3600'], {
       cwd: repo.dir,
       env: repo.env as NodeJS.ProcessEnv,
     })
@@ -175,10 +176,8 @@ describe('the streams', () => {
     const waiting = new Promise<void>((done) => child.stderr.on('data', (chunk) => done(void err.push(String(chunk)))))
     const ended = new Promise<number | null>((done) => child.on('close', (code) => done(code)))
     await waiting
-    const interrupted = Date.now()
     child.kill('SIGINT')
     expect(await ended).toBe(130)
-    expect(Date.now() - interrupted).toBeLessThan(5000)
     expect(readdirSync(repo.path('.git/mlv')).filter((name) => name.startsWith('lock.'))).toEqual([])
     expect(err.join('')).toContain('waiting for "mlv add"')
     expect(err.join('')).toContain('error: Interrupted')

@@ -1,5 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
-import { describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createProgress, progressLine } from '../../src/cli/progress-bar.ts'
 
 function terminal(isTTY: boolean) {
@@ -11,6 +10,10 @@ function terminal(isTTY: boolean) {
 }
 
 describe('the progress line', () => {
+  beforeEach(() => void vi.useFakeTimers({ toFake: ['Date'] }))
+  afterEach(() => void vi.useRealTimers())
+  const pass = (milliseconds: number) => vi.setSystemTime(Date.now() + milliseconds)
+
   it('says bytes, share, rate and time left, within the width', () => {
     const task = { name: 'push', done: 5 << 20, total: 20 << 20, started: 0, samples: [[0, 0]] as [number, number][] }
     expect(progressLine(task, 1000, 80)).toBe('push  5.0 MiB of 20 MiB (25 %)  5.0 MiB/s  3.0s left')
@@ -18,12 +21,12 @@ describe('the progress line', () => {
     expect(progressLine({ ...task, total: 0 }, 1000, 80)).toBe('push  5.0 MiB  5.0 MiB/s')
   })
 
-  it('is drawn on a terminal after a while, and taken away at the end', async () => {
+  it('is drawn on a terminal after a while, and taken away at the end', () => {
     const { written, stream } = terminal(true)
     const task = createProgress(stream).start('push', 100)
     task.advance(10)
     expect(written).toEqual([])
-    await sleep(350)
+    pass(350)
     task.advance(10)
     task.advance(10)
     expect(written).toHaveLength(1)
@@ -34,10 +37,10 @@ describe('the progress line', () => {
     expect(written[1]).toBe('\r\u001b[K')
   })
 
-  it('is silent elsewhere', async () => {
+  it('is silent elsewhere', () => {
     const { written, stream } = terminal(false)
     const task = createProgress(stream).start('push', 100)
-    await sleep(350)
+    pass(350)
     task.advance(10)
     task.finish()
     expect(written).toEqual([])

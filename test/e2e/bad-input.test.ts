@@ -111,9 +111,10 @@ describe('mlv add refuses', () => {
 
   it('a file that changes all the while', async () => {
     const repo = await start({ 'data/busy': 'x'.repeat(16 << 20) })
-    const script = `const fs=require('fs');const fd=fs.openSync(process.argv[1],'r+');let i=0;const end=Date.now()+15000;
+    const script = `const fs=require('fs');const fd=fs.openSync(process.argv[1],'r+');let i=0;const end=Date.now()+300000;
       process.stdout.write('go');while(Date.now()<end){fs.writeSync(fd,'y'+i++,(i*997)%16000000)}`
     const writer = spawn(process.execPath, ['-e', script, repo.path('data/busy')], { stdio: ['ignore', 'pipe', 'ignore'] })
+    const ended = new Promise((done) => writer.once('exit', done))
     try {
       await new Promise((done) => writer.stdout.once('data', done))
       const said = expectFailure(await repo.mlv('add', 'data'), 4, 'data/busy changes while it is being read')
@@ -121,7 +122,7 @@ describe('mlv add refuses', () => {
       expect(repo.exists('data.mlv')).toBe(false)
     } finally {
       writer.kill('SIGKILL')
-      await new Promise((done) => writer.once('exit', done))
+      await ended
     }
     expect(await repo.mlv('add', 'data')).toMatchObject({ exitCode: 0 })
   })

@@ -40,7 +40,7 @@ describe('where files can share blocks', () => {
     expect(await repo.mlv('fsck', '--read-data')).toMatchObject({ exitCode: 0, stderr: '' })
     expect(await repo.mlv('checkout', '--force')).toMatchObject({ exitCode: 0 })
     expect(readFileSync(repo.path('data/large')).equals(content)).toBe(true)
-  }, 60_000)
+  })
 
   it('an executable and a read-only file are stored as others are, and killed at any point nothing is lost', async (context) => {
     const repo = await start(randomBytes(3 << 20))
@@ -58,5 +58,5 @@ describe('where files can share blocks', () => {
     expect(await repo.mlv('checkout')).toMatchObject({ exitCode: 0, stderr: '' })
     expect([statSync(repo.path('data/tool')).mode & 0o111, statSync(repo.path('data/large')).mode & 0o111]).toEqual([0o111, 0])
     expect(await repo.mlv('fsck', '--read-data')).toMatchObject({ exitCode: 0, stderr: '' })
-  }, 60_000)
+  })
 })

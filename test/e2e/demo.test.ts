@@ -37,7 +37,7 @@ function outputOf(stdout: string, command: string, nth = 0): string {
   return after.split(/\n(?:\S+ )?\$ |\n# /)[0]!
 }
 
-test('the demo runs to its end, reruns only what changed, and removes its folder in CI', { timeout: 180_000 }, async () => {
+test('the demo runs to its end, reruns only what changed, and removes its folder in CI', { timeout: 400_000 }, async () => {
   const { status, stdout, stderr, left } = await demo({ CI: 'true' })
   expect(stderr).not.toMatch(/error|bug/)
   expect(status).toBe(0)
@@ -67,7 +67,7 @@ test('the demo runs to its end, reruns only what changed, and removes its folder
 
 test.skipIf(!findMlflow())(
   'the demo exports to the MLflow server that MLFLOW_TRACKING_URI names',
-  { timeout: 240_000 },
+  { timeout: 400_000 },
   async () => {
     const server = (await startMlflow())!
     onTestFinished(() => server.stop())
@@ -83,7 +83,7 @@ test.skipIf(!findMlflow())(
 )
 
 test('the demo stops at the first command that fails, with its status, and says what it leaves', {
-  timeout: 180_000,
+  timeout: 400_000,
 }, async () => {
   // Port 1 of loopback: nothing listens there.
   const { status, stdout, stderr, left, temporary } = await demo({ MLFLOW_TRACKING_URI: 'http://127.0.0.1:1' })

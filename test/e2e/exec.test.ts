@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { BIN, type CommandResult, makeFolder, makeRepo, type Repo, run } from '../helpers/repo.ts'
 import { type S3Server, startS3 } from '../helpers/s3-server.ts'
+import { until } from '../helpers/until.ts'
 
 const NODE = process.env.MLV_TEST_NODE || process.execPath
 
@@ -398,15 +399,10 @@ describe('a task fails', () => {
   })
 })
 
-async function until(check: () => boolean): Promise<void> {
-  for (let tries = 0; tries < 600 && !check(); tries++) await new Promise((done) => setTimeout(done, 50))
-  expect(check()).toBe(true)
-}
-
 describe('a task that is stopped', () => {
   const SLOW = `stages:
   train:
-    cmd: echo $$ > "$RUNS.pid"; test -e "$RUNS.go" || sleep 600; echo 1 > model
+    cmd: test -e "$RUNS.go" || { echo $$ > "$RUNS.pid"; sleep 600; }; echo 1 > model
     deps: [data]
     outs: [model]
 `
@@ -425,10 +421,10 @@ describe('a task that is stopped', () => {
     const runs = world.repo.env.RUNS!
     const child = spawn(NODE, [BIN, 'exec', world.task, '-o', 'report'], { cwd: machine.dir, env: machine.env, stdio: 'ignore' })
     const ended = new Promise<number | null>((done) => child.once('exit', done))
-    await until(() => existsSync(`${runs}.pid`) && readFileSync(`${runs}.pid`, 'utf8').endsWith('\n'))
+    await until(() => existsSync(`${runs}.pid`) && readFileSync(`${runs}.pid`, 'utf8').endsWith('\n'), 'the command runs')
     // The command is noted a moment after it has started.
     const noted = () => join(machine.temporary, readdirSync(machine.temporary)[0] ?? '', 'mlv/aside/main/train/command')
-    await until(() => existsSync(noted()) && readFileSync(noted(), 'utf8') !== '')
+    await until(() => existsSync(noted()) && readFileSync(noted(), 'utf8') !== '', 'mlv has noted it')
     return { ...world, machine, child, ended, runs, pid: Number(readFileSync(`${runs}.pid`, 'utf8')) }
   }
 
@@ -436,7 +432,7 @@ describe('a task that is stopped', () => {
     const { machine, child, ended, pid, remote } = await start()
     child.kill('SIGINT')
     expect(await ended).toBe(130)
-    await until(() => !isAlive(pid))
+    await until(() => !isAlive(pid), 'the command has ended')
     expect([readdirSync(machine.temporary), records(remote)]).toEqual([[], []])
     expect(report(join(machine.dir, 'report'))).toMatchObject({ status: 'failed', error: { code: 'INTERRUPTED' } })
   })
@@ -450,7 +446,7 @@ describe('a task that is stopped', () => {
     // The command of the first still runs in its folder.
     if (isAlive(pid)) expect(readdirSync(machine.temporary).length).toBe(1)
     process.kill(-pid, 'SIGKILL')
-    await until(() => !isAlive(pid))
+    await until(() => !isAlive(pid), 'the command has ended')
     expect(await machine.exec(task)).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('known') })
     expect(await machine.exec(task, '--force')).toMatchObject({ exitCode: 0 })
     expect(readdirSync(machine.temporary)).toEqual([])

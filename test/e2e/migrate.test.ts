@@ -311,7 +311,7 @@ describe.skipIf(!findDvc())('imports of the real dvc', () => {
     expect((await here.mlv('trigger', 'x.csv', 'raw')).exitCode).toBe(1)
     expect((await here.mlv('update', 'x.csv', 'raw')).exitCode).toBe(0)
     expect([here.read('raw/a'), here.read('x.csv')]).toEqual(['two', 'c,d,e\n'])
-  }, 120_000)
+  })
 })
 
 it('says where there is no DVC', async () => {
@@ -371,7 +371,7 @@ describe('a bucket', () => {
   let s3: S3Server | undefined
   beforeAll(async () => {
     s3 = findDvc() ? await startS3() : undefined
-  }, 60_000)
+  })
   afterAll(() => s3?.stop())
 
   it('that the real dvc filled gives its data', async ({ skip }) => {
@@ -393,5 +393,5 @@ describe('a bucket', () => {
     mkdirSync(repo.path('data'))
     expect(await repo.mlv('checkout')).toMatchObject({ exitCode: 0 })
     expect(readFileSync(repo.path('data/big')).equals(big)).toBe(true)
-  }, 180_000)
+  }, 300_000)
 })

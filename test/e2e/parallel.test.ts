@@ -4,8 +4,8 @@ import { BIN, makeRepo, run } from '../helpers/repo.ts'
 
 /** Two stages that each wait until the other has begun: they end only side by side. */
 const MEETING = `stages:
-  a: {cmd: "touch a.on; for i in $(seq 300); do [ -e b.on ] && break; sleep 0.1; done; [ -e b.on ] && echo a > a.txt", outs: [a.txt]}
-  b: {cmd: "touch b.on; for i in $(seq 300); do [ -e a.on ] && break; sleep 0.1; done; [ -e a.on ] && echo b > b.txt", outs: [b.txt]}
+  a: {cmd: "touch a.on; for i in $(seq 1200); do [ -e b.on ] && break; sleep 0.1; done; [ -e b.on ] && echo a > a.txt", outs: [a.txt]}
+  b: {cmd: "touch b.on; for i in $(seq 1200); do [ -e a.on ] && break; sleep 0.1; done; [ -e a.on ] && echo b > b.txt", outs: [b.txt]}
   c: {cmd: cat a.txt b.txt > c.txt, deps: [a.txt, b.txt], outs: [c.txt]}
 `
 
@@ -32,7 +32,8 @@ it('names the stage before each line where several run, and keeps a log of each'
 it('lets the others end when one fails, starts no more, and says where the last lines are', async () => {
   const yaml = `stages:
   bad: {cmd: "echo why; exit 3"}
-  slow: {cmd: "sleep 1; echo s > s.txt", outs: [s.txt]}
+  # Begins after it, and ends a moment after mlv has done with it.
+  slow: {cmd: "while [ -e .git/mlv/aside/main/bad ]; do sleep 0.05; done; sleep 0.2; echo s > s.txt", outs: [s.txt]}
   later: {cmd: "touch later", deps: [s.txt]}
 `
   const repo = await makeRepo({ 'mlv.yaml': yaml }, { init: true })
@@ -95,7 +96,7 @@ it('passes on much output, and does not wait for what is left in the background'
 
 it('does not wait for what is left in the background and goes on printing', async () => {
   const yaml = `stages:
-  chatty: {cmd: "(while :; do echo tick; sleep 0.01; done) & echo 1 > out", outs: [out]}
+  chatty: {cmd: "(while :; do echo tick; touch .git/ticks; sleep 0.01; done) & until [ -e .git/ticks ]; do sleep 0.01; done; echo 1 > out", outs: [out]}
   flood: {cmd: "yes & echo 1 > more", outs: [more]}
 `
   const repo = await makeRepo({ 'mlv.yaml': yaml }, { init: true })
@@ -112,4 +113,4 @@ it('does not wait for what is left in the background and goes on printing', asyn
     await run('sh', ['-c', `kill -9 -- -${group}`], { cwd: repo.dir, env: repo.env })
   expect(stdout).toMatch(/tick.*exit 0$/)
   expect([repo.read('out'), repo.read('more')]).toEqual(['1\n', '1\n'])
-}, 60_000)
+})

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, it } from 'vitest'
 import { BIN, makeRepo } from '../helpers/repo.ts'
+import { until } from '../helpers/until.ts'
 
 it('runs again when an input changes, goes on after an error, and ends with Ctrl-C', async () => {
   const repo = await makeRepo(
@@ -19,8 +19,7 @@ it('runs again when an input changes, goes on after an error, and ends with Ctrl
   const ended = new Promise<number | null>((done) => child.once('exit', done))
   /** Until it has watched that often, and says so. */
   const watching = async (times: number, what: string) => {
-    for (let i = 0; i < 600 && (text.split('watching 2 paths').length <= times || !text.includes(what)); i++) await sleep(50)
-    expect(text).toContain(what)
+    await until(() => text.split('watching 2 paths').length > times && text.includes(what), `it says ${what}`)
   }
   try {
     await watching(1, 'ran         copy')

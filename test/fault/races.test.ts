@@ -79,9 +79,10 @@ describe('many at once', () => {
   it('files that come and go while a folder is added', async () => {
     const repo = await makeRepo({}, { init: true })
     for (let i = 0; i < 300; i++) repo.write(`data/${i}`, String(i))
-    const script = `const fs=require('fs');const d=process.argv[1];const end=Date.now()+4000;process.stdout.write('go');let i=0;
+    const script = `const fs=require('fs');const d=process.argv[1];const end=Date.now()+300000;process.stdout.write('go');let i=0;
       while(Date.now()<end){const p=d+'/'+(i++%300);try{fs.unlinkSync(p)}catch{};fs.writeFileSync(p,'x'+i)}`
     const writer = spawn(process.execPath, ['-e', script, repo.path('data')], { stdio: ['ignore', 'pipe', 'ignore'] })
+    const ended = new Promise((done) => writer.once('exit', done))
     try {
       await new Promise((done) => writer.stdout.once('data', done))
       const result = await repo.mlv('add', 'data')
@@ -89,7 +90,7 @@ describe('many at once', () => {
       expect(result.stderr).not.toContain('has a bug')
     } finally {
       writer.kill('SIGKILL')
-      await new Promise((done) => writer.once('exit', done))
+      await ended
     }
     writeFileSync(repo.path('data/0'), 'whole')
     expect(await repo.mlv('add', 'data')).toMatchObject({ exitCode: 0, stderr: '' })

@@ -34,9 +34,9 @@ export async function startMlflow(): Promise<MlflowServer | undefined> {
       ...['--backend-store-uri', `sqlite:///${folder}/mlflow.db`, '--artifacts-destination', join(folder, 'artifacts')],
     ],
     env: { MLFLOW_DISABLE_TELEMETRY: 'true', DO_NOT_TRACK: 'true' },
-    isReady: async (port) => (await fetch(`http://127.0.0.1:${port}/health`)).ok,
+    isReady: async (port) => (await fetch(`http://127.0.0.1:${port}/health`, { signal: AbortSignal.timeout(10_000) })).ok,
     // The first start migrates the database, slowly on a busy machine.
-    patience: 100,
+    patience: 250,
   })
   return { uri: `http://127.0.0.1:${server.port}`, stop: server.stop }
 }

@@ -52,8 +52,8 @@ async function ownServer(program: string, { keepsVersions = false, otherUser = f
       const versions = keepsVersions ? ['--versioning-dir', join(folder, 'versions')] : []
       return [...login, ...(otherUser ? ['--iam-dir', usersFolder(folder)] : []), 'posix', ...versions, join(folder, 'buckets')]
     },
-    isReady: async (port) => (await fetch(`http://127.0.0.1:${port}/`)).status > 0,
-    patience: 20,
+    isReady: async (port) => (await fetch(`http://127.0.0.1:${port}/`, { signal: AbortSignal.timeout(10_000) })).status > 0,
+    patience: 120,
   })
   const folder = join(server.folder, 'buckets')
   return {

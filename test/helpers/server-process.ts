@@ -66,7 +66,8 @@ async function startOn(port: number, command: ServerCommand): Promise<RunningSer
   // A process group of its own, so that the workers a server forks end with it.
   const child = spawn(command.program, command.args(port, folder), {
     cwd: folder,
-    env: { ...process.env, ...command.env },
+    // What it leaves in a folder for temporary files goes with its own.
+    env: { ...process.env, TMPDIR: folder, ...command.env },
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
   })

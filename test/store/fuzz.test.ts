@@ -178,7 +178,7 @@ describe.each(['cache', 'remote'] as const)('a %s in which a file was altered', 
     store = await makeStore(role)
   })
 
-  test('gives right bytes or an error of ours', { timeout: 120_000 }, async () => {
+  test('gives right bytes or an error of ours', async () => {
     await fc.assert(
       fc.asyncProperty(change, fc.constantFrom<Purpose>('read', 'write', 'check'), async (altered, purpose) => {
         const { dir, open } = await openAltered(store, altered, { role, purpose })
@@ -196,7 +196,7 @@ describe.each(['cache', 'remote'] as const)('a %s in which a file was altered', 
     )
   })
 
-  test('where a full check finds nothing, everything can be read', { timeout: 120_000 }, async () => {
+  test('where a full check finds nothing, everything can be read', async () => {
     await fc.assert(
       fc.asyncProperty(change, async (altered) => {
         const { dir, open } = await openAltered(store, altered, { role, purpose: 'check' })

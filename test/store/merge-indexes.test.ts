@@ -188,7 +188,7 @@ describe('a store that is written to again and again', () => {
     const oids = await writeOneByOne(root, 0, 130, { each: 3 })
     expect((await indexKeys(root)).length).toBeLessThan(9)
     await expectAll(await openAt(root, 'read'), oids)
-  }, 60_000)
+  })
 
   test('where the listing does not show the merged index, what it repeats is deleted a grace period later, by the clock of the store', async () => {
     const root = newPlace()

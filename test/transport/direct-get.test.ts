@@ -15,8 +15,14 @@ afterEach(() => {
   for (const server of servers.splice(0)) server.close()
 })
 
+/** ms: of a getter that is to give up, and of one that is not */
+const [SHORT, LONG] = [300, 60_000]
+
 /** A server that hands each request to `answer`, with its number and that of its connection, from 1. */
-async function serve(answer: (socket: Socket, request: number, connection: number) => unknown, host = '127.0.0.1') {
+async function serve(
+  answer: (socket: Socket, request: number, connection: number) => unknown,
+  { idle = LONG, host = '127.0.0.1' }: { idle?: number; host?: string } = {},
+) {
   let connections = 0
   let requests = 0
   const server = createServer((socket) => {
@@ -28,7 +34,7 @@ async function serve(answer: (socket: Socket, request: number, connection: numbe
   servers.push(server)
   await once(server, 'listening')
   const { port } = server.address() as { port: number }
-  const getter = createDirectGetter(300)
+  const getter = createDirectGetter(idle)
   getters.push(getter)
   const hostname = host.includes(':') ? `[${host}]` : host
   return {
@@ -70,43 +76,50 @@ test.each([
   ['that is no HTTP', '\0\x01\r\n\r\n'],
   ['that never comes', ''],
 ])('an answer %s is left to the client', async (_, text) => {
-  const server = await serve((socket) => socket.write(text))
+  const server = await serve((socket) => socket.write(text), { idle: text === '' ? SHORT : LONG })
   expect(await server.get()).toBeUndefined()
 })
 
 test.each([
-  ['ends too early', (socket: Socket) => socket.end(WHOLE.slice(0, -3))],
-  ['hangs halfway', (socket: Socket) => socket.write(WHOLE.slice(0, -3))],
-  ['has more than it says', (socket: Socket) => socket.write(`${WHOLE}more`)],
-])('an answer that %s is worth another try', async (_, answer) => {
-  const server = await serve(answer)
+  ['ends too early', LONG, (socket: Socket) => socket.end(WHOLE.slice(0, -3))],
+  // Time enough for the head to be read.
+  ['hangs halfway', 5 * SHORT, (socket: Socket) => socket.write(WHOLE.slice(0, -3))],
+  ['has more than it says', LONG, (socket: Socket) => socket.write(`${WHOLE}more`)],
+])('an answer that %s is worth another try', async (_, idle, answer) => {
+  const server = await serve(answer, { idle })
   await expect(server.get()).rejects.toBeInstanceOf(ShortBody)
 })
 
 test('bytes that nobody asked for are not taken for the next answer', async () => {
+  let ended: Promise<unknown> | undefined
   const server = await serve(async (socket, request) => {
+    if (request > 1) return socket.write(WHOLE)
+    ended = once(socket, 'close')
     socket.write(WHOLE)
     await sleep(20)
-    if (request === 1) socket.write(WHOLE.replace('0123456789', 'of another'))
+    socket.write(WHOLE.replace('0123456789', 'of another'))
   })
   expect(await server.get()).toBe('0123456789')
-  await sleep(60)
+  await ended
   expect(await server.get()).toBe('0123456789')
   expect(server.connections()).toBe(2)
 })
 
 test('where kept connections hang, the next try is on a new one', async () => {
-  const server = await serve((socket, request, connection) => {
-    if (request <= 3) return setTimeout(() => socket.write(WHOLE), 30)
-    if (connection > 3) socket.write(WHOLE)
-  })
+  const server = await serve(
+    (socket, request, connection) => {
+      if (request <= 3) return setTimeout(() => socket.write(WHOLE), 30)
+      if (connection > 3) socket.write(WHOLE)
+    },
+    { idle: 5 * SHORT },
+  )
   await Promise.all([server.get(), server.get(), server.get()])
   expect(await server.get()).toBe('0123456789')
   expect(server.connections()).toBe(4)
 })
 
 test('a server on an IPv6 address is asked there', async ({ skip }) => {
-  const server = await serve((socket) => socket.write(WHOLE), '::1').catch(() => undefined)
+  const server = await serve((socket) => socket.write(WHOLE), { host: '::1' }).catch(() => undefined)
   if (!server) return skip()
   expect(await server.get()).toBe('0123456789')
 })

@@ -35,7 +35,7 @@ describe.skipIf(!s3?.folder)('a signature that is kept', () => {
   const open = (bucket: string, options: Partial<S3Options> = {}) => {
     const { region, accessKeyId, secretAccessKey } = s3!
     const place = { bucket, prefix: '', region, accessKeyId, secretAccessKey, env: {}, ...options }
-    return createS3Blobs({ endpoint: proxy.endpoint, idleTimeout: 1500, ...place })
+    return createS3Blobs({ endpoint: proxy.endpoint, ...place })
   }
 
   async function bucketWithPack(name: string): Promise<string> {

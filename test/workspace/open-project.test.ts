@@ -133,12 +133,14 @@ describe('opening a project', () => {
     const holder = await open(repo)
     const interrupt = new AbortController()
     const warnings: string[] = []
-    const waiting = { warn: (line: string) => warnings.push(line), signal: interrupt.signal }
+    const warn = (line: string) => {
+      warnings.push(line)
+      interrupt.abort(new Error('stopped'))
+    }
     await holder.locked(async () => {
       const hasty = await openProject(surroundings(repo, { lockTimeout: 0.05 }))
       await expect(hasty.locked(async () => {})).rejects.toMatchObject({ code: 'LOCK_HELD' })
-      const patient = await openProject(surroundings(repo, { ...waiting, lockTimeout: 60 }))
-      setTimeout(() => interrupt.abort(new Error('stopped')), 50)
+      const patient = await openProject(surroundings(repo, { warn, signal: interrupt.signal, lockTimeout: 3600 }))
       await expect(patient.locked(async () => {})).rejects.toThrow('stopped')
     })
     expect(warnings[0]).toContain('mlv test')

@@ -16,7 +16,7 @@ const TRACE = ['-f', '-q', '-y', '-e', `trace=${TRACED_CALLS.map((call) => `?${c
 const WAYS = [['-DD', '--seccomp-bpf'], ['-DD'], ['--seccomp-bpf'], []].map((way) => [...TRACE, ...way])
 
 /** ms that the last lines of a trace may take to arrive: the command may end a moment before strace has written them */
-const LAST_LINES_MS = 2000
+const LAST_LINES_MS = 10_000
 
 /** What can watch a command here. */
 export type Tracer = { kind: 'strace'; options: string[] } | { kind: 'none'; why: string; hint: string }
