@@ -79,6 +79,11 @@ export async function failOnMissing(project: Project, result: SyncResult, where:
   )
 }
 
+/** Goes on behind a hint to push: an object whose list of chunks is there counts as present, though the chunks, or their index, are lost. */
+export function unlessThere(remote: string): string {
+  return `; should that say that everything is there, "mlv fsck -r ${remote} --repair" mends it`
+}
+
 /** Of the workspace's own version, what was purged is an error at the end; of others it is only said, since no push may fail for them.
  *  @throws OBJECT_PURGED */
 export function tellPurged({ purged }: SyncResult, output: Output, { fatal }: { fatal: boolean }): void {

@@ -1,5 +1,14 @@
 import { type Configure, example } from '../command.ts'
-import { addSyncOptions, answerOf, bringRuns, failOnMissing, type SyncFlags, syncOptions, tellPurged } from '../sync-command.ts'
+import {
+  addSyncOptions,
+  answerOf,
+  bringRuns,
+  failOnMissing,
+  type SyncFlags,
+  syncOptions,
+  tellPurged,
+  unlessThere,
+} from '../sync-command.ts'
 
 export const configure: Configure = (command, act) => {
   addSyncOptions(command)
@@ -19,7 +28,12 @@ export const configure: Configure = (command, act) => {
           ? ''
           : renderSync(result, words, flags.dryRun ?? false),
       )
-      await failOnMissing(project, result, `on ${result.remote}`, 'Push it from a clone that has it: "mlv push --all-commits".')
+      await failOnMissing(
+        project,
+        result,
+        `on ${result.remote}`,
+        `Push it from a clone that has it, with "mlv push --all-commits"${unlessThere(result.remote)}.`,
+      )
       tellPurged(result, context.output, { fatal: true })
     }),
   )

@@ -1,5 +1,14 @@
 import { type Configure, example } from '../command.ts'
-import { addSyncOptions, answerOf, bringRuns, failOnMissing, type SyncFlags, syncOptions, tellPurged } from '../sync-command.ts'
+import {
+  addSyncOptions,
+  answerOf,
+  bringRuns,
+  failOnMissing,
+  type SyncFlags,
+  syncOptions,
+  tellPurged,
+  unlessThere,
+} from '../sync-command.ts'
 import { tellWritten } from '../tell-written.ts'
 
 export const configure: Configure = (command, act) => {
@@ -24,7 +33,12 @@ export const configure: Configure = (command, act) => {
         return parts.filter(Boolean).join('\n')
       })
       await tellWritten(project, context.output, result.checkedOut.written)
-      await failOnMissing(project, result, `on ${result.remote}`, 'Push it from a clone that has it, then pull again.')
+      await failOnMissing(
+        project,
+        result,
+        `on ${result.remote}`,
+        `Push it from a clone that has it, then pull again${unlessThere(result.remote)}.`,
+      )
       tellPurged(result, context.output, { fatal: true })
     }),
   )
