@@ -10,10 +10,11 @@ const SIZE = 60 << 20
 async function start(content: Buffer): Promise<Repo | undefined> {
   const origin = await makeRepo({ 'data/large': content, 'data/small': 'small\n' }, { init: true })
   let unmount: (() => void) | undefined
-  const repo = await origin.copy((folder) => {
+  const makeReady = (folder: string) => {
     unmount = mountCloningDisk(folder)
     if (unmount) onTestFinished(unmount)
-  })
+  }
+  const repo = await origin.copy({ makeReady })
   return unmount ? repo : undefined
 }
 

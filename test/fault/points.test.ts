@@ -6,7 +6,7 @@ import type { CommandResult, Repo } from '../helpers/repo.ts'
 import { fillDisk, mountSmallDisk } from '../helpers/small-disk.ts'
 import { diskState, statesAtPoints } from './disk-state.ts'
 import { killAfter } from './kill-after.ts'
-import { committedEntries, expectChecked, pointsOf, runAgain, SCENES, type Scene, start, WHOLE } from './scenes.ts'
+import { committedEntries, copyOf, expectChecked, pointsOf, runAgain, SCENES, type Scene, start, WHOLE } from './scenes.ts'
 import { DAMAGED } from './scenes-damaged.ts'
 import { ELSEWHERE } from './scenes-elsewhere.ts'
 import { STAGED } from './scenes-stages.ts'
@@ -23,34 +23,35 @@ const ONE_IN = 5
 /** A fault, and what a run that meets it says. */
 interface Trial {
   fault: string
-  run(world: Repo, args: string[]): Promise<{ repo: Repo; result?: CommandResult }>
+  run(scene: Scene, world: Repo): Promise<{ repo: Repo; result?: CommandResult }>
 }
 
 const atPoint = (fault: string): Trial => ({
   fault,
-  async run(world, args) {
-    const repo = await world.copy()
-    return { repo, result: await repo.mlvWith({ env: { MLV_FAULT: fault } }, ...args) }
+  async run(scene, world) {
+    const repo = await copyOf(world, scene)
+    return { repo, result: await repo.mlvWith({ env: { MLV_FAULT: fault } }, ...scene.args) }
   },
 })
 
 const killedAfter = (milliseconds: number): Trial => ({
   fault: `a kill after ${milliseconds} ms`,
-  async run(world, args) {
-    const repo = await world.copy()
-    await killAfter(repo, milliseconds, ...args)
+  async run(scene, world) {
+    const repo = await copyOf(world, scene)
+    await killAfter(repo, milliseconds, ...scene.args)
     return { repo }
   },
 })
 
 const onSmallDisk = (kibibytes: number): Trial => ({
   fault: `a disk with ${kibibytes} KiB left`,
-  async run(world, args) {
+  async run({ args }, world) {
     let unmount: (() => void) | undefined
-    const repo = await world.copy((folder) => {
+    const makeReady = (folder: string) => {
       unmount = mountSmallDisk(folder, DISK_MIB)
       if (unmount) onTestFinished(unmount)
-    })
+    }
+    const repo = await world.copy({ makeReady })
     if (!unmount) return { repo }
     const free = fillDisk(dirname(repo.dir), kibibytes)
     const result = await repo.mlv(...args)
@@ -79,7 +80,7 @@ async function tryEach(scene: Scene, world: Repo, trials: Trial[]): Promise<void
   const committed = await committedEntries(world)
   const endings = new Set<string>()
   await mapBounded(trials.entries(), 2, async ([number, { fault, run }]) => {
-    const { repo, result } = await run(world, scene.args)
+    const { repo, result } = await run(scene, world)
     const isSample = number % ONE_IN === 0
     const isKnown = () => {
       const ending = diskState(dirname(repo.dir))
@@ -107,7 +108,7 @@ const [, PART, PARTS] = /^(\d+)\/(\d+)$/.exec(EVERY ?? '')?.map(Number) ?? []
 /** Which points to die at: of those that leave the same on the disk, one, unless all are to be tried. */
 async function chosen(scene: Scene, world: Repo, points: readonly string[]): Promise<number[]> {
   if (PART !== undefined && PARTS !== undefined) return [...points.keys()].filter((i) => i % PARTS === PART % PARTS)
-  const repo = await world.copy()
+  const repo = await copyOf(world, scene)
   const states = EVERY ? undefined : await statesAtPoints(repo, scene.args)
   repo.cleanup()
   return [...points.keys()].filter((i) => states === undefined || states.indexOf(states[i]!) === i || i >= states.length)

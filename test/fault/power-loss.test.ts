@@ -15,7 +15,7 @@ import {
   statesAfterPowerLoss,
   TRACED,
 } from './power-loss.ts'
-import { committedEntries, runAgain, SCENES, type Scene, WHOLE } from './scenes.ts'
+import { committedEntries, copyOf, runAgain, SCENES, type Scene, WHOLE } from './scenes.ts'
 import { DAMAGED } from './scenes-damaged.ts'
 import { ELSEWHERE } from './scenes-elsewhere.ts'
 import { STAGED } from './scenes-stages.ts'
@@ -84,7 +84,7 @@ describe.runIf(strace !== undefined).each(ALL)('power loss during $name', (scene
         .join('\n')
       if (checked.has(key)) return
       checked.add(key)
-      const { dir, cleanup } = makeFolder()
+      const { dir, cleanup } = makeFolder({ inMemory: true })
       materialise(new Map([...files].filter(([path, content]) => content === null || promised.has(path))), dir)
       const [repo, remote] = [join(dir, 'repo'), join(dir, 'remote')]
       if (!scene.isDamaged) expect([...faultsOfStore(join(repo, '.git/mlv/store')), ...faultsOfStore(remote)]).toEqual([])
@@ -106,7 +106,7 @@ describe.runIf(strace !== undefined).each(ALL)('power loss during $name', (scene
 
     const step = Math.ceil(states.length / (scene.killsOnly ? RERUNS / 2 : RERUNS))
     for (const state of states.filter((_, i) => i % step === step - 1 || i === states.length - 1)) {
-      const repo = await world.copy()
+      const repo = await copyOf(world, scene)
       const root = dirname(repo.dir)
       emptyFolder(root)
       materialise(recording.files(state.kept), root)

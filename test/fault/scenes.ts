@@ -27,6 +27,8 @@ export interface Scene {
   /** beside what holds for every command: true at every moment, also after a kill or a power loss
    *  @param committed what the pointers of all commits stand for */
   always?(repo: World, committed: readonly Entry[]): Promise<void>
+  /** writes past the page cache, which a disk in memory does not have */
+  onDisk?: true
   /** what replaces files of the workspace that a power loss cut: not flushed, they are told as changed by hand */
   force?: string[]
   /** what it writes is git's to keep: what a power loss leaves of that is not ours to say */
@@ -359,6 +361,7 @@ export const WHOLE: Scene[] = [
     name: 'add of what lies whole also where files are copied',
     args: ['add', 'data'],
     killsOnly: true,
+    onDisk: true,
     async prepare() {
       const repo = await start({ 'data/huge': HUGE })
       await repo.commit()
@@ -374,6 +377,7 @@ export const WHOLE: Scene[] = [
     name: 'checkout of what lies whole by a copy',
     args: ['checkout'],
     killsOnly: true,
+    onDisk: true,
     async prepare() {
       const repo = await start({ 'data/huge': `old ${HUGE}` })
       await ok(repo, 'add', 'data')
@@ -418,11 +422,16 @@ export const WHOLE: Scene[] = [
   { ...collected(), name: 'a collection of a cache with whole objects', killsOnly: true, prepare: () => withGarbage('hardlink') },
 ]
 
+/** A copy of a scene's world in which a command may run and die. */
+export function copyOf(world: Repo, { onDisk }: Scene): Promise<Repo> {
+  return world.copy({ inMemory: !onDisk })
+}
+
 /** The pointers' entries of all commits. */
 export async function committedEntries(repo: Repo): Promise<Entry[]> {
   const found: Entry[] = []
   for (const commit of (await repo.git('rev-list', '--all')).split('\n').filter(Boolean)) {
-    const copy = await repo.copy()
+    const copy = await repo.copy({ inMemory: true })
     await copy.git('checkout', '-q', '-f', commit)
     found.push(...(await pointedAt(copy.dir)))
     copy.cleanup()
@@ -432,7 +441,7 @@ export async function committedEntries(repo: Repo): Promise<Entry[]> {
 
 /** The points a command passes, in order, and how long it takes. */
 export async function pointsOf(scene: Scene, world: Repo): Promise<{ points: string[]; milliseconds: number }> {
-  const repo = await world.copy()
+  const repo = await copyOf(world, scene)
   const list = join(repo.dir, '..', 'points')
   const started = performance.now()
   const result = await repo.mlvWith({ env: { MLV_FAULT: `list:${list}` } }, ...scene.args)

@@ -1,7 +1,9 @@
 import { spawn } from 'node:child_process'
 import {
+  accessSync,
   appendFileSync,
   chmodSync,
+  constants,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -10,6 +12,7 @@ import {
   readFileSync,
   realpathSync,
   rmSync,
+  statfsSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -63,7 +66,7 @@ export interface Repo {
   /** clones it (`git clone` with `args`) into a new temp folder */
   clone(...args: string[]): Promise<Repo>
   /** a copy with everything that lies beside it (its home; a remote called ../NAME), times kept, in a new temp folder, which may be made ready first */
-  copy(makeReady?: (folder: string) => void): Promise<Repo>
+  copy(options?: FolderOptions & { makeReady?: (folder: string) => void }): Promise<Repo>
   cleanup(): void
 }
 
@@ -92,9 +95,30 @@ function makeDeletable(path: string): void {
   for (const name of readdirSync(path)) makeDeletable(join(path, name))
 }
 
+export interface FolderOptions {
+  /** on a disk in memory, where there is one: for worlds by the hundred, of which no command has to meet a real disk */
+  inMemory?: boolean
+}
+
+const MEMORY_DISK = '/dev/shm'
+/** bytes; containers often have 64 MiB, which is too little */
+const LEAST_MEMORY = 2 ** 30
+
+function memoryFolder(): string | undefined {
+  try {
+    accessSync(MEMORY_DISK, constants.W_OK)
+    const { bavail, bsize } = statfsSync(MEMORY_DISK)
+    return bavail * bsize >= LEAST_MEMORY ? MEMORY_DISK : undefined
+  } catch {
+    // No such disk on this system, or not for this user.
+    return undefined
+  }
+}
+
 /** A temp folder, removed at the end of the test (read-only folders and files, too) when made inside one. */
-export function makeFolder(): { dir: string; cleanup: () => void } {
-  const dir = realpathSync(mkdtempSync(join(tmpdir(), 'mlv-test-')))
+export function makeFolder({ inMemory = false }: FolderOptions = {}): { dir: string; cleanup: () => void } {
+  const above = (inMemory ? memoryFolder() : undefined) ?? tmpdir()
+  const dir = realpathSync(mkdtempSync(join(above, 'mlv-test-')))
   const cleanup = () => {
     makeDeletable(dir)
     rmSync(dir, { recursive: true, force: true, maxRetries: 3 })
@@ -172,9 +196,9 @@ function openRepo(dir: string, env: Record<string, string | undefined>, cleanup:
       await repo.git('clone', '-q', ...args, `file://${dir}`, target)
       return openRepo(target, env, other.cleanup)
     },
-    async copy(makeReady) {
-      const other = makeFolder()
-      makeReady?.(other.dir)
+    async copy(options) {
+      const other = makeFolder(options)
+      options?.makeReady?.(other.dir)
       const copied = await run('cp', ['-a', `${dirname(dir)}/.`, other.dir], { cwd: dir, env })
       if (copied.exitCode !== 0) throw new Error(`cp: ${copied.stderr}`)
       const own = { ...env, ...isolatedEnv(join(other.dir, 'home')) }
