@@ -4,7 +4,7 @@ import { systemCode } from './errors.ts'
 import { oidOfBytes } from './oid.ts'
 
 /** Where nobody collects them, as in a container without an init, ended processes keep their number. */
-export function isZombie(pid: number): boolean {
+function isZombie(pid: number): boolean {
   try {
     return /^\d+ \(.*\) [ZX]/s.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))
   } catch (error) {

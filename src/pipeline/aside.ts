@@ -13,7 +13,8 @@ import { basename, dirname, join } from 'node:path'
 import { flushFolder, uniqueName, writeFileAtomic } from '../base/atomic.ts'
 import { fileError, MlvError, systemCode } from '../base/errors.ts'
 import type { RepoPath } from '../base/paths.ts'
-import { isElsewhere, isOwnerGone, isZombie, type ProcessOwner, thisProcess } from '../base/process-state.ts'
+import { groupRuns } from '../base/process-group.ts'
+import { isElsewhere, isOwnerGone, type ProcessOwner, thisProcess } from '../base/process-state.ts'
 import { loadIgnore } from '../workspace/ignore.ts'
 import type { Project } from '../workspace/project.ts'
 import { exists, movePath } from './move-path.ts'
@@ -108,22 +109,10 @@ export interface Recovered {
   failed: string | undefined
 }
 
-function isRunning(group: number): boolean {
-  if (!(group > 1) || isZombie(group)) return false
-  try {
-    process.kill(-group, 0)
-    return true
-  } catch (error) {
-    if (systemCode(error) === 'ESRCH') return false
-    if (systemCode(error) === 'EPERM') return true
-    throw error
-  }
-}
-
 /** A killed mlv leaves its command running: what that still writes must not mix with the earlier outs. */
 function refuseOrphan(folder: string, stage: string): void {
   const path = join(folder, COMMAND)
-  const groups = exists(path) ? readFileSync(path, 'utf8').split('\n').map(Number).filter(isRunning) : []
+  const groups = exists(path) ? readFileSync(path, 'utf8').split('\n').map(Number).filter(groupRuns) : []
   if (groups.length === 0) return
   const [names, words] = [groups.join(', '), groups.map((group) => `-${group}`).join(' ')]
   throw new MlvError(

@@ -1,10 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { readdirSync, readFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import type { Duplex, Readable } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
 import { systemCode } from '../../base/errors.ts'
 import { faultPoint } from '../../base/fault-point.ts'
+import { groupRuns } from '../../base/process-group.ts'
+import { createGate, GATE } from './gate.ts'
 
 /** One command of a stage. */
 export interface CommandRun {
@@ -117,16 +118,6 @@ function pass(stream: Readable, tell: (bytes: Buffer) => void | Promise<void>, e
   })
 }
 
-/** Whether anything of a process group is left. */
-function isAlive(group: number): boolean {
-  try {
-    process.kill(-group, 0)
-    return true
-  } catch {
-    return false
-  }
-}
-
 /** What a command started may end a moment after it, as an mlv that tidies up does, and strace. ms */
 const LAST_BREATH_MS = 300
 const LOOK_EVERY_MS = 20
@@ -134,55 +125,9 @@ const LOOK_EVERY_MS = 20
 async function staysAlive(group: number): Promise<boolean> {
   for (let waited = 0; waited < LAST_BREATH_MS; waited += LOOK_EVERY_MS) {
     await pause(LOOK_EVERY_MS)
-    if (!isAlive(group) || !runs(group)) return false
+    if (!groupRuns(group)) return false
   }
   return true
-}
-
-/** Whether any process of a group still runs: where nobody collects what has ended, as in some containers, its entry stays. */
-function runs(group: number): boolean {
-  let processes: string[]
-  try {
-    processes = readdirSync('/proc').filter((name) => /^\d+$/.test(name))
-  } catch {
-    // No /proc on this system: what counts as alive runs.
-    return true
-  }
-  return processes.some((id) => {
-    try {
-      // pid (name) state parent group …, where the name may hold anything
-      const [state, , itsGroup] = readFileSync(`/proc/${id}/stat`, 'latin1').split(') ').at(-1)!.split(' ')
-      return Number(itsGroup) === group && state !== 'Z'
-    } catch {
-      // It has ended meanwhile.
-      return false
-    }
-  })
-}
-
-/** Becomes the shell that its arguments name once a line comes in through descriptor 3. When that closes without one, whoever started it died before it
- *  could note the command, and the command never runs. It answers with a line there when no such shell is found. */
-const GATE = 'IFS= read -r mlv_gate <&3 || exit 125; command -v -- "$1" >/dev/null || { echo >&3; exit 127; }; exec "$@" 3<&-'
-
-interface Gate {
-  open(): void
-  close(): void
-  /** Settles when the shell has begun, or will not. @returns whether it was found */
-  passed: Promise<boolean>
-}
-
-function createGate(stream: Duplex): Gate {
-  let found = true
-  // It ended before it was let go.
-  stream.on('error', () => {})
-  stream.on('data', () => {
-    found = false
-  })
-  return {
-    open: () => stream.write('\n'),
-    close: () => stream.destroy(),
-    passed: new Promise((done) => stream.once('close', () => done(found))),
-  }
 }
 
 /** Each command gets a process group of its own, so that stopping one stops all it started. */
@@ -271,7 +216,7 @@ export function createShell(): Shell {
         void Promise.all([ended, gate.passed, ...told]).then(([end, found]) => {
           if (failure) return fail(failure.error)
           if (!found) return done(notStarted(run, new Error('not found')))
-          if (end.kind !== 'done' || group === undefined || !isAlive(group)) done(end)
+          if (end.kind !== 'done' || group === undefined || !groupRuns(group)) done(end)
           else void staysAlive(group).then((left) => done(left ? { ...end, left: group } : end))
         })
         if (run.signal?.aborted) onAbort()
