@@ -9,6 +9,7 @@ export default defineConfig({
     // Against hanging, no measure of speed: the longest test takes a tenth of it where nothing else runs.
     testTimeout: 180_000,
     hookTimeout: 300_000,
+    teardownTimeout: 120_000,
     globalSetup: ['test/helpers/skipped.ts'],
   },
 })
