@@ -56,8 +56,8 @@ describe('mlv mlflow export without a server', () => {
     const uri = `http://127.0.0.1:${await freePort()}`
     const plan = await repo.mlv('mlflow', 'export', '--tracking-uri', uri, '--dry-run')
     expect(plan.exitCode).toBe(0)
-    expect(plan.stdout).toMatch(/create +[0-9a-f]{7} +Better features +1 param +2 metrics/)
-    expect(plan.stdout).toMatch(/create +[0-9a-f]{7} +exp\/fast/)
+    expect(plan.stdout).toMatch(/create +[0-9a-f]{8} +Better features +1 param +2 metrics/)
+    expect(plan.stdout).toMatch(/create +[0-9a-f]{8} +exp\/fast/)
     expect(plan.stdout).toMatch(/would export to experiment "repo" at http:\S+: 2 to create$/m)
     expect(plan.stderr).toMatch(/nothing listens there; every run counts as new/)
     const json = await repo.mlv('mlflow', 'export', '--tracking-uri', uri, '--dry-run', '--json', 'main', '--experiment', 'x')
