@@ -33,7 +33,8 @@ export async function startMlflow(): Promise<MlflowServer | undefined> {
       ...['server', '--host', '127.0.0.1', '--port', String(port), '--workers', '1'],
       ...['--backend-store-uri', `sqlite:///${folder}/mlflow.db`, '--artifacts-destination', join(folder, 'artifacts')],
     ],
-    env: { MLFLOW_DISABLE_TELEMETRY: 'true', DO_NOT_TRACK: 'true' },
+    // Its runners of jobs are more processes than the rest, and leave a folder in /dev/shm each time.
+    env: { MLFLOW_DISABLE_TELEMETRY: 'true', DO_NOT_TRACK: 'true', MLFLOW_SERVER_ENABLE_JOB_EXECUTION: 'false' },
     isReady: async (port) => (await fetch(`http://127.0.0.1:${port}/health`, { signal: AbortSignal.timeout(10_000) })).ok,
     // The first start migrates the database, slowly on a busy machine.
     patience: 250,
