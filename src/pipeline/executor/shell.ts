@@ -197,7 +197,8 @@ export function createShell(): Shell {
         try {
           if (group !== undefined) run.onStart?.(group)
           faultPoint('command: begin')
-          gate.open()
+          if (run.signal?.aborted) gate.close()
+          else gate.open()
         } catch (error) {
           // Nobody would know of it: it could not be noted, on a full disk for instance.
           failure = { error }
