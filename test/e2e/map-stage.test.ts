@@ -272,7 +272,7 @@ it.each(['git', 'mlv'])('keeps what has run when it is interrupted, of an input 
 
 it('killed by the system, keeps what had run ten seconds before', async () => {
   // It is noted while the next one runs.
-  const noted = `node ${BIN} datum list upper | grep -q "^done .*two"`
+  const noted = `${process.execPath} ${BIN} datum list upper | grep -q "^done .*two"`
   const { repo, repro, seen } = await makeMap(
     UPPER.replace(
       'mkdir',
