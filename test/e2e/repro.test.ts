@@ -3,6 +3,7 @@ import { rmSync, symlinkSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { expect, it } from 'vitest'
 import { makeRepo, type Repo } from '../helpers/repo.ts'
+import { until } from '../helpers/until.ts'
 
 const BIN = fileURLToPath(new URL('../../bin/mlv.js', import.meta.url))
 
@@ -172,13 +173,13 @@ it('goes on with other stages with --keep-going, and tells all in JSON', async (
 })
 
 it.each([
-  ['no such command', 'no-such-program', 'exit status 127', 'The shell did not find the command'],
-  ['a signal', 'kill -SEGV $$', 'ended by SIGSEGV', ''],
-  ['an out that was not written', 'true', 'did not write out.txt (mlv.yaml:4:12)', 'Let the command write it'],
-  ['a timeout', 'sleep 60', 'stopped after its timeout of 0.2 s', ''],
-])('names %s', async (_name, cmd, message, hint) => {
+  ['no such command', 'no-such-program', 'exit status 127', 'The shell did not find the command', '1h'],
+  ['a signal', 'kill -SEGV $$', 'ended by SIGSEGV', '', '1h'],
+  ['an out that was not written', 'true', 'did not write out.txt (mlv.yaml:4:12)', 'Let the command write it', '1h'],
+  ['a timeout', 'sleep 600', 'stopped after its timeout of 0.2 s', '', '0.2s'],
+])('names %s', async (_name, cmd, message, hint, timeout) => {
   const repo = await makeRepo(
-    { 'mlv.yaml': `stages:\n  a:\n    cmd: ${cmd}\n    outs: [out.txt]\n    timeout: 0.2s\n` },
+    { 'mlv.yaml': `stages:\n  a:\n    cmd: ${cmd}\n    outs: [out.txt]\n    timeout: ${timeout}\n` },
     { init: true },
   )
   const result = await repo.mlv('repro')
@@ -200,14 +201,12 @@ it('tries again as often as the stage says, persist outs in place', async () => 
 })
 
 const SLOW =
-  'stages:\n  slow:\n    cmd: echo $$ > pid; echo half > out; sleep 60; echo done > out\n    deps: [go]\n    outs: [out]\n'
+  'stages:\n  slow:\n    cmd: echo $$ > pid; echo half > out; sleep 600; echo done > out\n    deps: [go]\n    outs: [out]\n'
 
 async function startSlow(repo: Repo): Promise<{ mlv: ReturnType<typeof spawn>; ended: Promise<number | null> }> {
   const mlv = spawn(process.execPath, [BIN, 'repro'], { cwd: repo.dir, env: repo.env as NodeJS.ProcessEnv, stdio: 'ignore' })
   const ended = new Promise<number | null>((done) => mlv.once('exit', done))
-  for (let i = 0; i < 400 && !(repo.exists('out') && repo.exists('pid') && repo.read('out') === 'half\n'); i++)
-    await new Promise((done) => setTimeout(done, 25))
-  expect(repo.read('out')).toBe('half\n')
+  await until(() => repo.exists('out') && repo.exists('pid') && repo.read('out') === 'half\n', 'its out is half written')
   return { mlv, ended }
 }
 
@@ -222,7 +221,7 @@ function isAlive(pid: number): boolean {
 
 async function makeSlow(): Promise<Repo> {
   const repo = await makeRepo(
-    { 'mlv.yaml': SLOW.replace('echo half', 'echo first').replace('sleep 60', 'true'), go: '1' },
+    { 'mlv.yaml': SLOW.replace('echo half', 'echo first').replace('sleep 600', 'true'), go: '1' },
     { init: true },
   )
   await repro(repo)
@@ -262,7 +261,7 @@ it('puts earlier outs back after kill -9, once the command has ended', async () 
 
 it('begins no command that a killed mlv could not note', async () => {
   const repo = await makeSlow()
-  repo.write('mlv.yaml', SLOW.replace('sleep 60', 'true'))
+  repo.write('mlv.yaml', SLOW.replace('sleep 600', 'true'))
   await repo.mlvWith({ env: { MLV_FAULT: 'kill:1@command: begin' } }, 'repro')
   // Noted, and not let go.
   expect(repo.exists('.git/mlv/aside/main/slow/command')).toBe(true)
