@@ -1,12 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { closeSync, linkSync, openSync, readFileSync, unlinkSync, writeSync } from 'node:fs'
-import { hostname } from 'node:os'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileError, MlvError, systemCode } from './errors.ts'
 import { faultPoint } from './fault-point.ts'
 import { makeFolders } from './make-folders.ts'
-import { bootId, isElsewhere, isOwnerGone, type ProcessOwner, thisProcess } from './process-state.ts'
+import { isElsewhere, isOwnerGone, type ProcessOwner, thisProcess } from './process-state.ts'
 
 interface LockOwner extends ProcessOwner {
   command: string
@@ -46,11 +45,8 @@ function readOwner(path: string): LockOwner | 'cut' | undefined {
   }
 }
 
-/** After a restart a number may belong to any process. */
 function isGone(owner: LockOwner | 'cut'): boolean {
-  if (owner === 'cut') return true
-  const isOfEarlierBoot = owner.boot !== undefined && bootId() !== undefined && owner.boot !== bootId()
-  return (isOfEarlierBoot && owner.host === hostname()) || isOwnerGone(owner)
+  return owner === 'cut' || isOwnerGone(owner)
 }
 
 function nonceOf(owner: LockOwner | 'cut' | undefined): string | undefined {
@@ -80,7 +76,7 @@ function breakLock(path: string, seen: LockOwner | 'cut', staged: string): void 
 /** Writes this process's own lock text beside the lock, to be linked to its name. */
 function stage(path: string, command: string): { staged: string; nonce: string } {
   const nonce = randomBytes(8).toString('hex')
-  const mine: LockOwner = { ...thisProcess(), command, since: new Date().toISOString(), nonce, boot: bootId() }
+  const mine: LockOwner = { ...thisProcess(), command, since: new Date().toISOString(), nonce }
   const staged = `${path}.${nonce}`
   makeFolders(dirname(path))
   try {

@@ -55,10 +55,12 @@ export interface ProcessOwner {
   host: string
   /** its machineMark(); absent in what an older mlv wrote */
   machine?: string
+  /** its bootId(), where the system says it */
+  boot?: string
 }
 
 export function thisProcess(): ProcessOwner {
-  return { pid: process.pid, host: hostname(), machine: machineMark() }
+  return { pid: process.pid, host: hostname(), machine: machineMark(), boot: bootId() }
 }
 
 /** Whether an owner's number says nothing here: it runs on another machine, or in another container, which may bear the same name. */
@@ -66,9 +68,14 @@ export function isElsewhere({ host, machine }: ProcessOwner): boolean {
   return machine === undefined ? host !== hostname() : machine !== machineMark()
 }
 
+/** Whether an owner ran before this machine was last started: after that its number may belong to any process. */
+export function isOfEarlierBoot({ host, boot }: ProcessOwner): boolean {
+  return boot !== undefined && bootId() !== undefined && boot !== bootId() && host === hostname()
+}
+
 /** Whether an owner has ended, as far as can be seen from here. */
 export function isOwnerGone(owner: ProcessOwner): boolean {
-  return !isElsewhere(owner) && hasEnded(owner.pid)
+  return isOfEarlierBoot(owner) || (!isElsewhere(owner) && hasEnded(owner.pid))
 }
 
 let boot: string | undefined

@@ -20,8 +20,10 @@ async function infer({ output }: Context, project: Project, request: InferReques
   ])
   const { stdout, stderr } = process
   const shown = createStageOutput({ jobs: 1, stdout, stderr, toStderr: output.json || output.quiet })
+  output.attach(shown.clear)
   try {
     return await inferStage(project, request, {
+      dryRun: request.dryRun,
       shell: createShell(),
       tracer: await findTracer(project),
       onOutput: (bytes, from) => shown.onOutput(request.name, bytes, from),

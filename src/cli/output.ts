@@ -18,6 +18,8 @@ export interface Output extends OutputOptions {
   /** A line on stderr, `warning: …`. */
   warn(line: string): void
   error(error: unknown): void
+  /** @param clear called before each line: takes away, or ends, what is drawn on the terminal's last one */
+  attach(clear: () => void): void
 }
 
 const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g
@@ -38,12 +40,16 @@ export function createOutput(
   { stdout, stderr }: { stdout: NodeJS.WriteStream; stderr: NodeJS.WriteStream },
   beforeWrite: () => void,
 ): Output {
+  const clears = [beforeWrite]
   const line = (stream: NodeJS.WriteStream, text: string) => {
-    beforeWrite()
+    for (const clear of clears) clear()
     stream.write(text.endsWith('\n') ? text : `${text}\n`)
   }
   return {
     ...options,
+    attach(clear) {
+      clears.push(clear)
+    },
     answer(value, render) {
       if (options.json) {
         line(

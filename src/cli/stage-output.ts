@@ -57,15 +57,16 @@ export function createStageOutput(options: StageOutputOptions): StageOutput {
 
 function passThrough({ stdout, stderr, toStderr }: StageOutputOptions): StageOutput {
   /** where a line has been begun that what follows must not go on with */
-  let begun: NodeJS.WriteStream | undefined
+  const begun = new Set<NodeJS.WriteStream>()
   const endLine = () => {
-    if (begun) void write(begun, '\n')
-    begun = undefined
+    for (const stream of begun) void write(stream, '\n')
+    begun.clear()
   }
   return {
     onOutput(_stage, bytes, from) {
       const stream = from === 'stdout' && !toStderr ? stdout : stderr
-      begun = bytes.at(-1) === LINE_FEED ? undefined : stream
+      if (bytes.at(-1) === LINE_FEED) begun.delete(stream)
+      else begun.add(stream)
       return write(stream, bytes)
     },
     started() {},

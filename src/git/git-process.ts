@@ -1,7 +1,7 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
-import { accessSync, constants, statSync } from 'node:fs'
-import { delimiter, isAbsolute, join, relative, resolve } from 'node:path'
-import { MlvError, systemCode } from '../base/errors.ts'
+import { isAbsolute, relative, resolve } from 'node:path'
+import { MlvError } from '../base/errors.ts'
+import { findProgram } from '../base/find-program.ts'
 import type { GitPlace } from './git.ts'
 
 export type Environment = Record<string, string | undefined>
@@ -71,22 +71,7 @@ export function gitEnvironment(place: GitPlace, env: Environment): Environment {
 
 /** @returns the absolute path of git on `env.PATH`, or undefined */
 export function findGitProgram(env: Environment): string | undefined {
-  const names = process.platform === 'win32' ? ['git.exe', 'git.cmd'] : ['git']
-  for (const folder of (env.PATH ?? env.Path ?? '').split(delimiter))
-    for (const name of names) {
-      // An empty element of PATH means the current folder, which may be anyone's.
-      if (!isAbsolute(folder)) continue
-      const program = join(folder, name)
-      try {
-        if (!statSync(program, { throwIfNoEntry: false })?.isFile()) continue
-        accessSync(program, constants.X_OK)
-        return program
-      } catch (error) {
-        // PATH may name files, and folders of others.
-        if (!['EACCES', 'EPERM', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG'].includes(systemCode(error) ?? '')) throw error
-      }
-    }
-  return undefined
+  return findProgram(process.platform === 'win32' ? ['git.exe', 'git.cmd'] : ['git'], { env })
 }
 
 /** Turns what git wrote on stderr into one line and what to do about it. */

@@ -14,7 +14,7 @@ import { flushFolder, uniqueName, writeFileAtomic } from '../base/atomic.ts'
 import { fileError, MlvError, systemCode } from '../base/errors.ts'
 import type { RepoPath } from '../base/paths.ts'
 import { groupRuns } from '../base/process-group.ts'
-import { isElsewhere, isOwnerGone, type ProcessOwner, thisProcess } from '../base/process-state.ts'
+import { isElsewhere, isOfEarlierBoot, isOwnerGone, type ProcessOwner, thisProcess } from '../base/process-state.ts'
 import { loadIgnore } from '../workspace/ignore.ts'
 import type { Project } from '../workspace/project.ts'
 import { exists, movePath } from './move-path.ts'
@@ -110,7 +110,8 @@ export interface Recovered {
 }
 
 /** A killed mlv leaves its command running: what that still writes must not mix with the earlier outs. */
-function refuseOrphan(folder: string, stage: string): void {
+function refuseOrphan(folder: string, stage: string, owner: ProcessOwner): void {
+  if (isOfEarlierBoot(owner)) return
   const path = join(folder, COMMAND)
   const groups = exists(path) ? readFileSync(path, 'utf8').split('\n').map(Number).filter(groupRuns) : []
   if (groups.length === 0) return
@@ -144,7 +145,7 @@ export function recoverAside(project: Place, force: boolean): Recovered[] {
       continue
     }
     if (isOwnerGone(manifest) || (force && isElsewhere(manifest))) {
-      refuseOrphan(join(folder, name), name)
+      refuseOrphan(join(folder, name), name, manifest)
       recovered.push({ stage: name, failed: putBack(project, name, manifest.outs) })
     }
   }

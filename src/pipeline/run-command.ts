@@ -1,6 +1,7 @@
 import { lstatSync } from 'node:fs'
 import { join } from 'node:path'
 import { MlvError } from '../base/errors.ts'
+import { groupRuns } from '../base/process-group.ts'
 import type { Project } from '../workspace/project.ts'
 import type { Aside } from './aside.ts'
 import type { CommandEnd, CommandRun, Shell } from './executor/shell.ts'
@@ -82,6 +83,12 @@ export async function runCommands(stage: StageCommands, project: Project, ports:
   const { signal, warn } = project.surroundings
   const env = { ...project.surroundings.env, ...ports.env }
   let left = false
+  /** of commands that have ended: what they left running counts, too */
+  const groups: number[] = []
+  const onStart = (group: number) => {
+    aside.note(...groups.filter(groupRuns), group)
+    groups.push(group)
+  }
   for (let attempt = 0; ; attempt++) {
     let failure: MlvError | undefined
     let again = attempt < stage.retry
@@ -93,7 +100,7 @@ export async function runCommands(stage: StageCommands, project: Project, ports:
         env,
         signal,
         timeout: stage.timeout,
-        onStart: aside.note,
+        onStart,
         onOutput,
       })
       if (end.kind === 'done') {

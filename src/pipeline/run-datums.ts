@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { mapBounded } from '../base/concurrency.ts'
 import { fileError, hasCode, MlvError } from '../base/errors.ts'
+import { groupRuns } from '../base/process-group.ts'
 import type { Aside } from './aside.ts'
 import { fillCommand, listLine, pathsOf } from './datum-command.ts'
 import type { DatumsPlace } from './executor/executor.ts'
@@ -34,13 +35,14 @@ function makeNewFolder(folder: string): void {
   }
 }
 
-/** Notes of the commands that run side by side, which all must have ended before the stage may run again. */
-function noteGroups(aside: Aside): (batch: number, group?: number) => void {
-  const groups = new Map<number, number>()
-  return (batch, group) => {
-    if (group === undefined) groups.delete(batch)
-    else groups.set(batch, group)
-    if (group !== undefined) aside.note(...groups.values())
+/** Notes of the commands that run side by side, and of what earlier ones left running: all must have ended before the stage may run again. */
+function noteGroups(aside: Aside): (batch: number, ...groups: number[]) => void {
+  const noted = new Map<number, number[]>()
+  return (batch, ...groups) => {
+    const left = groups.length > 0 ? groups : (noted.get(batch) ?? []).filter(groupRuns)
+    if (left.length > 0) noted.set(batch, left)
+    else noted.delete(batch)
+    if (groups.length > 0) aside.note(...[...noted.values()].flat())
   }
 }
 
@@ -53,7 +55,7 @@ interface Batch {
   list: string
 }
 
-type BatchPlace = Pick<DatumsPlace, 'stage' | 'project' | 'onOutput'> & { shell: Shell; note: (group: number) => void }
+type BatchPlace = Pick<DatumsPlace, 'stage' | 'project' | 'onOutput'> & { shell: Shell; note: (...groups: number[]) => void }
 
 /** Makes what the command of a batch needs. @param spare another batch's folders, as many and empty: a folder takes as long to make as a file to store */
 function prepareBatch(
@@ -136,7 +138,7 @@ export async function runDatums(todo: readonly PlannedDatum[], place: DatumsPlac
         prepare(at)
         const batch = prepared.get(at)!
         prepared.delete(at)
-        const running = runBatch(batch, { ...place, note: (group) => note(at, group), onOutput: log.onOutput })
+        const running = runBatch(batch, { ...place, note: (...groups) => note(at, ...groups), onOutput: log.onOutput })
         const ahead = attempt(() => {
           if (at === 0) place.meanwhile()
           prepare(at + Math.max(1, jobs))

@@ -422,9 +422,6 @@ describe('a task that is stopped', () => {
     const child = spawn(NODE, [BIN, 'exec', world.task, '-o', 'report'], { cwd: machine.dir, env: machine.env, stdio: 'ignore' })
     const ended = new Promise<number | null>((done) => child.once('exit', done))
     await until(() => existsSync(`${runs}.pid`) && readFileSync(`${runs}.pid`, 'utf8').endsWith('\n'), 'the command runs')
-    // The command is noted a moment after it has started.
-    const noted = () => join(machine.temporary, readdirSync(machine.temporary)[0] ?? '', 'mlv/aside/main/train/command')
-    await until(() => existsSync(noted()) && readFileSync(noted(), 'utf8') !== '', 'mlv has noted it')
     return { ...world, machine, child, ended, runs, pid: Number(readFileSync(`${runs}.pid`, 'utf8')) }
   }
 

@@ -259,7 +259,7 @@ it('puts earlier outs back after kill -9, once the command has ended', async () 
   expect(repo.read('.git/mlv/failed/slow/out')).toBe('half\n')
 })
 
-it('begins no command that a killed mlv could not note', async () => {
+it('begins no command before it is noted', async () => {
   const repo = await makeSlow()
   repo.write('mlv.yaml', SLOW.replace('sleep 600', 'true'))
   await repo.mlvWith({ env: { MLV_FAULT: 'kill:1@command: begin' } }, 'repro')
@@ -269,6 +269,24 @@ it('begins no command that a killed mlv could not note', async () => {
   await expect.poll(() => isAlive(-group), { timeout: 20_000 }).toBe(false)
   expect(repo.exists('pid')).toBe(false)
   expect((await repo.mlv('repro')).stdout).toContain('ran         slow')
+})
+
+it('knows also what an earlier try left running', async () => {
+  const cmd =
+    'if [ -e tried ]; then echo $$ > pid; sleep 600; else touch tried; (trap "" TERM; echo x > left; exec sleep 600) & exit 1; fi'
+  const yaml = `stages:\n  a:\n    cmd: '${cmd}'\n    outs: [out]\n    retry: 1\n`
+  const repo = await makeRepo({ 'mlv.yaml': yaml }, { init: true })
+  const mlv = spawn(process.execPath, [BIN, 'repro'], { cwd: repo.dir, env: repo.env as NodeJS.ProcessEnv, stdio: 'ignore' })
+  const ended = new Promise((done) => mlv.once('exit', done))
+  await until(() => repo.exists('pid') && repo.read('pid').endsWith('\n'), 'the second try runs')
+  mlv.kill('SIGKILL')
+  await ended
+  const groups = repo.read('.git/mlv/aside/main/a/command').split('\n').map(Number)
+  expect(groups).toHaveLength(2)
+  process.kill(-groups[1]!, 'SIGKILL')
+  await until(() => !isAlive(-groups[1]!), 'the second try has ended')
+  expect(await repo.mlv('repro')).toMatchObject({ exitCode: 9, stderr: expect.stringContaining(`kill -- -${groups[0]}`) })
+  process.kill(-groups[0]!, 'SIGKILL')
 })
 
 it('leaves a stage to another container of the same name, unless told that it is gone', async () => {

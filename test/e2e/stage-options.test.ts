@@ -66,13 +66,31 @@ it('runs commands with the shell that is named, and again when that changes', as
   repo.write('mlv.yaml', yaml.replace('bash -eo', 'no-such-shell -eo'))
   const refused = await repo.mlv('repro')
   expect(refused.stderr).toContain('Stage "a" failed: no-such-shell -eo pipefail could not be started')
-  expect(refused.stderr).toContain('not found (mlv.yaml:2:12: false')
+  expect(refused.stderr).toContain('may be executed (mlv.yaml:2:12: false')
+})
+
+it('gives a named shell all variables, also those whose names are none to the shell of the system', async () => {
+  const yaml = `stages:\n  a: {cmd: "printenv my.var; say", outs: [], always: true, shell: bash}\n`
+  const repo = await makeRepo({ 'mlv.yaml': yaml }, { init: true })
+  const env = { 'my.var': 'a value', 'BASH_FUNC_say%%': '() { echo said; }' }
+  expect((await repo.mlvWith({ env }, 'repro')).stdout).toContain('\na value\nsaid\n')
+})
+
+it('names a shell that may not be executed, and tries it once', async () => {
+  const yaml = 'stages:\n  a: {cmd: "true", outs: [out], shell: ./shell, retry: 3}\n'
+  const repo = await makeRepo({ 'mlv.yaml': yaml, shell: '#!/bin/sh\n' }, { init: true })
+  const { exitCode, stderr } = await repo.mlv('repro')
+  expect(exitCode).not.toBe(0)
+  expect(stderr).toContain('./shell could not be started')
+  expect(stderr).not.toContain('trying again')
 })
 
 it('ends the line that a command has begun before it says more', async () => {
   const yaml = 'stages:\n  a: {cmd: "printf half; touch out", outs: [out]}\n'
   const repo = await makeRepo({ 'mlv.yaml': yaml }, { init: true })
   expect((await repo.mlv('repro')).stdout).toMatch(/^running {5}a {2}\(never ran\)\nhalf\nran {9}a /)
+  repo.write('mlv.yaml', 'stages:\n  a: {cmd: "printf half >&2; exit 3", outs: [out], retry: 1}\n')
+  expect((await repo.mlv('repro')).stderr).toMatch(/^half\nwarning: .*trying again \(1 of 1\)\nhalf\nerror: /)
 })
 
 it("takes a notebook's sources as input, not its outputs", async () => {

@@ -95,6 +95,7 @@ async function execute(
   ])
   const { stdout, stderr } = process
   const shown = createStageOutput({ jobs: 1, stdout, stderr, toStderr: output.json || output.quiet })
+  output.attach(shown.clear)
   return inScratch(context, stores, (project) =>
     execTask(task, project, {
       executor: createLocalExecutor(createShell()),

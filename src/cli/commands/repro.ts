@@ -141,6 +141,7 @@ async function apply(
   let ran = false
   const { stdout, stderr } = process
   const shown = createStageOutput({ jobs, stdout, stderr, toStderr: output.json || output.quiet })
+  output.attach(shown.clear)
   try {
     const runCache = options.runCache === false ? undefined : await openRunCache(project, plan.view.data)
     const { retryFailed } = options
@@ -158,7 +159,6 @@ async function apply(
     for await (const event of applyRepro(plan, ports)) {
       if (event.kind === 'ran' || event.kind === 'failed') shown.ended(event.stage, event.kind === 'failed')
       const line = lines.take(event)
-      shown.clear()
       if (line !== '') output.say(line)
       if (event.kind === 'ran' && event.check) tellCheck(output, event.stage, event.check)
       if (event.kind === 'started') shown.started(event.stage)

@@ -1,9 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { setMaxListeners } from 'node:events'
 import { constants } from 'node:os'
 import type { Duplex, Readable } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
 import { systemCode } from '../../base/errors.ts'
 import { faultPoint } from '../../base/fault-point.ts'
+import { findProgram } from '../../base/find-program.ts'
 import { groupRuns } from '../../base/process-group.ts'
 import { createGate, GATE } from './gate.ts'
 
@@ -55,7 +57,9 @@ function endOf(status: number | null, signal: NodeJS.Signals | null): CommandEnd
   return name ? { kind: 'killed', signal: name } : { kind: 'failed', status: status ?? -1 }
 }
 
-function notStarted(run: CommandRun, error: unknown): CommandEnd {
+type NotStarted = Extract<CommandEnd, { kind: 'not started' }>
+
+function notStarted(run: CommandRun, error: unknown): NotStarted {
   const kind = 'not started'
   if (systemCode(error) === 'E2BIG')
     return { kind, why: 'the command and the environment are too long for this system', hint: 'Put the command into a script.' }
@@ -65,6 +69,29 @@ function notStarted(run: CommandRun, error: unknown): CommandEnd {
     why: `${shell} could not be started in ${run.cwd}: ${(error as Error).message}`,
     hint: `Check that ${shell.split(' ')[0]} and the folder exist.`,
   }
+}
+
+const SYSTEM_SHELL = '/bin/sh'
+
+/** The shell of a command and its options. */
+export function shellWords({ shell }: Pick<CommandRun, 'shell'>): string[] {
+  const words = shell.split(/\s+/).filter(Boolean)
+  return words.length > 0 ? words : [SYSTEM_SHELL]
+}
+
+/** What keeps a command's shell from being started, seen before anything is. */
+export function findShellProblem(run: CommandRun): NotStarted | undefined {
+  if (run.shell === '' || findProgram([shellWords(run)[0]!], run) !== undefined) return undefined
+  return notStarted(run, new Error('not found, or no program that may be executed'))
+}
+
+/** What the gate calls. The system's shell may drop variables whose names are none to it, such as exported functions of bash: other shells get these
+ *  by `env`. */
+function gatedWords(run: CommandRun): string[] {
+  const foreign =
+    run.shell === '' ? [] : Object.entries(run.env).filter(([name, value]) => value !== undefined && !/^[A-Za-z_]\w*$/.test(name))
+  const env = foreign.length > 0 ? ['env', ...foreign.map(([name, value]) => `${name}=${value}`)] : []
+  return [...env, ...shellWords(run), '-c', run.command]
 }
 
 /** Time that output still on its way is given after the command has ended: what it left in the background may hold its end open for ever. */
@@ -118,6 +145,27 @@ function pass(stream: Readable, tell: (bytes: Buffer) => void | Promise<void>, e
   })
 }
 
+function signalGroup(group: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(-group, signal)
+  } catch (error) {
+    if (systemCode(error) !== 'ESRCH' && systemCode(error) !== 'EPERM') throw error
+  }
+}
+
+const running = new Set<number>()
+let watchesExit = false
+
+/** A second Ctrl-C ends this process at once; a command must not live on behind it. */
+function endWithProcess(group: number): void {
+  running.add(group)
+  if (watchesExit) return
+  watchesExit = true
+  process.once('exit', () => {
+    for (const group of running) signalGroup(group, 'SIGKILL')
+  })
+}
+
 /** What a command started may end a moment after it, as an mlv that tidies up does, and strace. ms */
 const LAST_BREATH_MS = 300
 const LOOK_EVERY_MS = 20
@@ -135,10 +183,11 @@ export function createShell(): Shell {
   return {
     run: (run) =>
       new Promise((done, fail) => {
+        const problem = findShellProblem(run)
+        if (problem) return done(problem)
         let child: ChildProcess
         try {
-          const [shell = '/bin/sh', ...words] = run.shell.split(/\s+/).filter(Boolean)
-          child = spawn('/bin/sh', ['-c', GATE, 'mlv', shell, ...words, '-c', run.command], {
+          child = spawn(SYSTEM_SHELL, ['-c', GATE, 'mlv', ...gatedWords(run)], {
             cwd: run.cwd,
             // Python would keep what it prints to itself until it ends.
             env: { PYTHONUNBUFFERED: '1', ...run.env } as NodeJS.ProcessEnv,
@@ -151,15 +200,14 @@ export function createShell(): Shell {
           return
         }
         const group = child.pid
+        if (group === undefined) {
+          // It has no descriptors either where there are none left. An event tells why.
+          child.once('error', (error) => done(notStarted(run, error)))
+          return
+        }
         let why: 'timed out' | 'interrupted' | undefined
         const timers: NodeJS.Timeout[] = []
-        const send = (signal: NodeJS.Signals) => {
-          try {
-            if (group !== undefined) process.kill(-group, signal)
-          } catch (error) {
-            if (systemCode(error) !== 'ESRCH' && systemCode(error) !== 'EPERM') throw error
-          }
-        }
+        const send = (signal: NodeJS.Signals) => signalGroup(group, signal)
         const stop = (reason: 'timed out' | 'interrupted') => {
           if (why) return
           why = reason
@@ -170,32 +218,28 @@ export function createShell(): Shell {
           )
         }
         const onAbort = () => stop('interrupted')
-        const onExit = () => send('SIGKILL')
         const settle = () => {
           for (const timer of timers) clearTimeout(timer)
           run.signal?.removeEventListener('abort', onAbort)
-          process.removeListener('exit', onExit)
+          running.delete(group)
         }
         if (run.timeout !== undefined) timers.push(setTimeout(() => stop('timed out'), run.timeout * 1000))
+        if (run.signal) setMaxListeners(0, run.signal)
         run.signal?.addEventListener('abort', onAbort)
-        // A second Ctrl-C ends this process at once; the command must not live on behind it.
-        process.once('exit', onExit)
-        child.once('error', (error) => {
-          settle()
-          done(notStarted(run, error))
-        })
+        endWithProcess(group)
         const ended = new Promise<CommandEnd>((end) => {
           child.once('exit', (status, signal) => {
             settle()
-            // What a stopped command left running in the background.
-            if (why) send('SIGTERM')
-            end(why ? { kind: why } : endOf(status, signal))
+            const ending: CommandEnd = why ? { kind: why } : endOf(status, signal)
+            // What a command left running in the background that was stopped, or failed: it may be tried again, and is of no use.
+            if (ending.kind !== 'done') send('SIGTERM')
+            end(ending)
           })
         })
         let failure: { error: unknown } | undefined
         const gate = createGate(child.stdio[3] as Duplex)
         try {
-          if (group !== undefined) run.onStart?.(group)
+          run.onStart?.(group)
           faultPoint('command: begin')
           if (run.signal?.aborted) gate.close()
           else gate.open()
@@ -214,10 +258,9 @@ export function createShell(): Shell {
           }
         }
         const told = (['stdout', 'stderr'] as const).map((from) => pass(child[from]!, (bytes) => tell(bytes, from), ended))
-        void Promise.all([ended, gate.passed, ...told]).then(([end, found]) => {
+        void Promise.all([ended, ...told]).then(([end]) => {
           if (failure) return fail(failure.error)
-          if (!found) return done(notStarted(run, new Error('not found')))
-          if (end.kind !== 'done' || group === undefined || !groupRuns(group)) done(end)
+          if (end.kind !== 'done' || !groupRuns(group)) done(end)
           else void staysAlive(group).then((left) => done(left ? { ...end, left: group } : end))
         })
         if (run.signal?.aborted) onAbort()

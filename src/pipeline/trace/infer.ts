@@ -24,6 +24,8 @@ import { findUses, type Uses } from './uses.ts'
 const TICK = 20
 
 export interface InferPorts {
+  /** nothing is to be added: the log of an existing stage's last run stays */
+  dryRun?: boolean
   shell: Shell
   tracer: Tracer
   onOutput: CommandRun['onOutput']
@@ -88,7 +90,12 @@ async function runOnce(
   }
 }
 
-async function runLogged(stage: Stage, project: Project, ports: Pick<InferPorts, 'shell' | 'onOutput'>): Promise<void> {
+async function runLogged(
+  stage: Stage,
+  project: Project,
+  ports: Pick<InferPorts, 'dryRun' | 'shell' | 'onOutput'>,
+): Promise<void> {
+  if (ports.dryRun) return runOnce(stage, project, ports)
   const log = logOutput(project, stage.name, ports.onOutput)
   try {
     await runOnce(stage, project, { ...ports, onOutput: log.onOutput })

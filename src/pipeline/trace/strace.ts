@@ -7,7 +7,7 @@ import { fileError, systemCode } from '../../base/errors.ts'
 import { quotePath } from '../../base/paths.ts'
 import { hasEnded } from '../../base/process-state.ts'
 import type { Project } from '../../workspace/project.ts'
-import type { CommandRun, Shell } from '../executor/shell.ts'
+import { type CommandRun, findShellProblem, type Shell, shellWords } from '../executor/shell.ts'
 import { createStraceParser, type FileEvent, TRACED_CALLS } from './strace-output.ts'
 
 const TRACE = ['-f', '-q', '-y', '-e', `trace=${TRACED_CALLS.map((call) => `?${call}`).join(',')}`]
@@ -125,9 +125,10 @@ export function createTracingShell(
       return count
     },
     async run(run: CommandRun) {
+      const problem = findShellProblem(run)
+      if (problem) return problem
       const file = join(folder, String(count++))
-      const shell = (run.shell || '/bin/sh').split(/\s+/).filter(Boolean)
-      const words = ['strace', ...options, '-o', file, '--', ...shell, '-c', run.command]
+      const words = ['strace', ...options, '-o', file, '--', ...shellWords(run), '-c', run.command]
       const end = await inner.run({ ...run, shell: '', command: `exec ${words.map(quotePath).join(' ')}` })
       if (end.kind === 'done' && !(await readTrace(file, run.cwd, tell, LAST_LINES_MS))) isWhole = false
       rmSync(file, { force: true })
