@@ -1,9 +1,10 @@
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { expect, onTestFinished, test } from 'vitest'
 import { createShell } from '../../src/pipeline/executor/shell.ts'
+import { until } from '../helpers/until.ts'
 
 function makeFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'mlv-shell-'))
@@ -28,4 +29,14 @@ test('a command whose process group cannot be noted never begins', async () => {
   await expect(running).rejects.toThrow('no room to note it')
   await pause(20)
   expect(existsSync(join(cwd, 'begun'))).toBe(false)
+})
+
+test.runIf(existsSync('/proc/self/fd'))('a command that has ended leaves nothing open', async () => {
+  const shell = createShell()
+  const run = () => shell.run({ command: ':', shell: '', cwd: '/', env: process.env, onOutput: () => {} })
+  const count = () => readdirSync('/proc/self/fd').length
+  await run()
+  const before = count()
+  for (let i = 0; i < 30; i++) expect(await run()).toEqual({ kind: 'done' })
+  await until(() => count() < before + 10, 'the descriptors of 30 commands are closed')
 })

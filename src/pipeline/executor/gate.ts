@@ -16,5 +16,7 @@ export interface Gate {
 export function createGate(stream: Duplex): Gate {
   // It ended before it was let go.
   stream.on('error', () => {})
+  // Nothing comes back; but a stream that nobody reads is not closed when its other end is.
+  stream.resume()
   return { open: () => stream.end('\n'), close: () => stream.destroy() }
 }
