@@ -18,9 +18,7 @@ async function infer({ output }: Context, project: Project, request: InferReques
     import('../pipeline/executor/shell.ts'),
     import('./stage-output.ts'),
   ])
-  const { stdout, stderr } = process
-  const shown = createStageOutput({ jobs: 1, stdout, stderr, toStderr: output.json || output.quiet })
-  output.attach(shown.clear)
+  const shown = createStageOutput(output, 1)
   try {
     return await inferStage(project, request, {
       dryRun: request.dryRun,

@@ -18,8 +18,8 @@ export interface Output extends OutputOptions {
   /** A line on stderr, `warning: …`. */
   warn(line: string): void
   error(error: unknown): void
-  /** @param clear called before each line: takes away, or ends, what is drawn on the terminal's last one */
-  attach(clear: () => void): void
+  /** @param clear called before each line: takes away, or ends, what is drawn on the terminal's last one   @returns what stops that */
+  attach(clear: () => void): () => void
 }
 
 const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g
@@ -34,13 +34,11 @@ function printableLine(text: string): string {
   return printable(text.trimEnd().replaceAll('\n', '\\n'))
 }
 
-/** @param beforeWrite takes away what is drawn on the terminal's last line */
 export function createOutput(
   options: OutputOptions,
   { stdout, stderr }: { stdout: NodeJS.WriteStream; stderr: NodeJS.WriteStream },
-  beforeWrite: () => void,
 ): Output {
-  const clears = [beforeWrite]
+  const clears = new Set<() => void>()
   const line = (stream: NodeJS.WriteStream, text: string) => {
     for (const clear of clears) clear()
     stream.write(text.endsWith('\n') ? text : `${text}\n`)
@@ -48,7 +46,8 @@ export function createOutput(
   return {
     ...options,
     attach(clear) {
-      clears.push(clear)
+      clears.add(clear)
+      return () => void clears.delete(clear)
     },
     answer(value, render) {
       if (options.json) {

@@ -137,7 +137,7 @@ export async function run(args: string[]): Promise<number> {
   const streamStatus = watchStreams()
   const interrupt = new AbortController()
   let clearProgress = () => {}
-  const makeOutput = (options: OutputOptions) => createOutput(options, process, () => clearProgress())
+  const makeOutput = (options: OutputOptions) => createOutput(options, process)
   let output: Output = makeOutput(guessOutput(args))
   let project: Project | undefined
   let status = 0
@@ -168,6 +168,7 @@ export async function run(args: string[]): Promise<number> {
         const { createProgress } = await import('./progress-bar.ts')
         const progress = createProgress(process.stderr)
         clearProgress = progress.clear
+        output.attach(progress.clear)
         surroundings.progress = progress
       }
       const context: Context = {

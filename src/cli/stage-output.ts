@@ -1,4 +1,4 @@
-import { printable } from './output.ts'
+import { type Output, printable } from './output.ts'
 import { formatSeconds } from './render/amount.ts'
 import { displayWidth } from './render/table.ts'
 
@@ -13,9 +13,7 @@ export interface StageOutput {
   close(): void
 }
 
-export interface StageOutputOptions {
-  /** stages at once */
-  jobs: number
+interface Streams {
   stdout: NodeJS.WriteStream
   stderr: NodeJS.WriteStream
   /** keeps stdout for an answer */
@@ -49,13 +47,24 @@ function write(stream: NodeJS.WriteStream, bytes: Buffer | string): void | Promi
 }
 
 /** One stage at a time: what it prints goes straight through. Several: to a terminal, a line for each that runs, with the last that it said;
- *  elsewhere every line with the stage's name before it. */
-export function createStageOutput(options: StageOutputOptions): StageOutput {
-  if (options.jobs === 1) return passThrough(options)
-  return options.stderr.isTTY && !options.toStderr ? liveLines(options) : namedLines(options)
+ *  elsewhere every line with the stage's name before it.
+ *  @param jobs stages at once */
+export function createStageOutput(output: Output, jobs: number): StageOutput {
+  const { stdout, stderr } = process
+  const toStderr = output.json || output.quiet
+  const open = jobs === 1 ? passThrough : stderr.isTTY && !toStderr ? liveLines : namedLines
+  const shown = open({ stdout, stderr, toStderr })
+  const detach = output.attach(shown.clear)
+  return {
+    ...shown,
+    close() {
+      shown.close()
+      detach()
+    },
+  }
 }
 
-function passThrough({ stdout, stderr, toStderr }: StageOutputOptions): StageOutput {
+function passThrough({ stdout, stderr, toStderr }: Streams): StageOutput {
   /** where a line has been begun that what follows must not go on with */
   const begun = new Set<NodeJS.WriteStream>()
   const endLine = () => {
@@ -102,7 +111,7 @@ function shown(line: string): string {
   return printable(text.slice(text.lastIndexOf('\r') + 1))
 }
 
-function namedLines({ stdout, stderr, toStderr }: StageOutputOptions): StageOutput {
+function namedLines({ stdout, stderr, toStderr }: Streams): StageOutput {
   const lines = createLines((stage, line) => write(toStderr ? stderr : stdout, `${stage} | ${line}\n`))
   return {
     onOutput: (stage, bytes) => lines.take(stage, bytes),
@@ -113,7 +122,7 @@ function namedLines({ stdout, stderr, toStderr }: StageOutputOptions): StageOutp
   }
 }
 
-function liveLines({ stderr }: StageOutputOptions): StageOutput {
+function liveLines({ stderr }: Streams): StageOutput {
   const running = new Map<string, { since: number; last: string[] }>()
   let drawn = 0
   const lines = createLines((stage, line) => {

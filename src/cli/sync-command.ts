@@ -79,11 +79,6 @@ export async function failOnMissing(project: Project, result: SyncResult, where:
   )
 }
 
-/** Goes on behind a hint to push: an object whose list of chunks is there counts as present, though the chunks, or their index, are lost. */
-export function unlessThere(remote: string): string {
-  return `; should that say that everything is there, "mlv fsck -r ${remote} --repair" mends it`
-}
-
 /** Of the workspace's own version, what was purged is an error at the end; of others it is only said, since no push may fail for them.
  *  @throws OBJECT_PURGED */
 export function tellPurged({ purged }: SyncResult, output: Output, { fatal }: { fatal: boolean }): void {
@@ -134,4 +129,14 @@ export function answerOf(result: SyncResult): Record<string, unknown> {
     purged,
     failed: result.failed.map(({ oid, error }) => ({ oid, message: error.message })),
   }
+}
+
+/** What a remote could not give, at the end of what fetches. To a push, an object whose list of chunks is there counts as present, though the chunks, or
+ *  their index, are lost.
+ *  @param advice how to push it   @throws OBJECT_MISSING, OBJECT_PURGED */
+export async function failOnUnfetched(project: Project, result: SyncResult, output: Output, advice: string): Promise<void> {
+  const { remote } = result
+  const mend = `should that say that everything is there, "mlv fsck -r ${remote} --repair" mends it`
+  await failOnMissing(project, result, `on ${remote}`, `Push it from a clone that has it, ${advice}; ${mend}.`)
+  tellPurged(result, output, { fatal: true })
 }

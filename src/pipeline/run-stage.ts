@@ -150,3 +150,18 @@ export function logOutput(
     close: log.close,
   }
 }
+
+/** Lets what commands print go to the stage's log, too, until they have ended. */
+export async function withLog(
+  project: Scene['project'],
+  stage: string,
+  onOutput: StagePorts['onOutput'],
+  runAll: (onOutput: CommandRun['onOutput']) => Promise<unknown>,
+): Promise<void> {
+  const log = logOutput(project, stage, onOutput)
+  try {
+    await runAll(log.onOutput)
+  } finally {
+    log.close()
+  }
+}

@@ -1,26 +1,15 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, delimiter, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { findProgram as findExecutable } from '../../src/base/find-program.ts'
 
 /** @returns the first program of that name in `folders` or on PATH. */
 export function findProgram(name: string, folders: string[] = []): string | undefined {
-  const places = [...folders, ...(process.env.PATH ?? '').split(delimiter)]
-  return places
-    .filter(Boolean)
-    .map((folder) => join(folder, name))
-    .find(isExecutable)
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
+  const PATH = [...folders, process.env.PATH ?? ''].join(delimiter)
+  return findExecutable([name], { env: { PATH } })
 }
 
 export async function freePort(): Promise<number> {

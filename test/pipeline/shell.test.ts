@@ -1,19 +1,13 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { createShell } from '../../src/pipeline/executor/shell.ts'
+import { makeFolder } from '../helpers/repo.ts'
 import { until } from '../helpers/until.ts'
 
-function makeFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'mlv-shell-'))
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
-  return folder
-}
-
 test('a command whose process group cannot be noted never begins', async () => {
-  const cwd = makeFolder()
+  const cwd = makeFolder().dir
   const running = createShell().run({
     command: 'touch begun; sleep 60',
     shell: '',

@@ -93,9 +93,7 @@ async function execute(
     import('../../pipeline/executor/shell.ts'),
     import('../stage-output.ts'),
   ])
-  const { stdout, stderr } = process
-  const shown = createStageOutput({ jobs: 1, stdout, stderr, toStderr: output.json || output.quiet })
-  output.attach(shown.clear)
+  const shown = createStageOutput(output, 1)
   return inScratch(context, stores, (project) =>
     execTask(task, project, {
       executor: createLocalExecutor(createShell()),

@@ -1,14 +1,5 @@
 import { type Configure, example } from '../command.ts'
-import {
-  addSyncOptions,
-  answerOf,
-  bringRuns,
-  failOnMissing,
-  type SyncFlags,
-  syncOptions,
-  tellPurged,
-  unlessThere,
-} from '../sync-command.ts'
+import { addSyncOptions, answerOf, bringRuns, failOnUnfetched, type SyncFlags, syncOptions } from '../sync-command.ts'
 
 export const configure: Configure = (command, act) => {
   addSyncOptions(command)
@@ -28,13 +19,7 @@ export const configure: Configure = (command, act) => {
           ? ''
           : renderSync(result, words, flags.dryRun ?? false),
       )
-      await failOnMissing(
-        project,
-        result,
-        `on ${result.remote}`,
-        `Push it from a clone that has it, with "mlv push --all-commits"${unlessThere(result.remote)}.`,
-      )
-      tellPurged(result, context.output, { fatal: true })
+      await failOnUnfetched(project, result, context.output, 'with "mlv push --all-commits"')
     }),
   )
 }

@@ -1,14 +1,5 @@
 import { type Configure, example } from '../command.ts'
-import {
-  addSyncOptions,
-  answerOf,
-  bringRuns,
-  failOnMissing,
-  type SyncFlags,
-  syncOptions,
-  tellPurged,
-  unlessThere,
-} from '../sync-command.ts'
+import { addSyncOptions, answerOf, bringRuns, failOnUnfetched, type SyncFlags, syncOptions } from '../sync-command.ts'
 import { tellWritten } from '../tell-written.ts'
 
 export const configure: Configure = (command, act) => {
@@ -33,13 +24,7 @@ export const configure: Configure = (command, act) => {
         return parts.filter(Boolean).join('\n')
       })
       await tellWritten(project, context.output, result.checkedOut.written)
-      await failOnMissing(
-        project,
-        result,
-        `on ${result.remote}`,
-        `Push it from a clone that has it, then pull again${unlessThere(result.remote)}.`,
-      )
-      tellPurged(result, context.output, { fatal: true })
+      await failOnUnfetched(project, result, context.output, 'then pull again')
     }),
   )
 }

@@ -139,9 +139,7 @@ async function apply(
   const stages: unknown[] = []
   let written: RepoPath[] = []
   let ran = false
-  const { stdout, stderr } = process
-  const shown = createStageOutput({ jobs, stdout, stderr, toStderr: output.json || output.quiet })
-  output.attach(shown.clear)
+  const shown = createStageOutput(output, jobs)
   try {
     const runCache = options.runCache === false ? undefined : await openRunCache(project, plan.view.data)
     const { retryFailed } = options

@@ -6,7 +6,7 @@ import { checkParents } from '../../workspace/tracked.ts'
 import { type Aside, setAside } from '../aside.ts'
 import { runCommands } from '../run-command.ts'
 import { runDatums } from '../run-datums.ts'
-import { changedDeps, logOutput, placeAbsent, recordOuts } from '../run-stage.ts'
+import { changedDeps, placeAbsent, recordOuts, withLog } from '../run-stage.ts'
 import { type Task, taskEnvironment } from '../task.ts'
 import type { Executor, TaskPlace } from './executor.ts'
 import type { Shell } from './shell.ts'
@@ -34,7 +34,9 @@ export function createLocalExecutor(shell: Shell): Executor {
       const aside = await turn(() => prepare(task, place))
       try {
         const start = performance.now()
-        await runLogged(task, aside, { ...place, shell })
+        await withLog(project, task.name, place.onOutput, (onOutput) =>
+          runCommands(task, project, { shell, aside, onOutput, env: taskEnvironment(task) }),
+        )
         const seconds = (performance.now() - start) / 1000
         return await turn(async () => {
           place.check?.()
@@ -77,15 +79,6 @@ async function prepare(task: Task, place: TaskPlace): Promise<Aside> {
   } catch (error) {
     aside.putBack()
     throw error
-  }
-}
-
-async function runLogged(task: Task, aside: Aside, { project, shell, onOutput }: TaskPlace & { shell: Shell }): Promise<void> {
-  const log = logOutput(project, task.name, onOutput)
-  try {
-    await runCommands(task, project, { shell, aside, onOutput: log.onOutput, env: taskEnvironment(task) })
-  } finally {
-    log.close()
   }
 }
 

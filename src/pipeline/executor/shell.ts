@@ -57,26 +57,26 @@ function endOf(status: number | null, signal: NodeJS.Signals | null): CommandEnd
   return name ? { kind: 'killed', signal: name } : { kind: 'failed', status: status ?? -1 }
 }
 
-type NotStarted = Extract<CommandEnd, { kind: 'not started' }>
-
-function notStarted(run: CommandRun, error: unknown): NotStarted {
-  const kind = 'not started'
-  if (systemCode(error) === 'E2BIG')
-    return { kind, why: 'the command and the environment are too long for this system', hint: 'Put the command into a script.' }
-  const shell = run.shell || '/bin/sh'
-  return {
-    kind,
-    why: `${shell} could not be started in ${run.cwd}: ${(error as Error).message}`,
-    hint: `Check that ${shell.split(' ')[0]} and the folder exist.`,
-  }
-}
-
 const SYSTEM_SHELL = '/bin/sh'
 
 /** The shell of a command and its options. */
 export function shellWords({ shell }: Pick<CommandRun, 'shell'>): string[] {
   const words = shell.split(/\s+/).filter(Boolean)
   return words.length > 0 ? words : [SYSTEM_SHELL]
+}
+
+type NotStarted = Extract<CommandEnd, { kind: 'not started' }>
+
+function notStarted(run: CommandRun, error: unknown): NotStarted {
+  const kind = 'not started'
+  if (systemCode(error) === 'E2BIG')
+    return { kind, why: 'the command and the environment are too long for this system', hint: 'Put the command into a script.' }
+  const words = shellWords(run)
+  return {
+    kind,
+    why: `${words.join(' ')} could not be started in ${run.cwd}: ${(error as Error).message}`,
+    hint: `Check that ${words[0]} and the folder exist.`,
+  }
 }
 
 /** What keeps a command's shell from being started, seen before anything is. */

@@ -10,7 +10,7 @@ import { buildGraph, type StageGraph } from '../graph.ts'
 import { decodePipeline, parseHere, readPipeline, readPipelineFile } from '../open-pipeline.ts'
 import { openScene } from '../open-scene.ts'
 import { describeEnd, endHint, workFolder } from '../run-command.ts'
-import { logOutput } from '../run-stage.ts'
+import { withLog } from '../run-stage.ts'
 import type { Stage } from '../stage.ts'
 import { checkPipeline } from '../write-pipeline.ts'
 import { compareFiles, readFileTable } from './compare-files.ts'
@@ -96,12 +96,7 @@ async function runLogged(
   ports: Pick<InferPorts, 'dryRun' | 'shell' | 'onOutput'>,
 ): Promise<void> {
   if (ports.dryRun) return runOnce(stage, project, ports)
-  const log = logOutput(project, stage.name, ports.onOutput)
-  try {
-    await runOnce(stage, project, { ...ports, onOutput: log.onOutput })
-  } finally {
-    log.close()
-  }
+  await withLog(project, stage.name, ports.onOutput, (onOutput) => runOnce(stage, project, { ...ports, onOutput }))
 }
 
 /** Files that the command names: all that can be known of its reads where nobody watches. */
