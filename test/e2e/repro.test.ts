@@ -272,8 +272,9 @@ it('begins no command before it is noted', async () => {
 })
 
 it('knows also what an earlier try left running', async () => {
-  const cmd =
-    'if [ -e tried ]; then echo $$ > pid; sleep 600; else touch tried; (trap "" TERM; echo x > left; exec sleep 600) & exit 1; fi'
+  // The first try ends when what it leaves no longer heeds SIGTERM.
+  const first = 'touch tried; (trap "" TERM; touch left; exec sleep 600) & until [ -e left ]; do sleep 0.01; done; exit 1'
+  const cmd = `if [ -e tried ]; then echo $$ > pid; sleep 600; else ${first}; fi`
   const yaml = `stages:\n  a:\n    cmd: '${cmd}'\n    outs: [out]\n    retry: 1\n`
   const repo = await makeRepo({ 'mlv.yaml': yaml }, { init: true })
   const mlv = spawn(process.execPath, [BIN, 'repro'], { cwd: repo.dir, env: repo.env as NodeJS.ProcessEnv, stdio: 'ignore' })
