@@ -31,9 +31,9 @@ it('names the stage before each line where several run, and keeps a log of each'
 
 it('lets the others end when one fails, starts no more, and says where the last lines are', async () => {
   const yaml = `stages:
-  bad: {cmd: "echo why; exit 3"}
-  # Begins after it, and ends a moment after mlv has done with it.
-  slow: {cmd: "while [ -e .git/mlv/aside/main/bad ]; do sleep 0.05; done; sleep 0.2; echo s > s.txt", outs: [s.txt]}
+  bad: {cmd: "until [ -e .git/slow ]; do sleep 0.05; done; echo why; exit 3"}
+  # Ends a moment after mlv has done with it.
+  slow: {cmd: "touch .git/slow; while [ -e .git/mlv/aside/main/bad ]; do sleep 0.05; done; sleep 0.2; echo s > s.txt", outs: [s.txt]}
   later: {cmd: "touch later", deps: [s.txt]}
 `
   const repo = await makeRepo({ 'mlv.yaml': yaml }, { init: true })
@@ -45,8 +45,9 @@ it('lets the others end when one fails, starts no more, and says where the last 
 })
 
 it('tells of every stage that fails', async () => {
-  const cmd = 'sleep 0.5; exit 1'
-  const repo = await makeRepo({ 'mlv.yaml': `stages:\n  a: {cmd: ${cmd}}\n  b: {cmd: ${cmd}}\n` }, { init: true })
+  const stage = (name: string, other: string) =>
+    `  ${name}: {cmd: "touch .git/${name}; until [ -e .git/${other} ]; do sleep 0.05; done; exit 1"}\n`
+  const repo = await makeRepo({ 'mlv.yaml': `stages:\n${stage('a', 'b')}${stage('b', 'a')}` }, { init: true })
   const { stdout, stderr } = await repo.mlv('repro', '-j', '2')
   for (const name of ['a', 'b']) expect(stdout + stderr).toContain(`Stage "${name}" failed: exit status 1`)
 })

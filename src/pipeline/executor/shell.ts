@@ -167,7 +167,7 @@ function endWithProcess(group: number): void {
 }
 
 /** What a command started may end a moment after it, as an mlv that tidies up does, and strace. ms */
-const LAST_BREATH_MS = 300
+const LAST_BREATH_MS = 1000
 const LOOK_EVERY_MS = 20
 
 async function staysAlive(group: number): Promise<boolean> {
