@@ -181,8 +181,8 @@ async function snapshotFolder(
   )
   // No rows, or equal counts and no new file: nothing is gone, and no list of all that is here need be made.
   if (known > 0 && (scan.count !== table.rows.size || fresh)) forgetGone(scan, table, changed)
-  // What was read again is as it was.
-  else if (computed && whole && changed.size === 0) return { path, entry: computed, scan, table, unchanged: false }
+  // What was read again is as it was. Without rows the folder was empty, and nothing says what has come to it.
+  else if (known > 0 && computed && whole && changed.size === 0) return { path, entry: computed, scan, table, unchanged: false }
   if (saving) for (const folder of scannedFolders(scan.folder)) markUnsavedFolder(folder.path, table, saving, changed)
 
   const recorded = table.recorded.get('')

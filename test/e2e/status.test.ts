@@ -66,6 +66,24 @@ describe('mlv status', () => {
     expect(stdout).toContain('mlv add -u')
   })
 
+  it('sees what comes to a folder that was added empty, or emptied and added', async () => {
+    const repo = await makeRepo({ 'emptied/old': 'old' }, { init: true })
+    for (const folder of ['file', 'folder']) mkdirSync(repo.path(folder))
+    const folders = ['file', 'folder', 'emptied']
+    await repo.mlv('add', ...folders)
+    rmSync(repo.path('emptied/old'))
+    await repo.mlv('add', 'emptied')
+    repo.write('file/new', 'new')
+    mkdirSync(repo.path('folder/new'))
+    repo.write('emptied/new', 'new')
+    expect(await states(repo)).toEqual({ file: 'modified', folder: 'modified', emptied: 'modified' })
+    await repo.mlv('add', ...folders)
+    expect((await repo.mlv('ls', '-R')).stdout).toBe('emptied/new\nfile/new\n')
+    rmSync(repo.path('folder/new'), { recursive: true })
+    expect((await repo.mlv('checkout')).exitCode).toBe(0)
+    expect(repo.exists('folder/new')).toBe(true)
+  })
+
   it('tells deleted from absent', async () => {
     const repo = await twoBranches()
     rmSync(repo.path('data'), { recursive: true })
