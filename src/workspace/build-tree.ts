@@ -1,8 +1,9 @@
+import { loadFingerprint } from '../base/fingerprint.ts'
 import type { Oid } from '../base/oid.ts'
 import { compareUtf8, nameOf, parentOf } from '../base/paths.ts'
 import { editTree, isPageLost, type PageReader, type PageSink, type TreeEntry, type TreeRoot, writeTree } from '../store/tree.ts'
 import type { ScannedFile, ScannedFolder } from './scan.ts'
-import type { StatTable } from './stat-table.ts'
+import { emptyTable, type StatTable } from './stat-table.ts'
 
 /** From this many entries on, a folder's tree is edited page by page where few entries changed. */
 const EDIT_FROM = 2000
@@ -78,6 +79,18 @@ export async function buildTree(top: ScannedFolder, options: BuildOptions): Prom
   }
 
   return build(top)
+}
+
+/** Every page of the tree of a scanned folder whose files all have oids, also where the rows know it: they may be in no store. */
+export async function treePages(top: ScannedFolder): Promise<Map<Oid, Buffer>> {
+  const pages = new Map<Oid, Buffer>()
+  await loadFingerprint()
+  await buildTree(top, {
+    ...{ table: emptyTable(), previous: undefined, changed: new Set<string>(), anew: true, saved: false },
+    read: (oid) => Promise.reject(new Error(`nothing is read to make ${oid}`)),
+    sink: (oid, bytes) => void pages.set(oid, bytes),
+  })
+  return pages
 }
 
 function fileEntry(file: ScannedFile): TreeEntry {

@@ -1,9 +1,9 @@
 import { hasCode } from '../base/errors.ts'
-import { loadFingerprint } from '../base/fingerprint.ts'
 import { compareUtf8, type RepoPath } from '../base/paths.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { PageReader } from '../store/tree.ts'
 import { editPaths, findPath } from '../store/tree-walk.ts'
+import { treePages } from './build-tree.ts'
 import { diffEntries, type EntryDiff, UNREADABLE } from './diff.ts'
 import { type Entry, sameEntry } from './entry.ts'
 import type { Project } from './project.ts'
@@ -46,11 +46,10 @@ async function entryHere(worktree: Worktree, target: Target, read: PageReader, p
   const { entry } = snapshot
   if (!entry) return wasPlaced(worktree.cache, target.path) ? undefined : target.entry
   if (entry.kind !== 'tree' || sameEntry(entry, target.entry)) return entry
-  for (const [oid, bytes] of snapshot.pages ?? []) pages.set(oid, bytes)
+  if (snapshot.scan.kind === 'folder') for (const [oid, bytes] of await treePages(snapshot.scan.folder)) pages.set(oid, bytes)
   try {
     const absent = await absentFiles(snapshot, target.entry, read)
     if (absent.size === 0) return entry
-    await loadFingerprint()
     const sink = (oid: string, bytes: Buffer) => void pages.set(oid, bytes)
     return { kind: 'tree', ...(await editPaths(entry.oid, absent, { read: async (oid) => pages.get(oid) ?? read(oid), sink })) }
   } catch (error) {

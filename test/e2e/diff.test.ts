@@ -48,6 +48,23 @@ describe('mlv diff', () => {
     expect((await repo.mlv('diff', 'v1', 'v2', '--', 'data/sub')).stdout).not.toContain('data/a')
   })
 
+  it('says the same again, and after a status: pages of a tree that is in no store are made anew', async () => {
+    const { repo, remote } = await twoVersions()
+    const clone = await repo.clone()
+    await clone.mlv('remote', 'add', 'origin', remote, '--local')
+    await clone.mlv('pull', 'data/sub', 'data/new')
+    clone.write('data/sub/moved', 'mine')
+    clone.write('data/other/mine', 'mine')
+    const text = `modified  data  (3 files, 11 B → 4 files, 15 B)  +1 −0 ~1
+  + added     data/other/mine  (4 B)
+  ~ modified  data/sub/moved  (4 B)
+`
+    for (const before of ['status', 'diff']) {
+      await clone.mlv(before)
+      expect(await clone.mlv('diff')).toEqual({ exitCode: 0, stdout: text, stderr: '' })
+    }
+  })
+
   it('--md makes a table for a pull request', async () => {
     const { repo } = await twoVersions()
     const { stdout } = await repo.mlv('diff', 'v1...v2', '--md')
