@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { isAbsolute, join, relative, sep } from 'node:path'
+import { isAbsolute, join, relative, resolve, sep } from 'node:path'
 import { writeFileAtomic } from '../base/atomic.ts'
 import { hasCode, MlvError } from '../base/errors.ts'
 import { parseRepoPath, type RepoPath, upwards } from '../base/paths.ts'
@@ -49,8 +49,8 @@ function isFolder(path: string): boolean {
 /** Whether what a user typed is another repository than the one at `workTree`: a url, or a folder in another work tree or without one. */
 export function isRepository(text: string, from: string, workTree: string | undefined): boolean {
   if (isRepositoryUrl(text)) return true
-  const { folder } = parseRepository(text, from)
-  if (folder === undefined || !isFolder(folder)) return false
+  const folder = resolve(from, text)
+  if (!isFolder(folder)) return false
   const around = findGit(folder)?.workTree
   return (around !== undefined && around !== workTree) || isBareRepository(folder)
 }

@@ -51,6 +51,16 @@ describe('mlv ls', () => {
     expect(existsSync(repo.path('.git/mlv/store/packs'))).toBe(false)
   })
 
+  it('takes names for paths that no repository could have', async () => {
+    const repo = await makeRepo({ '-dash/file': '1', 'two\nlines': '2' }, { init: true })
+    expect(await repo.mlv('add', '--', '-dash', 'two\nlines')).toMatchObject({ exitCode: 0 })
+    expect(await repo.mlv('ls', '--', '-dash')).toMatchObject({ exitCode: 0, stdout: 'file\n' })
+    expect(await repo.mlv('get', '-o', 'copy', '--', 'two\nlines')).toMatchObject({ exitCode: 0 })
+    expect(repo.read('copy')).toBe('2')
+    await repo.git('init', '-q', '--', '-other')
+    expectFailure(await repo.mlv('ls', '--', '-other'), 2, 'could be read as an option')
+  })
+
   it('names what is not there', async () => {
     const repo = await dataRepo()
     expect(expectFailure(await repo.mlv('ls', 'nothing'), 2, 'mlv tracks nothing at nothing')).toContain('See what it tracks')
@@ -165,7 +175,8 @@ describe('another repository', () => {
     expectFailure(await here.mlv('get', '../nowhere', 'data'), 2, 'is not another git repository')
     for (const hostile of ['ext::touch owned', 'ext::sh -c touch% owned', 'fd::7'])
       expectFailure(await here.mlv('ls', hostile), 2, 'remote helpers')
-    expectFailure(await here.mlv('ls', '--', '--upload-pack=touch owned', 'x'), 2, 'option')
+    expectFailure(await here.mlv('ls', '--', '--upload-pack=touch owned', 'x'), 2, 'is not another git repository')
+    expectFailure(await here.mlv('import', '--', '--upload-pack=touch owned', 'x'), 2, 'option')
     expectFailure(await here.mlv('ls', 'ssh://-oProxyCommand=touch%20owned/x'), 2, 'no repository')
     expectFailure(await here.mlv('ls', 'https://ada:hunter2@127.0.0.1:9/x.git'), 2, /^(?!.*hunter2).*password/)
     expect(here.exists('owned')).toBe(false)
