@@ -64,6 +64,14 @@ export async function refuseInnerPointers(worktree: Worktree, snapshot: Snapshot
   }
 }
 
+/** Refuses to add parts of what the pointer calls a file. @returns the pointer, of a folder   @throws PATH_OVERLAP */
+export function folderPointer(path: RepoPath, pointer: Pointer | undefined): Pointer & { entry: Entry & { kind: 'tree' } } {
+  if (pointer?.entry.kind === 'tree') return pointer as Pointer & { entry: Entry & { kind: 'tree' } }
+  throw new MlvError('PATH_OVERLAP', `${path} is tracked as a file`, {
+    hint: `Run "mlv add ${quotePath(path)}" to track it as the folder it is now.`,
+  })
+}
+
 /** A name for a pointer, or an error where an entry cannot be one. */
 export function pointerEntry(path: RepoPath, entry: Entry): Pointer['entry'] {
   if (entry.kind === 'link')

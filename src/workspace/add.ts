@@ -5,7 +5,7 @@ import { isWithin, nameOf, quotePath, type RepoPath } from '../base/paths.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { TreeEntry } from '../store/tree.ts'
 import { findPath } from '../store/tree-walk.ts'
-import { checkPath, pointerEntry, pointerMoved, refuseInnerPointers, refuseOutdated } from './add-checks.ts'
+import { checkPath, folderPointer, pointerEntry, pointerMoved, refuseInnerPointers, refuseOutdated } from './add-checks.ts'
 import { editEntry } from './edit-entry.ts'
 import { type Entry, sameEntry } from './entry.ts'
 import type { Saving } from './hash-files.ts'
@@ -125,8 +125,8 @@ export async function addPaths(
         works.set(path, { tracked: path, pointer, parts: undefined, entry, snapshot })
         continue
       }
+      const { entry: tree } = folderPointer(covering.path, covering.pointer)
       const part = await scanPart(worktree, covering, saving)
-      const { entry: tree } = covering.pointer
       // Before the lock is taken: it may ask the remote.
       await withPages(project, { path: covering.path, ...covering.pointer, part: covering.below }, () =>
         findPath(tree.oid, covering.below, pageReader(saving.store)),
@@ -164,11 +164,7 @@ async function record(worktree: Worktree, works: Work[], untracking: Untracking,
     const now = await readPointer(project.root, work.tracked)
     let entry = work.entry
     if (work.parts) {
-      if (now?.entry.kind !== 'tree')
-        throw new MlvError('PATH_OVERLAP', `${work.tracked} is tracked as a file`, {
-          hint: `Run "mlv add ${quotePath(work.tracked)}" to track it as the folder it is now.`,
-        })
-      const { entry: tree, remote } = now as { entry: Entry & { kind: 'tree' }; remote?: string }
+      const { entry: tree, remote } = folderPointer(work.tracked, now)
       const { parts } = work
       entry = await withPages(project, { path: work.tracked, entry: tree, remote }, () => editEntry(tree, parts, saving))
     } else if (!options.force && !sameEntry(now?.entry, work.pointer?.entry) && !sameEntry(now?.entry, entry))

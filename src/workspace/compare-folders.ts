@@ -27,7 +27,7 @@ function knownFolders(table: StatTable): Set<string> {
 }
 
 /** Compares a workspace with its pointer's tree folder by folder: one whose oid is that of the tree's is not looked into, nor one that was never
- *  placed here, which is absent as a whole. Pages that a partial pull left out are not needed where nothing was placed that they list: what lies there counts as added.
+ *  placed here, which is absent as a whole. Of a pointer to a file, all that lies in the folder counts as added. Pages that a partial pull left out are not needed where nothing was placed that they list: what lies there counts as added.
  *  @throws OBJECT_MISSING where other pages are in no cache, TREE_INVALID */
 export async function compareFolders(snapshot: Snapshot, entry: Entry, store: ObjectStore): Promise<FileChange[]> {
   const read = pageReader(store)
@@ -93,7 +93,12 @@ export async function compareFolders(snapshot: Snapshot, entry: Entry, store: Ob
       changes.push({ kind: 'modified', path: insidePath(snapshot.path, path), before: old.size, after: now.size })
   }
 
-  if (snapshot.scan.kind === 'folder' && entry.kind === 'tree') await compare(snapshot.scan.folder, entry)
+  const { scan } = snapshot
+  if (scan.kind === 'folder' && entry.kind === 'tree') await compare(scan.folder, entry)
+  else if (scan.kind === 'folder') {
+    drop('', entry)
+    for (const file of scannedFiles(scan.folder)) add(file.path, file)
+  }
   return pairRenames(changes)
 }
 

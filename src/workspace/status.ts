@@ -99,12 +99,11 @@ async function changesOf(snapshot: Snapshot, entry: Entry, store: ObjectStore): 
   const name = (changes: FileChange[] | undefined) =>
     changes?.map((change) => {
       const below = change.path.slice(snapshot.path.length + 1)
-      return change.kind === 'deleted' && snapshot.scan.kind === 'folder' && absent(below)
+      return change.kind === 'deleted' && snapshot.scan.kind === 'folder' && below !== '' && absent(below)
         ? { ...change, kind: 'absent' as const }
         : change
     })
-  if (entry.kind !== 'tree' || snapshot.entry?.kind !== 'tree')
-    return name((await diffEntries(snapshot.path, entry, snapshot.entry, read)).changes)
+  if (snapshot.scan.kind !== 'folder') return name((await diffEntries(snapshot.path, entry, snapshot.entry, read)).changes)
   if (snapshot.pages && !isPartial(snapshot, entry)) {
     const { pages } = snapshot
     const diff = await diffEntries(snapshot.path, entry, snapshot.entry, async (oid) => pages.get(oid) ?? read(oid))

@@ -264,6 +264,21 @@ describe('mlv status', () => {
     ])
   })
 
+  it('lists what lies in a folder where a file was tracked, each time, and add records the whole alone', async () => {
+    const repo = await makeRepo({ model: 'a file' }, { init: true })
+    await repo.mlv('add', 'model')
+    rmSync(repo.path('model'))
+    repo.write('model/weights', '12')
+    const changes = [
+      { kind: 'deleted', path: 'model', before: 6 },
+      { kind: 'added', path: 'model/weights', after: 2 },
+    ]
+    for (let i = 0; i < 2; i++) expect(await status(repo)).toMatchObject([{ path: 'model', state: 'modified', changes }])
+    expect(expectFailure(await repo.mlv('add', 'model/weights'), 4, 'model is tracked as a file')).toContain('"mlv add model"')
+    expect(await repo.mlv('add', 'model')).toMatchObject({ exitCode: 0 })
+    expect(await states(repo)).toEqual({ model: 'unchanged' })
+  })
+
   it('looks at named paths only, and refuses what is not tracked', async () => {
     const repo = await makeRepo({ a: '1', b: '1', c: '1' }, { init: true })
     await repo.mlv('add', 'a', 'b')
