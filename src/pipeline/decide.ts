@@ -107,7 +107,9 @@ async function decideRun(
 ): Promise<Decision> {
   const { reasons, inputs } = run
   if (inputs.problem) return { kind: 'blocked', reasons, error: inputs.problem }
-  const unsaved = view.force ? [] : await findUnsaved(run.outs, view.project, view.data)
+  // A run leaves `persist` outs where they are.
+  const replaced = run.outs.filter(({ out }) => !out.persist)
+  const unsaved = view.force ? [] : await findUnsaved(replaced, view.project, view.data)
   if (unsaved.length > 0)
     return { kind: 'blocked', reasons, error: unsavedError(stage, unsaved, view.lock.stages.get(stage.name)) }
   return { kind: 'run', reasons, inputs }

@@ -60,11 +60,11 @@ async function isInGit(project: Project, path: RepoPath, data: WorkspaceData): P
   }
 }
 
-/** The outs a run would destroy: they are in no cache, and not in git. `persist` outs are not removed. */
+/** The outs that would be lost if something took their place: they are in no cache, and not in git. */
 export async function findUnsaved(states: OutState[], project: Project, data: WorkspaceData): Promise<RepoPath[]> {
   const unsaved: RepoPath[] = []
   for (const { out, now, state } of states) {
-    if (state === 'same' || state === 'missing' || out.persist || !now) continue
+    if (state === 'same' || state === 'missing' || !now) continue
     // An empty file holds nothing; a power loss leaves such.
     if (now.kind !== 'tree' && now.size === 0) continue
     const saved = (await data.isCached(now)) || (await isInGit(project, out.path, data))

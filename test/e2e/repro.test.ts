@@ -200,6 +200,18 @@ it('tries again as often as the stage says, persist outs in place', async () => 
   expect(repo.read('log/tries')).toBe('x\nx\nx\n')
 })
 
+it('runs a stage whose persist out changed by hand on what lies there, and puts back one that is gone', async () => {
+  const yaml = 'stages:\n  a:\n    cmd: mkdir -p log; echo x >> log/steps\n    outs: [{log: {persist: true}}]\n'
+  const repo = await makeRepo({ 'mlv.yaml': yaml }, { init: true })
+  await repro(repo)
+  repo.write('log/steps', 'mine\n')
+  expect((await repro(repo))[0]).toBe('running     a  (out log changed by hand)')
+  expect(repo.read('log/steps')).toBe('mine\nx\n')
+  rmSync(repo.path('log'), { recursive: true })
+  expect(await repro(repo)).toEqual(['restored    a  (log)'])
+  expect(repo.read('log/steps')).toBe('mine\nx\n')
+})
+
 const SLOW =
   'stages:\n  slow:\n    cmd: echo $$ > pid; echo half > out; sleep 600; echo done > out\n    deps: [go]\n    outs: [out]\n'
 
