@@ -3,7 +3,8 @@ import { quotePath, type RepoPath } from '../base/paths.ts'
 import type { PipelineScene } from './plan.ts'
 import { placeText, type Stage, storedOuts } from './stage.ts'
 
-/** Takes outs that the store keeps out of git's sight, before anything is written, so that a folder dep never counts them.
+/** Takes outs that the store keeps out of git's sight, before anything is written, so that a folder dep never counts them; and shows it those that
+ *  the store kept and git is to keep now.
  *  @returns the .gitignore files written   @throws PATH_TRACKED when git tracks one */
 export async function hideOuts(stages: Stage[], scene: Pick<PipelineScene, 'project' | 'data' | 'lock'>): Promise<RepoPath[]> {
   const { project, data, lock } = scene
@@ -19,5 +20,7 @@ export async function hideOuts(stages: Stage[], scene: Pick<PipelineScene, 'proj
           hint: `Run "git rm -r --cached ${quotePath(out.path)}", or let git keep it: {${out.path}: {git: true}}.`,
         })
     }
-  return paths.length === 0 ? [] : data.ignore(paths)
+  const hidden = new Set([...lock.stages.values()].flatMap(({ outs }) => outs.flatMap(({ path, git }) => (git ? [] : [path]))))
+  const shown = stages.flatMap(({ outs }) => outs.flatMap(({ path, git }) => (git && hidden.has(path) ? [path] : [])))
+  return [...(await data.ignore(paths)), ...(await data.unignore(shown))]
 }

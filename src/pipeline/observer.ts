@@ -67,23 +67,22 @@ export function createObserver(
     return lockable(readParamFile(bytes, ref.file))
   }
 
-  const stored = [...makers].filter(([, { out }]) => !out.git).map(([path]) => path)
   const inFolders = new Map<RepoPath, RepoPath[]>()
-  for (const path of stored)
+  for (const path of makers.keys())
     for (const at of parentsOf(path)) {
       const inside = inFolders.get(at)
       if (inside) inside.push(path)
       else inFolders.set(at, [path])
     }
-  const storedBelow = (path: RepoPath) => inFolders.get(path) ?? []
+  const madeBelow = (path: RepoPath) => inFolders.get(path) ?? []
 
-  /** .gitignore names the outs that mlv stores. */
-  function isStored(path: RepoPath): boolean {
-    for (const at of upwards(path)) if (makers.get(at)?.out.git === false) return true
+  /** .gitignore names the outs that mlv stores, and may name others by a wider pattern. */
+  function isMade(path: RepoPath): boolean {
+    for (const at of upwards(path)) if (makers.has(at)) return true
     return false
   }
 
-  const howToRead = (path: RepoPath) => (isStored(path) ? { all: true } : { also: storedBelow(path) })
+  const howToRead = (path: RepoPath) => (isMade(path) ? { all: true } : { also: madeBelow(path) })
 
   function glance(path: RepoPath): Entry | undefined {
     if (glances.has(path)) return glances.get(path)
@@ -106,9 +105,9 @@ export function createObserver(
     out: (path) => once(outs, path, () => data.hash(path, { all: true })),
     dep: (path, cut) => {
       if (cut) return once(deps, path, async () => (await lookAt(path))?.entry())
-      if (isStored(path)) return once(outs, path, () => data.hash(path, { all: true }))
+      if (isMade(path)) return once(outs, path, () => data.hash(path, { all: true }))
       return once(deps, path, async () => {
-        const entry = await data.hash(path, { also: storedBelow(path) })
+        const entry = await data.hash(path, { also: madeBelow(path) })
         // What a notebook shows of its last run is no input; one that mlv tracks counts as its bytes.
         return entry && path.endsWith('.ipynb') && !mayBeTracked(path) ? sourcesOf(join(project.root, path), entry) : entry
       })

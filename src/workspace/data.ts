@@ -95,6 +95,8 @@ export interface WorkspaceData {
   add(path: RepoPath): Promise<void>
   /** Puts lines into the .gitignore beside each path. @returns the .gitignore files written */
   ignore(paths: RepoPath[]): Promise<RepoPath[]>
+  /** Takes those lines out again. @returns the .gitignore files written */
+  unignore(paths: RepoPath[]): Promise<RepoPath[]>
   /** Flushes derived state (stat cache rows) to disk; call at the end. */
   close(): Promise<void>
 }

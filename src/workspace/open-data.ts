@@ -15,7 +15,7 @@ import type { Collector, DataFile, EarlierTree, MovedFiles, WorkspaceData } from
 import type { ChangeCounts, Entry } from './entry.ts'
 import { isWhole } from './fetch-entries.ts'
 import { hashFiles, isStored } from './hash-files.ts'
-import { ignorePaths } from './ignored.ts'
+import { ignorePaths, showToGit } from './ignored.ts'
 import { isAsSeen, lookAt } from './path-look.ts'
 import { placeChanges } from './place-changes.ts'
 import type { Project } from './project.ts'
@@ -139,6 +139,7 @@ export async function openWorkspaceData(opened: Project): Promise<WorkspaceData>
       worktree = openWorktree(project)
     },
     ignore: async (paths) => ignorePaths(project, paths),
+    unignore: async (paths) => showToGit(project, paths),
     async close() {
       worktree.flush()
     },

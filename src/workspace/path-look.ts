@@ -2,7 +2,7 @@ import { lstatSync } from 'node:fs'
 import { join } from 'node:path'
 import { loadFingerprint } from '../base/fingerprint.ts'
 import type { Oid } from '../base/oid.ts'
-import { compareUtf8, foldersAround, isWithin, joinPath, nameOf, parentOf, type RepoPath } from '../base/paths.ts'
+import { compareUtf8, foldersAround, isWithin, joinPath, nameOf, parentOf, type RepoPath, upwards } from '../base/paths.ts'
 import type { TreeEntry } from '../store/tree.ts'
 import { editPaths } from '../store/tree-walk.ts'
 import type { DataFile, Look, LookOptions } from './data.ts'
@@ -76,10 +76,13 @@ async function visibleEntries(
   const belowOf = (full: RepoPath) => (path === '' ? full : full.slice(path.length + 1))
   const inside = [...worktree.tracked().filter((tracked) => isWithin(tracked, path)), ...also]
   const pointed = new Set(inside)
+  // What is looked at in whole does not count file by file, too.
+  const isCounted = (full: RepoPath) => pointed.size > 0 && [...upwards(full)].some((at) => pointed.has(at))
   const visible: RepoPath[] = []
   for (const gitPath of await listing) {
     const full = gitPath.slice(prefix.length) as RepoPath
     if (ignore.ignores(belowOf(full), false) || full.startsWith('.mlv/')) continue
+    if (isCounted(full)) continue
     if (full.endsWith(POINTER_SUFFIX) && pointed.has(full.slice(0, -POINTER_SUFFIX.length) as RepoPath)) continue
     visible.push(full)
   }

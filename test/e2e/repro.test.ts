@@ -436,6 +436,32 @@ it('counts what git ignores out of a folder dep, and outs of stages in', async (
   expect(await repro(repo)).toContain('running     use  (src changed)')
 })
 
+it('counts outs that git keeps as what lies there, also where a pattern hides them from git', async () => {
+  const stage = (name: string, cmd: string, rest: string) => `  ${name}: {cmd: "${cmd}", ${rest}}\n`
+  const yaml = `stages:\n${stage('gen', 'mkdir -p plots/a && cp seed plots/a/x', 'deps: [seed], plots: [plots/a]')}${
+    stage('use', 'cat plots/a/x > used', 'deps: [plots/a], outs: [used]') +
+    stage('all', 'ls -R plots > list', 'deps: [plots], outs: [list]')
+  }`
+  const repo = await makeRepo({ 'mlv.yaml': yaml, '.gitignore': 'plots\n', seed: '1' }, { init: true })
+  await repro(repo)
+  repo.write('seed', '2')
+  const ran = await repro(repo)
+  expect(ran).toContain('running     use  (plots/a changed: +0 −0 ~1)')
+  expect(ran).toContain('running     all  (plots changed)')
+  expect(repo.read('used')).toBe('2')
+})
+
+it('shows git an out that it is to keep from now on', async () => {
+  const yaml = 'stages:\n  a:\n    cmd: mkdir o && cp seed o/x\n    deps: [seed]\n    outs: [o]\n'
+  const repo = await makeRepo({ 'mlv.yaml': yaml, seed: '1', '.gitignore': 'mine\n' }, { init: true })
+  await repro(repo)
+  expect(repo.read('.gitignore')).toBe('mine\n/o\n')
+  repo.write('mlv.yaml', yaml.replace('[o]', '[{o: {git: true}}]'))
+  expect((await repro(repo)).at(-1)).toBe('to commit: git add .gitignore mlv.lock o')
+  expect(repo.read('.gitignore')).toBe('mine\n')
+  await repo.git('add', '.gitignore', 'mlv.lock', 'o')
+})
+
 it('checks in CI without data whether the lock is up to date', async () => {
   const repo = await makePipeline()
   await repro(repo)
