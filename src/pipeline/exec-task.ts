@@ -19,7 +19,7 @@ import { findRecord, keepRecord, pushRuns, scopesOf } from './run-cache.ts'
 import type { RunRecord } from './run-record.ts'
 import { placeAbsent } from './run-stage.ts'
 import { carryInputs, whyHere } from './send-task.ts'
-import type { Task } from './task.ts'
+import type { Task, TaskInput } from './task.ts'
 import type { TaskEnd } from './task-result.ts'
 
 export interface ExecPorts {
@@ -103,8 +103,12 @@ async function checkNested({ inputs }: Task, data: WorkspaceData): Promise<Set<R
 
 /** What is read must be what the key says. @throws TASK_INVALID, and what reading params throws */
 async function checkKeyed(task: Task, observer: Observer, around: ReadonlySet<RepoPath>): Promise<void> {
-  for (const { path, entry } of task.deps)
-    if (!around.has(path) && !sameEntry(entry, await observer.dep(path))) throw invalid(`${path} is not what its key was made of`)
+  // A notebook that mlv tracks or a stage has made counts as its bytes.
+  const isKeyedWhole = ({ path, entry }: TaskInput) =>
+    path.endsWith('.ipynb') && task.inputs.some((input) => input.path === path && sameEntry(input.entry, entry))
+  for (const dep of task.deps)
+    if (!around.has(dep.path) && !isKeyedWhole(dep) && !sameEntry(dep.entry, await observer.dep(dep.path)))
+      throw invalid(`${dep.path} is not what its key was made of`)
   for (const { file, key, value } of task.params)
     if (canonicalJson(await observer.param({ file, key, at: '' })) !== canonicalJson(value))
       throw invalid(`${file} has another value for "${key}" than its key was made of`)

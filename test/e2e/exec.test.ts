@@ -515,6 +515,26 @@ it('takes a notebook as it is, though its sources alone count', async () => {
   expect(repo.read('model')).toContain('"text":"2"')
 })
 
+it('takes notebooks that mlv tracks or a stage makes by their bytes, as they count here', async () => {
+  const notebook = JSON.stringify({ cells: [{ cell_type: 'code', source: ['1'], outputs: [{ text: '1' }] }], nbformat: 4 })
+  const files = {
+    'mlv.yaml': `stages:
+  draw: {cmd: cp seed made.ipynb, deps: [seed], outs: [made.ipynb]}
+  train: {cmd: cat made.ipynb tracked.ipynb > model, deps: [made.ipynb, tracked.ipynb], outs: [model]}
+`,
+    seed: notebook,
+    'tracked.ipynb': notebook,
+  }
+  const { repo } = await makeWorld(files, 'draw')
+  expect(await repo.mlv('add', 'tracked.ipynb')).toMatchObject({ exitCode: 0 })
+  expect(await repo.mlv('repro', 'draw')).toMatchObject({ exitCode: 0 })
+  const { stdout } = await repo.mlv('stage', 'task', 'train', '--push')
+  const machine = makeMachine(repo.env)
+  writeFileSync(join(machine.dir, 'a.task'), stdout)
+  expect(await machine.exec('a.task')).toMatchObject({ exitCode: 0, stderr: '' })
+  expect((await repo.mlv('repro')).stdout).toContain('restored    train')
+})
+
 it('writes the record into the scope of whoever made the task', async () => {
   const { repo, remote } = await makeWorld()
   const env = { ...repo.env, MLV_RUN_CACHE_WRITE: 'main' }
