@@ -7,7 +7,7 @@ import type { Entry } from './entry.ts'
 import type { Saving } from './hash-files.ts'
 import { workingLinks } from './link.ts'
 import type { Project } from './project.ts'
-import { scannedFiles } from './scan.ts'
+import { scannedFolders } from './scan.ts'
 import type { Snapshot } from './snapshot.ts'
 import type { StatCache } from './stat-cache.ts'
 import type { StatRow, StatTable } from './stat-table.ts'
@@ -70,9 +70,13 @@ export function recordSnapshot(cache: StatCache, snapshot: Snapshot, entry: Entr
   if (scan.kind !== 'folder') return
   const complete = scan.count === table.rows.size
   const present = new Set<string>()
-  if (!complete) for (const file of scannedFiles(scan.folder)) present.add(file.path)
+  if (!complete)
+    for (const folder of scannedFolders(scan.folder)) {
+      present.add(folder.path)
+      for (const file of folder.files) present.add(file.path)
+    }
   for (const [below, row] of table.rows) {
-    if (complete || row.kind === 'tree' || present.has(below)) markRecorded(table, below, row)
+    if (complete || present.has(below)) markRecorded(table, below, row)
     else {
       table.rows.delete(below)
       table.dirty = true

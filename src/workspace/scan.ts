@@ -38,6 +38,8 @@ export type Scan =
       count: number
       /** files whose bytes must be read */
       unknown: ScannedFile[]
+      /** there is a folder that has no row */
+      hasNewFolders: boolean
       /** what a killed command left half-written, below the path */
       leftovers: string[]
     }
@@ -164,6 +166,7 @@ export function scanPath(absolute: string, path: RepoPath, table: StatTable, ign
   const unknown: ScannedFile[] = []
   const leftovers: string[] = []
   let count = 0
+  let hasNewFolders = false
 
   function visit(folder: ScannedFolder, absoluteFolder: string): void {
     const only = nameTowards(part, folder.path)
@@ -189,6 +192,7 @@ export function scanPath(absolute: string, path: RepoPath, table: StatTable, ign
       if (isFolder) {
         const next: ScannedFolder = { name, path: below, files: [], folders: [] }
         folder.folders.push(next)
+        hasNewFolders ||= table.rows.get(below)?.kind !== 'tree'
         visit(next, full)
         continue
       }
@@ -216,7 +220,7 @@ export function scanPath(absolute: string, path: RepoPath, table: StatTable, ign
 
   const folder: ScannedFolder = { name: '', path: '', files: [], folders: [] }
   visit(folder, top)
-  return { kind: 'folder', folder, count, unknown, leftovers }
+  return { kind: 'folder', folder, count, unknown, hasNewFolders, leftovers }
 }
 
 /** Every file of a scanned folder, in order of their folders. */

@@ -155,7 +155,8 @@ async function snapshotFolder(
   options: SnapshotOptions & { crew: HashCrew },
 ): Promise<Snapshot> {
   const { saving, crew } = options
-  const complete = scan.unknown.length === 0 && scan.count === table.rows.size
+  // All that is here has a row, and there are no others: rows of what is gone may be as many as new folders.
+  const complete = scan.unknown.length === 0 && !scan.hasNewFolders && scan.count === table.rows.size
   const { computed } = table
   const whole = saving === undefined || isHeld(table, computed, saving)
   if (complete && computed && whole) return { path, entry: computed, scan, table, unchanged: true }
@@ -179,8 +180,8 @@ async function snapshotFolder(
     },
     hashing,
   )
-  // No rows, or equal counts and no new file: nothing is gone, and no list of all that is here need be made.
-  if (known > 0 && (scan.count !== table.rows.size || fresh)) forgetGone(scan, table, changed)
+  // No rows, or equal counts and nothing new: nothing is gone, and no list of all that is here need be made.
+  if (known > 0 && (scan.count !== table.rows.size || fresh || scan.hasNewFolders)) forgetGone(scan, table, changed)
   // What was read again is as it was. Without rows the folder was empty, and nothing says what has come to it.
   else if (known > 0 && computed && whole && changed.size === 0) return { path, entry: computed, scan, table, unchanged: false }
   if (saving) for (const folder of scannedFolders(scan.folder)) markUnsavedFolder(folder.path, table, saving, changed)

@@ -84,6 +84,28 @@ describe('mlv status', () => {
     expect(repo.exists('folder/new')).toBe(true)
   })
 
+  it('sees that a file is gone where an empty folder has come, in its place or elsewhere', async () => {
+    const repo = await makeRepo({ 'here/a': 'a', 'here/b': 'b', 'there/a': 'a', 'there/b': 'b' }, { init: true })
+    mkdirSync(repo.path('renamed/old'), { recursive: true })
+    await repo.mlv('add', 'here', 'there', 'renamed')
+    await repo.commit()
+    const recorded = await status(repo)
+    rmSync(repo.path('here/a'))
+    mkdirSync(repo.path('here/a'))
+    rmSync(repo.path('there/a'))
+    mkdirSync(repo.path('there/new'))
+    renameSync(repo.path('renamed/old'), repo.path('renamed/new'))
+    expect(await states(repo)).toEqual({ here: 'modified', there: 'modified', renamed: 'modified' })
+    await repo.mlv('add', '-u')
+    expect(await states(repo)).toEqual({ here: 'unchanged', there: 'unchanged', renamed: 'unchanged' })
+    expect((await repo.mlv('ls', '-R')).stdout).toBe('here/b\nthere/b\n')
+    await repo.git('checkout', '-q', '--', '.')
+    await repo.mlv('checkout')
+    expect(await status(repo)).toEqual(recorded)
+    expect([repo.read('here/a'), repo.read('there/a')]).toEqual(['a', 'a'])
+    expect([repo.exists('renamed/old'), repo.exists('there/new')]).toEqual([true, false])
+  })
+
   it('tells deleted from absent', async () => {
     const repo = await twoBranches()
     rmSync(repo.path('data'), { recursive: true })
