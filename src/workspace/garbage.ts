@@ -81,10 +81,9 @@ export async function planGarbage(project: Project, options: GarbageOptions): Pr
       if (roots.isShallow && !options.force) throw shallow(git)
       all.push(roots)
     }
-    const live = await findLive(project, store, {
-      kept: all.flatMap(({ kept }) => kept),
-      guessed: new Set(all.flatMap(({ guessed }) => [...guessed])),
-    })
+    const kept = all.flatMap((roots) => roots.kept)
+    const guessed = new Set(all.flatMap((roots) => [...roots.guessed]))
+    const live = await findLive(project, store, { kept, guessed }, options.projects)
     if (!options.force) refuseUnknown(live)
     const workspace = all.flatMap((roots) => roots.workspace)
     const needed = new Set(live.objects.keys())

@@ -3,6 +3,7 @@ import type { Oid } from '../base/oid.ts'
 import type { ObjectStore } from '../store/object-store.ts'
 import type { Wanted } from '../store/transfer.ts'
 import { type Gathered, gatherObjects } from './gather.ts'
+import { openProject } from './open-project.ts'
 import type { Project } from './project.ts'
 import type { DataRoot } from './roots.ts'
 
@@ -14,17 +15,31 @@ export interface Live {
 }
 
 /** Finds all that some roots need. Pages that the store lacks are read from wherever this clone can have them.
- *  @param store the store that is collected   @throws TREE_INVALID for a tree that is broken where it lies, and what the stores throw */
+ *  @param store the store that is collected   @param clones folders of other clones, whose caches may have pages that they never pushed
+ *  @throws TREE_INVALID for a tree that is broken where it lies, and what the stores throw */
 export async function findLive(
   project: Project,
   store: ObjectStore,
   roots: { kept: readonly DataRoot[]; guessed: ReadonlySet<Oid> },
+  clones: readonly string[] = [],
 ): Promise<Live> {
-  const { signal } = project.surroundings
+  const others = otherStores(project, store, clones)
+  try {
+    return await gatherLive(store, roots, others, project.surroundings.signal)
+  } finally {
+    await others.return(undefined)
+  }
+}
+
+async function gatherLive(
+  store: ObjectStore,
+  roots: { kept: readonly DataRoot[]; guessed: ReadonlySet<Oid> },
+  others: AsyncGenerator<ObjectStore>,
+  signal: AbortSignal | undefined,
+): Promise<Live> {
   const entries = new Map(roots.kept.map(({ entry }) => [`${entry.kind} ${entry.oid}`, { entry, part: '' }]))
   const stores: ObjectStore[] = [store]
   let gathered: Gathered
-  const others = otherStores(project, store)
   for (;;) {
     gathered = await gatherObjects([...entries.values()], stores, { signal })
     if (gathered.unreadable.every(({ oid }) => stores.some((one) => one.isPurged(oid)))) break
@@ -45,13 +60,34 @@ export async function findLive(
   return { objects, unknown }
 }
 
-/** Where else pages may lie, opened one by one as they are needed: the cache first. */
-async function* otherStores(project: Project, store: ObjectStore): AsyncGenerator<ObjectStore> {
+/** Where else pages may lie, opened one by one as they are needed: the cache first, those of other clones last. They are closed at its end. */
+async function* otherStores(project: Project, store: ObjectStore, clones: readonly string[]): AsyncGenerator<ObjectStore> {
   const cache = await project.cache('write')
   if (cache.description.id !== store.description.id) yield cache
   for (const name of project.config.remotes()) {
     const remote = (await project.remote(name, 'read')).store
     if (remote.description.id !== store.description.id) yield remote
+  }
+  const opened: Project[] = []
+  try {
+    for (const cwd of clones) {
+      const clone = await openProjectIn({ ...project.surroundings, cwd })
+      if (!clone) continue
+      opened.push(clone)
+      yield await clone.cache('read')
+    }
+  } finally {
+    for (const clone of opened) await clone.close()
+  }
+}
+
+async function openProjectIn(surroundings: Project['surroundings']): Promise<Project | undefined> {
+  try {
+    return await openProject(surroundings)
+  } catch (error) {
+    // The branch that is checked out there may know nothing of mlv.
+    if (hasCode(error, 'PROJECT_MISSING')) return undefined
+    throw error
   }
 }
 

@@ -181,6 +181,25 @@ test('a stale clone is refused for a remote until it has fetched', async () => {
   await ok(clone, 'gc', '-r', '--yes', '--projects', repo.dir)
 })
 
+test('what a clone has staged or only added, and pushed nowhere, is known from its cache', async () => {
+  const { repo, remote } = await makeWorld({ 'data/a': 'a' })
+  await ok(repo, 'add', 'data')
+  await repo.commit('Data')
+  await ok(repo, 'push')
+  const clone = await repo.clone()
+  await clone.mlv('remote', 'add', 'origin', remote)
+  await ok(clone, 'pull')
+  clone.write('data/b', 'b')
+  await ok(clone, 'add', 'data')
+  const gc = ['gc', '-r', '--yes', '--projects', clone.dir]
+  await ok(repo, ...gc)
+  await clone.git('add', '-A')
+  await ok(repo, ...gc)
+  rmSync(clone.path('.git/mlv/store'), { recursive: true })
+  const { exitCode, stderr } = await repo.mlv(...gc)
+  expect({ exitCode, stderr }).toMatchObject({ exitCode: 5, stderr: expect.stringContaining('nowhere to be had') })
+})
+
 test('--not-in-remote frees what can be fetched again', async () => {
   const [a, b] = ['a'.repeat(20_000), 'b'.repeat(20_000)]
   const { repo } = await makeWorld({ 'data/a': a!, 'data/b': b! })
