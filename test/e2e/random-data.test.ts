@@ -2,11 +2,9 @@ import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { listing } from '../helpers/listing.ts'
+import { ok, step, takeRandomSteps } from '../helpers/random-steps.ts'
 import { makeRepo, type Repo } from '../helpers/repo.ts'
 
-const RUNS = Number(process.env.MLV_TEST_RUNS ?? 4)
-/** Fixed, so that a run means the same everywhere; 0 is another one each time. */
-const SEED = Number(process.env.MLV_TEST_SEED ?? 20)
 const BRANCHES = ['main', 'next']
 
 type Listing = Record<string, string | null>
@@ -16,24 +14,6 @@ interface Model {
   branch: string
   recorded: Listing
   committed: Map<string, Listing>
-}
-
-type Step = fc.AsyncCommand<Model, Repo>
-
-function step(name: string, run: (model: Model, repo: Repo) => unknown): Step {
-  return {
-    check: () => true,
-    run: async (model, repo) => {
-      await run(model, repo)
-    },
-    toString: () => name,
-  }
-}
-
-async function ok(repo: Repo, ...args: string[]): Promise<string> {
-  const result = await repo.mlv(...args)
-  expect(result, `${args.join(' ')}: ${result.stderr}`).toMatchObject({ exitCode: 0 })
-  return result.stdout
 }
 
 const here = (repo: Repo): Listing => listing(repo.path('data'))
@@ -80,31 +60,31 @@ const contents = fc.constantFrom('', '1\n', '2\n', '3\n')
 
 const edits = [
   fc.tuple(paths, contents).map(([path, content]) =>
-    step(`write ${JSON.stringify(content)} to ${path}`, (_, repo) => {
+    step<Model>(`write ${JSON.stringify(content)} to ${path}`, (_, repo) => {
       clear(repo, path)
       repo.write(path, content)
     }),
   ),
   paths.map((path) =>
-    step(`mkdir ${path}`, (_, repo) => {
+    step<Model>(`mkdir ${path}`, (_, repo) => {
       clear(repo, path)
       mkdirSync(repo.path(path), { recursive: true })
     }),
   ),
   paths.map((path) =>
-    step(`rm ${path}`, (_, repo) => {
+    step<Model>(`rm ${path}`, (_, repo) => {
       if (existsSync(repo.path(path))) rmSync(repo.path(path), { recursive: true })
     }),
   ),
 ]
 
 const looks = [
-  step('status', async (model, repo) => {
+  step<Model>('status', async (model, repo) => {
     const { paths } = JSON.parse(await ok(repo, 'status', '--json'))
     const sorted = (tree: Listing) => JSON.stringify(Object.entries(tree).sort())
     expect(paths[0].state === 'unchanged').toBe(sorted(here(repo)) === sorted(model.recorded))
   }),
-  step('diff', async (model, repo) => {
+  step<Model>('diff', async (model, repo) => {
     const [before, after] = [model.committed.get(model.branch)!, here(repo)]
     const isFile = (path: string) => before[path] !== null && after[path] !== null
     const { paths } = JSON.parse(await ok(repo, 'diff', '--json'))
@@ -113,7 +93,7 @@ const looks = [
     const changed = Object.keys({ ...before, ...after }).filter((path) => before[path] !== after[path])
     expect(named.filter(isFile).sort()).toEqual(changed.filter(isFile).sort())
   }),
-  step('ls', async (model, repo) => {
+  step<Model>('ls', async (model, repo) => {
     const files: { path: string }[] = JSON.parse(await ok(repo, 'ls', '-R', '--json', 'data'))
     const recorded = Object.keys(model.recorded).filter((path) => model.recorded[path] !== null)
     expect(files.map(({ path }) => inData(path)).sort()).toEqual(recorded.sort())
@@ -121,9 +101,9 @@ const looks = [
 ]
 
 const records = [
-  step('add', add),
-  step('commit', commit),
-  step('switch', async (model, repo) => {
+  step<Model>('add', add),
+  step<Model>('commit', commit),
+  step<Model>('switch', async (model, repo) => {
     await commit(model, repo)
     model.branch = BRANCHES.find((branch) => branch !== model.branch)!
     await repo.git('switch', '-q', model.branch)
@@ -135,14 +115,14 @@ const records = [
 
 const parts = [
   paths.map((path) =>
-    step(`add ${path}`, async (model, repo) => {
+    step<Model>(`add ${path}`, async (model, repo) => {
       if (!existsSync(repo.path(path))) return
       await ok(repo, 'add', path)
       model.recorded = withPart(model.recorded, inData(path), here(repo))
     }),
   ),
   paths.map((path) =>
-    step(`lose and checkout ${path}`, async (model, repo) => {
+    step<Model>(`lose and checkout ${path}`, async (model, repo) => {
       const recorded = model.recorded[inData(path)]
       if (typeof recorded !== 'string') return
       clear(repo, path)
@@ -153,43 +133,43 @@ const parts = [
 ]
 
 const transfers = [
-  step('push', (_, repo) => ok(repo, 'push')),
-  step('drop and pull', async (model, repo) => {
+  step<Model>('push', (_, repo) => ok(repo, 'push')),
+  step<Model>('drop and pull', async (model, repo) => {
     await commit(model, repo)
     await ok(repo, 'push')
     await ok(repo, 'drop', 'data')
     await ok(repo, 'pull')
     expect(here(repo)).toEqual(model.recorded)
   }),
-  step('clone', async (model, repo) => {
+  step<Model>('clone', async (model, repo) => {
     await ok(repo, 'push')
     await expectClone(repo, model.branch, model.committed.get(model.branch)!)
   }),
-  step('gc', async (_, repo) => {
+  step<Model>('gc', async (_, repo) => {
     await ok(repo, 'gc', '--yes')
     await ok(repo, 'fsck')
   }),
 ]
 
 const others = [...looks, ...looks, ...records, ...transfers].map((one) => fc.constant(one))
-const steps = fc.commands([...edits, ...edits, ...parts, ...others], { maxCommands: 40, size: 'max' })
 
 test('whatever is done in which order, what is recorded is what was there, and comes back', { timeout: 600_000 }, async () => {
-  await fc.assert(
-    fc.asyncProperty(steps, async (taken) => {
-      const repo = await makeRepo({ 'data/a': '1\n', 'data/d/a': '2\n' }, { init: true })
-      await ok(repo, 'remote', 'add', 'origin', repo.path('../remote'))
+  await takeRandomSteps<Model>(
+    [...edits, ...edits, ...parts, ...others],
+    async () => {
+      const real = await makeRepo({ 'data/a': '1\n', 'data/d/a': '2\n' }, { init: true })
+      await ok(real, 'remote', 'add', 'origin', real.path('../remote'))
       const model: Model = { branch: 'main', recorded: {}, committed: new Map() }
-      await commit(model, repo)
-      await repo.git('branch', 'next')
+      await commit(model, real)
+      await real.git('branch', 'next')
       model.committed.set('next', model.recorded)
-      await fc.asyncModelRun(() => ({ model, real: repo }), taken)
+      return { model, real }
+    },
+    async (model, repo) => {
       await commit(model, repo)
       await ok(repo, 'push', '--all-branches')
       for (const branch of BRANCHES) await expectClone(repo, branch, model.committed.get(branch)!)
       await ok(repo, 'fsck', '--read-data')
-      repo.cleanup()
-    }),
-    { numRuns: RUNS, ...(SEED > 0 ? { seed: SEED } : {}), endOnFailure: true },
+    },
   )
 })
