@@ -84,7 +84,11 @@ async function checkWritable(project: Project): Promise<void> {
 
 /** Without git, all that lies in a folder is what the task gave. */
 function wholeFolders(data: WorkspaceData): WorkspaceData {
-  return { ...data, hash: (path, options) => data.hash(path, { ...options, all: true }) }
+  return {
+    ...data,
+    hash: (path, options) => data.hash(path, { ...options, all: true }),
+    look: (path, options) => data.look(path, { ...options, all: true }),
+  }
 }
 
 /** What lies in one input and in another must be the same. @throws TASK_INVALID */

@@ -1,5 +1,6 @@
 import { hasCode, MlvError } from '../base/errors.ts'
 import { compareUtf8, isWithin, type RepoPath } from '../base/paths.ts'
+import type { WorkspaceData } from '../workspace/data.ts'
 import type { Entry } from '../workspace/entry.ts'
 import { sameEntry } from '../workspace/entry.ts'
 import type { StageGraph } from './graph.ts'
@@ -14,7 +15,7 @@ export interface StageInputs {
   env: LockedVariable[]
   /** deps and params that a stage will make anew first: their value now says nothing */
   pending: Set<string>
-  /** deps that are not in the workspace: what their pointer, or the lock, says counts */
+  /** deps, and tracked data in folders that are deps, that are not all in the workspace: what their pointer, or the lock, says counts */
   absent: LockedDep[]
   /** deps whose pointer says something else than the workspace holds */
   edited: RepoPath[]
@@ -26,6 +27,7 @@ export interface StageInputs {
 export interface InputView {
   graph: StageGraph
   observer: Observer
+  data: Pick<WorkspaceData, 'away'>
   env: Record<string, string | undefined>
   /** stages that will run before */
   willRun: ReadonlySet<string>
@@ -70,7 +72,9 @@ async function findDep(dep: Dep, stage: Stage, locked: Entry | undefined, view: 
     return locked && (view.allowMissing || pointer === 'unknown') ? 'as locked' : 'missing'
   }
   if (!entry) return { entry: pointer, absent: true, edited: false }
-  return { entry, absent: false, edited: !sameEntry(entry, pointer) }
+  if (sameEntry(entry, pointer)) return { entry, absent: false, edited: false }
+  const away = await view.data.away(dep.path)
+  return away ? { entry: away, absent: true, edited: false } : { entry, absent: false, edited: true }
 }
 
 function missingDep(dep: Dep, stage: Stage, makers: string[]): MlvError {
@@ -118,6 +122,8 @@ export async function readInputs(stage: Stage, locked: LockedStage | undefined, 
     else {
       inputs.deps.push({ path: dep.path, entry: found.entry })
       if (found.absent) inputs.absent.push({ path: dep.path, entry: found.entry })
+      else if (found.entry.kind === 'tree')
+        for (const [path, entry] of await view.observer.away(dep.path)) inputs.absent.push({ path, entry })
       if (found.edited) inputs.edited.push(dep.path)
     }
   }

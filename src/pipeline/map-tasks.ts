@@ -11,7 +11,7 @@ import { type GivenTask, noteTasks } from './map-task-results.ts'
 import type { PipelineScene } from './plan.ts'
 import { type PlannedDatum, planDatums } from './plan-datums.ts'
 import { cutBatches } from './run-datums.ts'
-import { keepInputs, readForTask, sendInputs, type TaskPlan } from './send-task.ts'
+import { keepInputs, readForTask, refusePartial, sendInputs, type TaskPlan } from './send-task.ts'
 import { shellWord } from './shell-line.ts'
 import type { Stage } from './stage.ts'
 import { makeTask, type Task, type TaskInput } from './task.ts'
@@ -122,6 +122,7 @@ async function makeBatch(
  *  @throws as planTask; OBJECT_MISSING when an input to be cut is not in the workspace */
 export async function planMapTasks(scene: PipelineScene, name: string): Promise<MapTasksPlan> {
   const { stage, inputs, view } = await readForTask(scene, name)
+  refusePartial(stage, inputs)
   const absent = new Set(inputs.absent.map(({ path }) => path))
   const away = stage.each!.inputs.find(({ path }) => absent.has(path))
   if (away)

@@ -15,6 +15,8 @@ export interface Observer {
   out(path: RepoPath): Promise<Entry | undefined>
   /** What a stage reads there: a folder without what git ignores, but with the outs of stages. @param cut its files will be asked for, too */
   dep(path: RepoPath, cut?: boolean): Promise<Entry | undefined>
+  /** tracked data in a folder that is not all here though nobody removed it, with what its pointers say: so `dep` counts it */
+  away(folder: RepoPath): Promise<ReadonlyMap<RepoPath, Entry>>
   /** the files of what a stage reads there */
   files(path: RepoPath): Promise<DataFile[]>
   /** Stores what stages read at these paths. @returns what each holds, a notebook with its outputs */
@@ -107,11 +109,12 @@ export function createObserver(
       if (cut) return once(deps, path, async () => (await lookAt(path))?.entry())
       if (isMade(path)) return once(outs, path, () => data.hash(path, { all: true }))
       return once(deps, path, async () => {
-        const entry = await data.hash(path, { also: madeBelow(path) })
+        const entry = await (await lookAt(path))?.entry()
         // What a notebook shows of its last run is no input; one that mlv tracks counts as its bytes.
         return entry && path.endsWith('.ipynb') && !mayBeTracked(path) ? sourcesOf(join(project.root, path), entry) : entry
       })
     },
+    away: async (folder) => (isMade(folder) ? undefined : (await lookAt(folder))?.away) ?? new Map(),
     files: async (path) => (await lookAt(path))?.files() ?? [],
     keep: (paths) => data.keep(paths.map((path) => ({ path, ...howToRead(path) }))),
     glance,

@@ -71,10 +71,21 @@ export async function readForTask(
   return { stage, inputs, view }
 }
 
+/** A folder is stored as it lies here. @throws OBJECT_MISSING for one that lacks tracked data */
+export function refusePartial({ name }: Pick<Stage, 'name'>, { deps, absent }: StageInputs): void {
+  const own = new Set(deps.map(({ path }) => path))
+  const away = absent.find(({ path }) => !own.has(path))
+  if (away)
+    throw new MlvError('OBJECT_MISSING', `Stage "${name}" reads ${away.path}, which is not in the workspace`, {
+      hint: `Get it with "mlv checkout ${quotePath(away.path)}", or with "mlv pull ${quotePath(away.path)}".`,
+    })
+}
+
 /** Makes a task of a stage, not a map stage, and of what it would read now. Only reads. @throws as readForTask */
 export async function planTask(scene: PipelineScene, name: string): Promise<TaskPlan> {
   const { project, data } = scene
   const { stage, inputs, view } = await readForTask(scene, name)
+  refusePartial(stage, inputs)
   const task = await makeTask(stage, inputs, data)
   const known = new Set(task.inputs.map(({ path }) => path))
   for (const path of ignoreFiles(stage, project.root)) {

@@ -18,6 +18,8 @@ export interface Look {
   entry(): Promise<Entry>
   /** its files, each with its oid, by path */
   files(): Promise<DataFile[]>
+  /** tracked data below a folder that is not all here though nobody removed it: it counts as what is said here, which is what its pointers say */
+  away?: ReadonlyMap<RepoPath, Entry>
 }
 
 /** What counts in a folder: see `hash`. */
@@ -87,6 +89,8 @@ export interface WorkspaceData {
   compare(before: Entry, after: Entry): Promise<ChangeCounts | undefined>
   /** The entry of a tracked path's pointer, for paths that a pointer stands for (also below one: data/train of data.mlv). */
   tracked(path: RepoPath): Promise<Entry | undefined>
+  /** What the pointer says of tracked data, or of a part of it, that is not all here, where all that is missing was never here. */
+  away(path: RepoPath): Promise<Entry | undefined>
   /** What keeps `add` from recording a path: its pointer has moved on since the path was placed. */
   outdated(path: RepoPath): Promise<MlvError | undefined>
   /** What mlv recorded or placed last at a path that has no pointer of its own. */

@@ -23,6 +23,7 @@ import { openSaving, recordSnapshot } from './saving.ts'
 import { scanPath } from './scan.ts'
 import type { Snapshot } from './snapshot.ts'
 import { emptyTable, forgetTrees, type StatRow, type StatTable } from './stat-table.ts'
+import { awayEntry } from './status.ts'
 import { findTracked } from './tracked.ts'
 import { openWorktree, pageReader, recordedEntry, type Worktree } from './worktree.ts'
 
@@ -120,6 +121,7 @@ export async function openWorkspaceData(opened: Project): Promise<WorkspaceData>
       const store = await project.cache('write')
       return findPath(found.pointer.entry.oid, found.below, pageReader(store))
     },
+    away: (path) => awayEntry(worktree, path),
     async outdated(path) {
       const found = await findTracked(project.root, path)
       if (found?.below !== '') return undefined

@@ -13,6 +13,7 @@ import { POINTER_SUFFIX } from './pointer.ts'
 import { scannedFiles } from './scan.ts'
 import type { Snapshot } from './snapshot.ts'
 import { TICK_MS } from './stat-table.ts'
+import { awayEntry } from './status.ts'
 import { findTracked } from './tracked.ts'
 import { insidePath, type Worktree } from './worktree.ts'
 
@@ -45,8 +46,9 @@ async function lookAtVisible(
   saving: Saving | undefined,
 ): Promise<Look> {
   const at = Date.now()
-  const entries = await visibleEntries(worktree, path, also, saving)
+  const { entries, away } = await visibleEntries(worktree, path, also, saving)
   return {
+    away,
     entry: () => (saving ? treeOf(entries, saving) : treeAt(worktree, path, { entries, at })),
     async files() {
       const files: DataFile[] = []
@@ -59,13 +61,13 @@ async function lookAtVisible(
   }
 }
 
-/** Entries by their paths below the folder. Rows of its files are those of single files. */
+/** Entries by their paths below the folder, and tracked data that is away. Rows of its files are those of single files. */
 async function visibleEntries(
   worktree: Worktree,
   path: RepoPath,
   also: readonly RepoPath[],
   saving: Saving | undefined,
-): Promise<Map<string, TreeEntry>> {
+): Promise<{ entries: Map<string, TreeEntry>; away: Map<RepoPath, Entry> }> {
   const { project } = worktree
   const git = await project.git()
   const listing = git.visible(project.gitPath(path))
@@ -74,7 +76,8 @@ async function visibleEntries(
   const prefix = project.prefix === '' ? '' : `${project.prefix}/`
   const ignore = loadIgnore(project.root, path)
   const belowOf = (full: RepoPath) => (path === '' ? full : full.slice(path.length + 1))
-  const inside = [...worktree.tracked().filter((tracked) => isWithin(tracked, path)), ...also]
+  const tracked = new Set(worktree.tracked().filter((at) => isWithin(at, path)))
+  const inside = [...tracked, ...also]
   const pointed = new Set(inside)
   // What is looked at in whole does not count file by file, too.
   const isCounted = (full: RepoPath) => pointed.size > 0 && [...upwards(full)].some((at) => pointed.has(at))
@@ -91,8 +94,15 @@ async function visibleEntries(
     if (entry) entries.set(belowOf(at), { ...entry, name } as TreeEntry)
   }
   for (const [at, entry] of await worktree.quickFiles(visible, saving)) add(at, entry, nameOf(at))
-  for (const tracked of inside) add(tracked, (await worktree.snapshot(tracked, { saving })).entry, nameOf(tracked))
-  return entries
+  const away = new Map<RepoPath, Entry>()
+  for (const at of inside) {
+    const snapshot = await worktree.snapshot(at, { saving })
+    // What is stored is what lies here.
+    const said = saving || !tracked.has(at) ? undefined : await awayEntry(worktree, at, snapshot)
+    if (said) away.set(at, said)
+    add(at, said ?? snapshot.entry, nameOf(at))
+  }
+  return { entries, away }
 }
 
 /** What a look saw of a folder. */

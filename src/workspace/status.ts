@@ -4,6 +4,7 @@ import { hasCode } from '../base/errors.ts'
 import { isWithin, type RepoPath } from '../base/paths.ts'
 import { KEYS } from '../store/layout.ts'
 import type { ObjectStore } from '../store/object-store.ts'
+import { findPath } from '../store/tree-walk.ts'
 import { refuseUnknownPart } from './asked-part.ts'
 import { compareFolders, isPartial } from './compare-folders.ts'
 import { diffEntries, type FileChange } from './diff.ts'
@@ -13,7 +14,7 @@ import { placedEntry } from './placed.ts'
 import type { Project } from './project.ts'
 import type { Snapshot } from './snapshot.ts'
 import { readTargets, selectTargets, type Target } from './target.ts'
-import { notTracked } from './tracked.ts'
+import { findTracked, notTracked } from './tracked.ts'
 import { openWorktree, pageReader, recordedEntry, type Worktree, wasPlaced } from './worktree.ts'
 
 /** How a tracked path stands to its pointer.
@@ -65,9 +66,23 @@ function hasCache(project: Project): boolean {
   return existsSync(join(cacheFolder(project), KEYS.description))
 }
 
-async function statusOf(worktree: Worktree, target: Target): Promise<PathStatus> {
+/** What the pointer of tracked data, or of a folder around it, says of a path that is not all here, where all that is missing was never here and the
+ *  rest lies there as it says. @param seen what has been found at the pointer's path   @throws POINTER_INVALID, POINTER_CONFLICT, OBJECT_MISSING */
+export async function awayEntry(worktree: Worktree, path: RepoPath, seen?: Snapshot): Promise<Entry | undefined> {
+  const found = await findTracked(worktree.project.root, path)
+  if (!found || sameEntry(seen?.entry, found.pointer.entry)) return undefined
+  const { entry } = found.pointer
+  const { changes, state } = await statusOf(worktree, { path: found.path, origin: 'pointer', entry }, seen)
+  if (state !== 'absent' && state !== 'modified') return undefined
+  const inside = (changes ?? []).filter((change) => isWithin(change.path, path) || isWithin(path, change.path))
+  if (inside.length === 0 || inside.some(({ kind }) => kind !== 'absent')) return undefined
+  if (found.below === '' || entry.kind !== 'tree') return entry
+  return findPath(entry.oid, found.below, pageReader(await worktree.project.cache('read')))
+}
+
+async function statusOf(worktree: Worktree, target: Target, seen?: Snapshot): Promise<PathStatus> {
   const { path, entry } = target
-  const snapshot = await worktree.snapshot(path)
+  const snapshot = seen ?? (await worktree.snapshot(path))
   const status = (state: PathState, changes: FileChange[] | undefined, uncached: boolean): PathStatus => ({
     path,
     origin: target.origin,

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { rmSync, symlinkSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { makeRepo, type Repo } from '../helpers/repo.ts'
 import { until } from '../helpers/until.ts'
 
@@ -483,6 +483,58 @@ async function cloneOfPushed(repo: Awaited<ReturnType<typeof makeRepo>>) {
   await clone.mlv('remote', 'add', 'origin', repo.path('../remote'), '--local')
   return clone
 }
+
+describe('where tracked data is not all here', () => {
+  async function cloneOf(files: Record<string, string>, deps: string, tracked: string): Promise<Repo> {
+    const yaml = `stages:\n  a:\n    cmd: find . -name '*.csv' | sort > list\n    deps: ${deps}\n    outs: [list]\n`
+    const repo = await makeRepo({ 'mlv.yaml': yaml, ...files }, { init: true })
+    const remote = `${repo.dir}-remote`
+    await repo.mlv('add', tracked)
+    await repo.mlv('remote', 'add', 'origin', remote, '--local', '--default')
+    await repro(repo)
+    await repo.commit()
+    expect(await repo.mlv('push')).toMatchObject({ exitCode: 0 })
+    const other = await repo.clone()
+    await other.mlv('remote', 'add', 'origin', remote, '--local', '--default')
+    return other
+  }
+  const edit = (repo: Repo) => repo.write('mlv.yaml', repo.read('mlv.yaml').replace('sort', 'sort -u'))
+
+  it('counts a folder of which a part was pulled as its pointer says, and runs nothing on the part', async () => {
+    const repo = await cloneOf({ 'raw/a.csv': 'a', 'raw/in/b.csv': 'b' }, '[raw]', 'raw')
+    expect(await repo.mlv('pull', 'raw/in', 'list')).toMatchObject({ exitCode: 0 })
+    expect(await repro(repo)).toEqual(['unchanged   a'])
+    edit(repo)
+    const result = await repo.mlv('repro')
+    expect(result).toMatchObject({ exitCode: 5, stderr: expect.stringContaining('"mlv pull raw"') })
+    expect(repo.read('list')).toBe('./raw/a.csv\n./raw/in/b.csv\n')
+    expect(await repro(repo, '--pull')).toEqual([
+      'fetched     raw',
+      'running     a  (command changed)',
+      'ran         a',
+      expect.anything(),
+    ])
+    expect(repo.read('list')).toBe('./raw/a.csv\n./raw/in/b.csv\n')
+    expect(await repo.git('status', '--porcelain')).toBe(' M mlv.lock\n M mlv.yaml')
+  })
+
+  it('counts tracked data in a folder as its pointer says', async () => {
+    const repo = await cloneOf({ 'src/raw/a.csv': 'a', 'src/b.csv': 'b' }, '[src]', 'src/raw')
+    expect(await repo.mlv('repro', '--dry-run', '--allow-missing', '--exit-code')).toMatchObject({
+      exitCode: 0,
+      stdout: 'unchanged   a\n',
+    })
+    edit(repo)
+    expect(await repo.mlv('stage', 'task', 'a')).toMatchObject({
+      exitCode: 5,
+      stderr: expect.stringContaining('"mlv pull src/raw"'),
+    })
+    expect(await repo.mlv('repro')).toMatchObject({ exitCode: 5, stderr: expect.stringContaining('"mlv pull src/raw"') })
+    expect((await repro(repo, '--pull'))[0]).toBe('fetched     src/raw')
+    expect(repo.read('list')).toBe('./src/b.csv\n./src/raw/a.csv\n')
+    expect(await repro(repo)).toEqual(['unchanged   a'])
+  })
+})
 
 it('fetches what is missing with --pull', async () => {
   const repo = await makePipeline()
