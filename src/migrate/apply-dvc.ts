@@ -21,6 +21,7 @@ import type { Project } from '../workspace/project.ts'
 import { openSaving } from '../workspace/saving.ts'
 import { keptSource } from '../workspace/source.ts'
 import { branchExperiments, describeExperiment } from './dvc-experiments.ts'
+import { emptyFolders } from './dvc-hash.ts'
 import { migrateLocked, openDvcWorkspace } from './dvc-lock.ts'
 import type { DvcData, Leftover } from './dvc-out.ts'
 import { createImporter, type DvcStore, type Importer, type Missing } from './import-objects.ts'
@@ -222,7 +223,8 @@ export async function applyMigration(plan: MigrationPlan, options: MigrationOpti
   const { project, caches } = plan
   const stores = await openStores(plan)
   const leftovers = [...plan.leftovers]
-  const { list } = openDvcWorkspace(project.root, loadIgnore(project.root, '', '.dvcignore'), caches)
+  const [ignore, dvcIgnore] = [loadIgnore(project.root, ''), loadIgnore(project.root, '', '.dvcignore')]
+  const { list } = openDvcWorkspace(project.root, dvcIgnore, caches)
   const saving = await openSaving(project)
   const { signal } = project.surroundings
   const importer = createImporter({
@@ -232,7 +234,8 @@ export async function applyMigration(plan: MigrationPlan, options: MigrationOpti
     saving,
     signal,
     list,
-    ignore: loadIgnore(project.root, ''),
+    emptyFolders: (folder) => emptyFolders(project.root, folder, (...at) => ignore.ignores(...at) || dvcIgnore.ignores(...at)),
+    ignore,
   })
   let taken: Taken
   try {

@@ -3,7 +3,7 @@ import { constants, lstatSync, readdirSync, realpathSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileError, systemCode } from '../base/errors.ts'
-import { joinPath } from '../base/paths.ts'
+import { joinPath, nameProblem } from '../base/paths.ts'
 import type { Ignore } from '../workspace/ignore.ts'
 import type { DvcEntry, DvcHash } from './dvc-out.ts'
 
@@ -129,6 +129,23 @@ export async function listFolder(
   }
   await walk('')
   return entries
+}
+
+/** Folders below one of the workspace that hold nothing which counts: DVC's lists do not tell of them. */
+export function emptyFolders(root: string, folder: string, ignores: Ignore['ignores']): string[] {
+  const found: string[] = []
+  const walk = (below: string): void => {
+    let empty = true
+    for (const item of readdirSync(join(root, folder, below), { withFileTypes: true })) {
+      const path = joinPath(below, item.name)
+      if (ignores(joinPath(folder, path), item.isDirectory())) continue
+      empty = false
+      if (item.isDirectory() && nameProblem(item.name) === undefined) walk(path)
+    }
+    if (empty && below !== '') found.push(below)
+  }
+  walk('')
+  return found
 }
 
 /** Text as Python's json module writes it: all beyond ASCII escaped. */

@@ -95,7 +95,8 @@ export async function migrateLocked(
   const outs: LockedOut[] = []
   for (const data of ran.outs) {
     const out = stage.outs.find(({ path }) => path === data.path)
-    const entry = await entryOf(data, view, 'out')
+    // What was stored goes before what lies there: mlv.lock must not name what no cache has.
+    const entry = (out?.git ? undefined : view.imported(data)) ?? (await entryOf(data, view, 'out'))
     if (!entry) return data
     outs.push({ path: data.path, entry, git: out?.git ?? false, persist: out?.persist ?? false })
   }

@@ -5,7 +5,7 @@ import { mapBounded } from '../base/concurrency.ts'
 import { fileError, hasCode, MlvError } from '../base/errors.ts'
 import { loadFingerprint } from '../base/fingerprint.ts'
 import { type Oid, oidOfBytes } from '../base/oid.ts'
-import { joinPath } from '../base/paths.ts'
+import { foldersAround, joinPath, nameOf, type RepoPath, upwards } from '../base/paths.ts'
 import type { Blobs } from '../store/blobs.ts'
 import type { TreeEntry } from '../store/tree.ts'
 import { editPaths } from '../store/tree-walk.ts'
@@ -32,6 +32,8 @@ export interface ImportOptions {
   signal?: AbortSignal
   /** the files of a folder of the workspace as DVC lists them */
   list(folder: string, hash: DvcHash): Promise<DvcEntry[]>
+  /** the folders below one of the workspace that hold no files */
+  emptyFolders(folder: string): string[]
   /** what .mlvignore leaves out of the project */
   ignore: Ignore
 }
@@ -210,17 +212,21 @@ export function createImporter(options: ImportOptions): Importer {
     await mapBounded(list, AT_ONCE, async ({ path, md5 }) => {
       const found = await takeFile(`${data.path}/${path}`, { md5, hash: data.hash, exec: false })
       if ('object' in found) missing.push(found)
-      else changes.set(path, { ...found, name: path.slice(path.lastIndexOf('/') + 1) } as TreeEntry)
+      else changes.set(path, { ...found, name: nameOf(path) } as TreeEntry)
     })
     if (missing.length > 0) return missing
     await loadFingerprint()
     const pages = new Map<Oid, Buffer>()
-    const tree = await editPaths(undefined, changes, {
-      read: async (oid) => pages.get(oid) ?? saving.store.read(oid),
-      sink: (oid, bytes) => {
-        pages.set(oid, bytes)
-      },
-    })
+    const io = {
+      read: async (oid: Oid) => pages.get(oid) ?? saving.store.read(oid),
+      sink: (oid: Oid, bytes: Buffer) => void pages.set(oid, bytes),
+    }
+    const known = foldersAround(changes.keys())
+    // DVC's lists do not name empty folders; the workspace does.
+    for (const path of kindAt(join(root, data.path), caches) === 'folder' ? options.emptyFolders(data.path) : [])
+      if (!known.has(path as RepoPath) && ![...upwards(path)].some((at) => changes.has(at)))
+        changes.set(path, { kind: 'tree', name: nameOf(path), ...(await editPaths(undefined, new Map(), io)) })
+    const tree = await editPaths(undefined, changes, io)
     for (const [oid, bytes] of pages) if (!saving.store.has(oid) && !saving.writer.has(oid)) await saving.writer.add(oid, bytes)
     const linked = list.some(({ path }) => kindAt(join(root, data.path, path), caches) === 'linked')
     return { entry: { kind: 'tree', ...tree }, linked, exceptions: exceptionsOf(data.path, list, options.ignore) }

@@ -210,6 +210,23 @@ describe.skipIf(!findDvc())('a repository of the real dvc', () => {
     expect(repo.read('prep/sub/crlf.txt')).toBe('a\r\nb\r\n')
   })
 
+  it('keeps its empty folders, of which DVC knows nothing', async () => {
+    const repo = await copy()
+    const empty = ['data/void/deep', 'prep/void']
+    for (const path of empty) mkdirSync(repo.path(path), { recursive: true })
+    // This one is no empty folder: its files are deleted.
+    rmSync(repo.path('data/sub'), { recursive: true })
+    mkdirSync(repo.path('data/sub'))
+    expect(await repo.mlv('migrate', 'dvc')).toMatchObject({ exitCode: 0, stderr: '' })
+    expect(await repo.mlv('fsck')).toMatchObject({ exitCode: 0 })
+    rmSync(repo.path('data'), { recursive: true })
+    rmSync(repo.path('prep'), { recursive: true })
+    expect(await repo.mlv('checkout')).toMatchObject({ exitCode: 0 })
+    expect(await repo.mlv('status')).toMatchObject({ stdout: 'up to date\n' })
+    for (const path of empty) expect(readdirSync(repo.path(path))).toEqual([])
+    expect(readdirSync(repo.path('data/sub'))).toEqual(['crlf.txt', 'ü.txt'])
+  })
+
   it('with data and code that have changed since keeps what DVC recorded', async () => {
     const repo = await copy()
     repo.write('data/two.txt', 'changed\n')
