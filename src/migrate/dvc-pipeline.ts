@@ -1,7 +1,8 @@
+import { posix } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { type Document, isMap, isScalar, parseDocument, visit, type YAMLMap } from 'yaml'
 import { hasCode, MlvError } from '../base/errors.ts'
-import { joinPath, parentOf, type RepoPath } from '../base/paths.ts'
+import { parentOf, type RepoPath } from '../base/paths.ts'
 import { parseYaml, type YamlFile } from '../base/yaml.ts'
 import { madeName } from '../pipeline/expand.ts'
 import { buildGraph } from '../pipeline/graph.ts'
@@ -145,7 +146,9 @@ export async function migrateFile(
 function moveInto(entry: YAMLMap, folder: RepoPath): void {
   const stage = (isMap(entry.get('do', true)) ? entry.get('do', true) : entry) as YAMLMap
   const wdir = stage.get('wdir')
-  stage.set('wdir', typeof wdir === 'string' && wdir !== '.' ? joinPath(folder, wdir) : folder)
+  // An absolute one is refused where it is read.
+  if (typeof wdir !== 'string' || !posix.isAbsolute(wdir))
+    stage.set('wdir', posix.join(folder, typeof wdir === 'string' ? wdir : '.'))
 }
 
 /** The stages without their places in a file. */

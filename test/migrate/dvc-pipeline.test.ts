@@ -132,6 +132,24 @@ it('joins the files of sub-folders, with names of their own, their templates wri
   ]).toEqual(['a-2', 't-m', undefined])
 })
 
+it('takes a folder of stages that leads out of that of their file, but not out of the project', async () => {
+  const { stages } = await migrate({
+    'one/dvc.yaml':
+      'stages:\n  a: {cmd: x, wdir: .., deps: [one/in], outs: [o]}\n  b: {cmd: x, wdir: ../two/, outs: [p]}\n  c: {cmd: x, wdir: ./, outs: [q]}\n',
+  })
+  expect(
+    stages.map(({ wdir, deps, outs }) => [wdir, ...deps, ...outs].map((one) => (typeof one === 'string' ? one : one.path))),
+  ).toEqual([
+    ['', 'one/in', 'o'],
+    ['two', 'two/p'],
+    ['one', 'one/q'],
+  ])
+  for (const wdir of ['../..', '/tmp'])
+    await expect(migrate({ 'one/dvc.yaml': `stages:\n  a: {cmd: x, wdir: ${wdir}}\n` })).rejects.toMatchObject({
+      code: 'DVC_INVALID',
+    })
+})
+
 test.each([
   ['an unknown key of a stage', 'stages: {a: {cmd: x, colour: red}}\n', 'dvc.yaml:1:22: stage "a": DVC knows no key "colour"'],
   [
