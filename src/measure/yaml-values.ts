@@ -1,11 +1,11 @@
 import { isScalar, visit } from 'yaml'
 import { hasCode, MlvError, systemCode } from '../base/errors.ts'
-import { parseYaml } from '../base/yaml.ts'
+import { parseYaml, type YamlFile } from '../base/yaml.ts'
 import { readPlainYaml } from './plain-yaml.ts'
 import { type FileErrorCode, LONG_INTEGER, normalize, tooDeep, type Value } from './values.ts'
 
-function readFully(text: string, path: string): unknown {
-  const { value, document } = parseYaml(text, path)
+/** The value of a file, with integers beyond 2^53 as text. */
+export function exactValue({ value, document }: YamlFile, text: string): unknown {
   if (!LONG_INTEGER.test(text)) return value
   visit(document, {
     Scalar(_key, node) {
@@ -32,7 +32,7 @@ export function parseYamlValue(text: string, path: string, code: FileErrorCode):
   const plain = readPlainYaml(text)
   if (plain) return plain
   try {
-    return normalize(readFully(text, path), () => tooDeep(code, path))
+    return normalize(exactValue(parseYaml(text, path), text), () => tooDeep(code, path))
   } catch (error) {
     // The YAML library recurses without a bound of its own.
     if (error instanceof RangeError || isExhausted(error)) throw tooDeep(code, path)

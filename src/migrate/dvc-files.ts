@@ -2,6 +2,7 @@ import { posix } from 'node:path'
 import { MlvError } from '../base/errors.ts'
 import { nameProblem, parentOf, parentsOf, type RepoPath } from '../base/paths.ts'
 import { parseYaml, type YamlFile } from '../base/yaml.ts'
+import { exactValue } from '../measure/yaml-values.ts'
 import type { Source } from '../workspace/source.ts'
 import type { DvcData, DvcEntry, Leftover } from './dvc-out.ts'
 
@@ -191,7 +192,9 @@ export interface DvcLockedStage {
 /** Parses a dvc.lock; paths in it are relative to the stage's own folder, which `folderOf` gives.
  *  @throws YAML_INVALID, DVC_INVALID with line and column */
 export function parseDvcLock(text: string, path: RepoPath, folderOf: (stage: string) => string): Map<string, DvcLockedStage> {
-  const file = parseYaml(text, path, MAX_CHARACTERS)
+  const parsed = parseYaml(text, path, MAX_CHARACTERS)
+  // Params that a stage ran with are compared with those that mlv reads.
+  const file = { ...parsed, value: exactValue(parsed, text) }
   const stages = new Map<string, DvcLockedStage>()
   if (file.value === null || file.value === undefined) return stages
   const raw = asMap(file, [], file.value)

@@ -81,14 +81,14 @@ describe('the list of a folder', () => {
 
 describe('dvc.lock', () => {
   it('is read in both of its forms, relative to the stages', () => {
-    const stage = `cmd: run\n    deps:\n    - {path: ../in, md5: ${MD5}, size: 3}\n    params:\n      params.yaml: {a.b: 1}\n    outs:\n    - {path: out, md5: ${MD5}.dir, hash: md5}\n`
+    const stage = `cmd: run\n    deps:\n    - {path: ../in, md5: ${MD5}, size: 3}\n    params:\n      params.yaml: {a.b: 1, seed: 12345678901234567}\n    outs:\n    - {path: out, md5: ${MD5}.dir, hash: md5}\n`
     for (const text of [`schema: '2.0'\nstages:\n  s@x:\n    ${stage}`, `s@x:\n    ${stage}`]) {
       const stages = parseDvcLock(text, 'dvc.lock' as RepoPath, () => 'sub')
       expect(stages.get('s@x')).toMatchObject({
         cmd: ['run'],
         deps: [{ path: 'in', md5: MD5, folder: false, hash: 'md5-dos2unix' }],
         outs: [{ path: 'sub/out', md5: MD5, folder: true, hash: 'md5' }],
-        params: new Map([['params.yaml', { 'a.b': 1 }]]),
+        params: new Map([['params.yaml', { 'a.b': 1, seed: '12345678901234567' }]]),
       })
     }
     expect(parseDvcLock('', 'dvc.lock' as RepoPath, () => '').size).toBe(0)
