@@ -66,7 +66,10 @@ function rewriteParams(stage: YAMLMap, at: Rewriting, label: string): void {
     item.items = item.items.filter((pair) => {
       const name = keyOf(pair)
       if (/\.(ya?ml|json|toml)$/.test(name) || name.includes('${')) return true
-      at.leave(pair.key, `${label}: params of "${name}" are no values that mlv reads; the whole file becomes a dep`)
+      at.leave(
+        pair.key,
+        `${label}: params of "${name}" are no values that mlv reads; the whole file becomes a dep, with which it runs next time`,
+      )
       scripts.push(name)
       return false
     })

@@ -99,7 +99,7 @@ stages:
     ...['a', 'b'].flatMap((name) => [
       `stage "${name}": the dep "s3://b/x" lies outside the project and is left out`,
       `stage "${name}": the dep "/etc/hosts" lies outside the project and is left out`,
-      `stage "${name}": params of "config.py" are no values that mlv reads; the whole file becomes a dep`,
+      `stage "${name}": params of "config.py" are no values that mlv reads; the whole file becomes a dep, with which it runs next time`,
     ]),
   ])
 })
