@@ -38,7 +38,7 @@ function write(model: Model, repo: Repo): void {
   const stages = STAGES.map((name) => {
     const spec = model.stages[name]
     const out = name === 's2' ? '{o2: {git: true}}' : outOf(name)
-    const reads = name === 's4' ? `each: {input: ${spec.deps[0]}, glob: "**/[abc]"}` : `deps: [${spec.deps.join(', ')}]`
+    const reads = name === 's4' ? `each: {input: ${spec.deps[0]}, glob: "**/[abcf]"}` : `deps: [${spec.deps.join(', ')}]`
     return `  ${name}: {cmd: ${commandOf(name, spec)}, ${reads}, outs: [${out}]}\n`
   })
   repo.write('mlv.yaml', `stages:\n${stages.join('')}`)
