@@ -1,5 +1,6 @@
 import { MlvError } from '../base/errors.ts'
 import type { RepoPath } from '../base/paths.ts'
+import { noteUnfinished, readUnfinished } from './datum-table.ts'
 import { reach } from './graph.ts'
 import { hideOuts } from './hide-outs.ts'
 import { readInputs, type StageInputs } from './inputs.ts'
@@ -59,7 +60,8 @@ export async function planAccept(scene: PipelineScene, options: AcceptOptions): 
   return plan
 }
 
-/** Records what the plan found, storing the outs. @returns files to commit   @throws FILE_CHANGED, DISK_FULL, PATH_UNSUPPORTED */
+/** Records what the plan found, storing the outs. What the datums of a map stage gave is not what its out holds then: it is noted apart, and the next
+ *  run puts the out together from it anew. @returns files to commit   @throws FILE_CHANGED, DISK_FULL, PATH_UNSUPPORTED */
 export async function applyAccept(plan: AcceptPlan): Promise<RepoPath[]> {
   const { project, data, lock } = plan.scene
   const view = createView(plan.scene, {})
@@ -72,7 +74,10 @@ export async function applyAccept(plan: AcceptPlan): Promise<RepoPath[]> {
       const outs = await recordOuts(stage, view)
       const before = lock.stages.get(stage.name)
       // Without what it reads, the old inputs stay: when they have changed since, it still runs.
-      const after: LockedStage = inputs || !before ? lockedStage(stage, inputs!, { outs, unsure: false }) : { ...before, outs }
+      const after: LockedStage =
+        inputs || !before ? lockedStage(stage, inputs!, { outs, unsure: false }) : { ...before, outs, datums: undefined }
+      if (before?.datums && !readUnfinished(project, stage.name))
+        noteUnfinished(project, stage.name, { table: before.datums, failed: [] })
       await recorder.record(stage.name, { ...after, extra: before?.extra ?? {} })
       for (const out of outs) if (out.git) written.add(out.path)
     }

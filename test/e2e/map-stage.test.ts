@@ -45,6 +45,20 @@ it('runs its command for each file, and again only for what is new or changed', 
   expect(repo.read('upper/x/two.up')).toBe('BB\n')
 })
 
+it('puts the out together anew when its inputs change after one that changed by hand was accepted', async () => {
+  const { repo, repro, seen } = await makeMap()
+  await repro()
+  seen()
+  repo.write('upper/x/one.up', 'mine\n')
+  expect(await repo.mlv('accept', 'upper')).toMatchObject({ exitCode: 0 })
+  expect((await repro()).stdout).toBe('unchanged   upper\n')
+  expect(repo.read('upper/x/one.up')).toBe('mine\n')
+  repo.write('raw/x/two.txt', 'bb\n')
+  await repro()
+  expect(seen()).toEqual(['raw/x/two.txt'])
+  expect(repo.read('upper/x/one.up') + repo.read('upper/x/two.up')).toBe('A\nBB\n')
+})
+
 it('makes the same tree by edits as from nothing', async () => {
   const files = { 'raw/z/new.txt': 'n\n', 'raw/x/two.txt': 'bb\n' }
   const outOf = (repo: Repo) => /"outs": \[\s*(.*)\n/.exec(repo.read('mlv.lock'))![1]
