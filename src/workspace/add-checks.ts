@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { hasCode, MlvError } from '../base/errors.ts'
 import { nameOf, quotePath, type RepoPath } from '../base/paths.ts'
 import { type Entry, sameEntry } from './entry.ts'
-import { placedEntry } from './placed.ts'
+import { isAsPlaced, placedEntry } from './placed.ts'
 import { dataPathOf, POINTER_SUFFIX, type Pointer, pointerPathOf, readPointer } from './pointer.ts'
 import { linkedObject, refuseLostLink, scannedFiles } from './scan.ts'
 import type { Snapshot } from './snapshot.ts'
@@ -95,7 +95,10 @@ export async function refuseOutdated(worktree: Worktree, snapshot: Snapshot, poi
   const now = await readPointer(worktree.project.root, path)
   if (sameEntry(now?.entry, snapshot.entry)) return
   if (!sameEntry(now?.entry, pointer.entry)) throw pointerMoved(path)
-  if (sameEntry(snapshot.entry, placed))
+  const store = await worktree.project.cache('read')
+  const isPlaced = sameEntry(snapshot.entry, placed)
+  if (!isPlaced && (await isAsPlaced(snapshot, pointer.entry, store))) return
+  if (isPlaced || (await isAsPlaced(snapshot, placed, store)))
     throw new MlvError('WORKSPACE_OUTDATED', `${path} is outdated: its pointer has changed since it was checked out`, {
       hint: `Run "mlv checkout ${quotePath(path)}" to get the version the pointer names, or go back to this one with "mlv add --force ${quotePath(path)}".`,
     })

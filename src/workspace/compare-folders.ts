@@ -4,7 +4,7 @@ import type { ObjectStore } from '../store/object-store.ts'
 import { readLeaf, readLeafRow, type TreeEntry, type TreeRoot } from '../store/tree.ts'
 import type { PageRef } from '../store/tree-page.ts'
 import { walkTree } from '../store/tree-walk.ts'
-import { type FileChange, pairRenames } from './diff.ts'
+import { diffEntries, type FileChange, pairRenames } from './diff.ts'
 import type { Entry } from './entry.ts'
 import { type ScannedFolder, scannedFiles } from './scan.ts'
 import type { Snapshot } from './snapshot.ts'
@@ -100,6 +100,31 @@ export async function compareFolders(snapshot: Snapshot, entry: Entry, store: Ob
     for (const file of scannedFiles(scan.folder)) add(file.path, file)
   }
   return pairRenames(changes)
+}
+
+/** Files that differ between a version and the workspace; undefined when the version's tree cannot be read. */
+export async function changesOf(snapshot: Snapshot, entry: Entry, store: ObjectStore): Promise<FileChange[] | undefined> {
+  const read = pageReader(store)
+  const absent = (path: string) => !snapshot.table.rows.get(path)?.recorded
+  const name = (changes: FileChange[] | undefined) =>
+    changes?.map((change) => {
+      const below = change.path.slice(snapshot.path.length + 1)
+      return change.kind === 'deleted' && snapshot.scan.kind === 'folder' && below !== '' && absent(below)
+        ? { ...change, kind: 'absent' as const }
+        : change
+    })
+  if (snapshot.scan.kind !== 'folder') return name((await diffEntries(snapshot.path, entry, snapshot.entry, read)).changes)
+  if (snapshot.pages && !isPartial(snapshot, entry)) {
+    const { pages } = snapshot
+    const diff = await diffEntries(snapshot.path, entry, snapshot.entry, async (oid) => pages.get(oid) ?? read(oid))
+    if (diff.changes) return name(diff.changes)
+  }
+  try {
+    return name(await compareFolders(snapshot, entry, store))
+  } catch (error) {
+    if (hasCode(error, 'OBJECT_MISSING', 'OBJECT_PURGED', 'OBJECT_CORRUPT', 'BLOB_MISSING')) return undefined
+    throw error
+  }
 }
 
 /** Whether any of the names belongs to a leaf, which ends before the next one begins. */

@@ -1,5 +1,7 @@
 import { hasCode } from '../base/errors.ts'
 import type { RepoPath } from '../base/paths.ts'
+import type { ObjectStore } from '../store/object-store.ts'
+import { changesOf } from './compare-folders.ts'
 import { type Entry, sameEntry } from './entry.ts'
 import { parsePointer, pointerPathOf } from './pointer.ts'
 import type { Project } from './project.ts'
@@ -33,4 +35,11 @@ export async function placedEntry(worktree: Worktree, snapshot: Snapshot): Promi
   const recorded = recordedEntry(worktree.cache, path)
   if (recorded || !entry) return recorded
   return (await isInHistory(worktree.project, path, entry)) ? entry : undefined
+}
+
+/** Whether what lies there is what was placed, or such a part of it that nothing is missing that ever was here. */
+export async function isAsPlaced(snapshot: Snapshot, placed: Entry, store: ObjectStore): Promise<boolean> {
+  if (sameEntry(snapshot.entry, placed)) return true
+  const changes = await changesOf(snapshot, placed, store)
+  return changes?.every((change) => change.kind === 'absent') ?? false
 }

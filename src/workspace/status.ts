@@ -1,16 +1,14 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { hasCode } from '../base/errors.ts'
 import { isWithin, type RepoPath } from '../base/paths.ts'
 import { KEYS } from '../store/layout.ts'
-import type { ObjectStore } from '../store/object-store.ts'
 import { findPath } from '../store/tree-walk.ts'
 import { refuseUnknownPart } from './asked-part.ts'
-import { compareFolders, isPartial } from './compare-folders.ts'
-import { diffEntries, type FileChange } from './diff.ts'
+import { changesOf } from './compare-folders.ts'
+import type { FileChange } from './diff.ts'
 import { type Entry, sameEntry } from './entry.ts'
 import { cacheFolder } from './link.ts'
-import { placedEntry } from './placed.ts'
+import { isAsPlaced, placedEntry } from './placed.ts'
 import type { Project } from './project.ts'
 import type { Snapshot } from './snapshot.ts'
 import { readTargets, selectTargets, type Target } from './target.ts'
@@ -19,7 +17,7 @@ import { openWorktree, pageReader, recordedEntry, type Worktree, wasPlaced } fro
 
 /** How a tracked path stands to its pointer.
  *  unchanged · modified: the user changed files · deleted: mlv had put it here and it is gone · absent: it was never put here
- *  outdated: it is what mlv last placed, and the pointer has moved on · diverged: modified, and the pointer has moved on as well */
+ *  outdated: it is what mlv last placed, or the part of it that was, and the pointer has moved on · diverged: modified, and the pointer has moved on as well */
 export type PathState = 'unchanged' | 'modified' | 'deleted' | 'absent' | 'outdated' | 'diverged'
 
 export interface PathStatus {
@@ -102,32 +100,8 @@ async function statusOf(worktree: Worktree, target: Target, seen?: Snapshot): Pr
   const moved = recorded !== undefined && !sameEntry(recorded, entry)
   const changes = await changesOf(snapshot, entry, store)
   if (moved && sameEntry(snapshot.entry, recorded)) return status('outdated', changes, uncached)
-  if (!moved && changes && changes.length > 0 && changes.every((change) => change.kind === 'absent'))
+  if (changes && changes.length > 0 && changes.every((change) => change.kind === 'absent'))
     return status('absent', changes, uncached)
+  if (moved && (await isAsPlaced(snapshot, recorded, store))) return status('outdated', changes, uncached)
   return status(moved ? 'diverged' : 'modified', changes, uncached)
-}
-
-/** Files that differ between the pointer's version and the workspace; undefined when the pointer's tree cannot be read. */
-async function changesOf(snapshot: Snapshot, entry: Entry, store: ObjectStore): Promise<FileChange[] | undefined> {
-  const read = pageReader(store)
-  const absent = (path: string) => !snapshot.table.rows.get(path)?.recorded
-  const name = (changes: FileChange[] | undefined) =>
-    changes?.map((change) => {
-      const below = change.path.slice(snapshot.path.length + 1)
-      return change.kind === 'deleted' && snapshot.scan.kind === 'folder' && below !== '' && absent(below)
-        ? { ...change, kind: 'absent' as const }
-        : change
-    })
-  if (snapshot.scan.kind !== 'folder') return name((await diffEntries(snapshot.path, entry, snapshot.entry, read)).changes)
-  if (snapshot.pages && !isPartial(snapshot, entry)) {
-    const { pages } = snapshot
-    const diff = await diffEntries(snapshot.path, entry, snapshot.entry, async (oid) => pages.get(oid) ?? read(oid))
-    if (diff.changes) return name(diff.changes)
-  }
-  try {
-    return name(await compareFolders(snapshot, entry, store))
-  } catch (error) {
-    if (hasCode(error, 'OBJECT_MISSING', 'OBJECT_PURGED', 'OBJECT_CORRUPT', 'BLOB_MISSING')) return undefined
-    throw error
-  }
 }

@@ -51,6 +51,31 @@ describe('a part of a large tree', () => {
     expect(data!.changes.map(({ path }) => path)).not.toContain('data/folder 7')
   })
 
+  it('is outdated, and not changed, once the pointer has moved on', async () => {
+    const { repo, clone } = await world()
+    await clone.mlv('pull', 'data/folder 7')
+    for (const name of ['folder 7/b', 'folder 8/a']) repo.write(`data/${name}`, 'newer')
+    await repo.mlv('add', 'data')
+    await repo.commit()
+    await repo.mlv('push')
+    await clone.git('pull', '-q')
+    const state = async () => JSON.parse((await clone.mlv('status', '--json')).stdout).paths[0].state
+    expect(await state()).toBe('outdated')
+    const pointer = clone.read('data.mlv')
+    expect(await clone.mlv('add', '-u')).toMatchObject(ok)
+    expectFailure(await clone.mlv('add', 'data'), 4, 'data is outdated')
+    expect(clone.read('data.mlv')).toBe(pointer)
+    clone.write('data/folder 7/c', 'mine')
+    expect(await state()).toBe('diverged')
+    expectFailure(await clone.mlv('add', '-u'), 4, 'was changed here')
+    clone.write('data/folder 7/c', 'c of 7')
+    expect(await clone.mlv('pull', 'data/folder 7')).toMatchObject(ok)
+    expect(await state()).toBe('absent')
+    expect(clone.read('data/folder 7/b')).toBe('newer')
+    expect(await clone.mlv('add', 'data')).toMatchObject(ok)
+    expect(clone.read('data.mlv')).toBe(pointer)
+  })
+
   it('is changed and added there, and all the rest stays in the tree', async () => {
     const { repo, clone } = await world()
     await clone.mlv('pull', 'data/folder 7', 'data/flat/300')
