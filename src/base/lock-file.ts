@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto'
-import { closeSync, linkSync, openSync, readFileSync, unlinkSync, writeSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { closeSync, linkSync, openSync, readdirSync, readFileSync, statSync, unlinkSync, writeSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileError, MlvError, systemCode } from './errors.ts'
 import { faultPoint } from './fault-point.ts'
+import { LEFTOVER_AGE_MS } from './leftover-names.ts'
 import { makeFolders } from './make-folders.ts'
 import { isElsewhere, isOwnerGone, type ProcessOwner, thisProcess } from './process-state.ts'
 
@@ -69,8 +70,28 @@ function breakLock(path: string, seen: LockOwner | 'cut', staged: string): void 
   try {
     if (nonceOf(readOwner(path)) === nonceOf(seen)) unlinkSync(path)
   } finally {
-    unlinkSync(guard)
+    removeStaged(guard)
   }
+}
+
+/** Deletes what processes that have ended left beside the lock: texts that never became it, and guards of locks that are gone. Whoever has the
+ *  lock may do so: a guard bears the nonce of an earlier one, which never comes back, so nobody needs it any more. */
+function sweepStaged(path: string): void {
+  for (const name of readdirSync(dirname(path))) {
+    if (!name.startsWith(basename(path)) || !STAGED.test(name.slice(basename(path).length))) continue
+    const staged = join(dirname(path), name)
+    const owner = readOwner(staged)
+    // Of another process it may be about to get its text.
+    const isLeft = owner === 'cut' ? isOld(staged) : owner && isGone(owner)
+    if (isLeft) removeStaged(staged)
+  }
+}
+
+const STAGED = /^(\.[0-9a-f]{16}|(\.breaks-[\w-]{1,64})+)$/
+
+function isOld(path: string): boolean {
+  const stats = statSync(path, { throwIfNoEntry: false })
+  return stats !== undefined && stats.mtimeMs < Date.now() - LEFTOVER_AGE_MS
 }
 
 /** Writes this process's own lock text beside the lock, to be linked to its name. */
@@ -97,6 +118,7 @@ function take(path: string, { staged, nonce }: ReturnType<typeof stage>): (() =>
       faultPoint('lock: take')
       // A link is made whole or not at all: no reader sees an empty lock.
       linkSync(staged, path)
+      sweepStaged(path)
       return () => {
         faultPoint('lock: give back')
         if (nonceOf(readOwner(path)) === nonce) unlinkSync(path)

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { dirname, join } from 'node:path'
 import { expect, it, onTestFinished } from 'vitest'
@@ -90,3 +90,22 @@ it.runIf(process.platform === 'linux')(
     release()
   },
 )
+
+it('deletes what processes that have ended left beside the lock, and nothing else', async () => {
+  const { dir } = makeFolder()
+  const path = join(dir, 'lock')
+  const nonce = '0123456789abcdef'
+  const left = [`lock.${nonce}`, 'lock.breaks-b', 'lock.breaks-b.breaks-c', 'lock.00000000000000aa']
+  for (const name of left) writeFileSync(join(dir, name), name.endsWith('aa') ? '' : owner(2 ** 30))
+  utimesSync(join(dir, left.at(-1)!), 1, 1)
+  const kept = {
+    'lock.fedcba9876543210': owner(process.pid),
+    'lock.00000000000000bb': '',
+    [`other.${nonce}`]: owner(2 ** 30),
+    'lock.md': '',
+  }
+  for (const [name, text] of Object.entries(kept)) writeFileSync(join(dir, name), text)
+  const release = await acquireLock(path, mine)
+  release()
+  expect(readdirSync(dir).sort()).toEqual(Object.keys(kept).sort())
+})
