@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { listing } from '../helpers/listing.ts'
-import { ok, step, takeRandomSteps } from '../helpers/random-steps.ts'
+import { ok, RANDOM_STEPS_TIMEOUT, step, takeRandomSteps } from '../helpers/random-steps.ts'
 import { makeRepo, type Repo } from '../helpers/repo.ts'
 
 const BRANCHES = ['main', 'next']
@@ -153,7 +153,9 @@ const transfers = [
 
 const others = [...looks, ...looks, ...records, ...transfers].map((one) => fc.constant(one))
 
-test('whatever is done in which order, what is recorded is what was there, and comes back', { timeout: 600_000 }, async () => {
+test('whatever is done in which order, what is recorded is what was there, and comes back', {
+  timeout: RANDOM_STEPS_TIMEOUT,
+}, async () => {
   await takeRandomSteps<Model>(
     [...edits, ...edits, ...parts, ...others],
     async () => {

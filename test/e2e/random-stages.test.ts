@@ -2,7 +2,7 @@ import { existsSync, rmSync, utimesSync } from 'node:fs'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { listing } from '../helpers/listing.ts'
-import { ok, step, takeRandomSteps } from '../helpers/random-steps.ts'
+import { ok, RANDOM_STEPS_TIMEOUT, step, takeRandomSteps } from '../helpers/random-steps.ts'
 import { makeRepo, type Repo } from '../helpers/repo.ts'
 
 const BRANCHES = ['main', 'next']

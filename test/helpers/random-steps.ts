@@ -6,6 +6,8 @@ const RUNS = Number(process.env.MLV_TEST_RUNS ?? 4)
 /** Fixed, so that a run means the same everywhere; 0 is another one each time. */
 const SEED = Number(process.env.MLV_TEST_SEED ?? 20)
 const MOST_STEPS = 40
+/** ms; against hanging, no measure of speed */
+export const RANDOM_STEPS_TIMEOUT = RUNS * 150_000
 
 /** What is done to a repo, and what it should hold then. */
 export type Step<Model extends object> = fc.AsyncCommand<Model, Repo>
