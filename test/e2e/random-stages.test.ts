@@ -171,7 +171,7 @@ const moves = [
 const others = [...runs, ...runs, ...moves].map((one) => fc.constant(one))
 
 test('whatever is changed in which order, stages run when what they read has changed, and only then', {
-  timeout: 600_000,
+  timeout: RANDOM_STEPS_TIMEOUT,
 }, async () => {
   await takeRandomSteps<Model>(
     [...edits, ...edits, ...losses, ...others],
