@@ -40,24 +40,38 @@ export const openProject: OpenProject = async (folder = '.', options = {}) => {
     }
   }
 
-  // Readers share one, so that many reads list a remote once.
-  let shared: Promise<Inside> | undefined
-  async function close(): Promise<void> {
-    const project = shared
-    shared = undefined
-    await (await project?.catch(() => undefined))?.close()
+  // Readers share one, so that many reads list a remote once. The last of them closes it when it is no longer what new ones get.
+  let shared: { project: Promise<Inside>; readers: number } | undefined
+
+  async function leave(one: NonNullable<typeof shared>): Promise<void> {
+    if (shared === one || one.readers > 0) return
+    await (await one.project.catch(() => undefined))?.close()
   }
 
-  /** What is not there may have come since the stores were opened. */
-  async function again<T>(read: (project: Inside) => Promise<T>): Promise<T> {
-    try {
-      shared ??= open()
-      return await read(await shared)
-    } catch (error) {
-      if (!hasCode(error, 'OBJECT_MISSING', 'REVISION_UNKNOWN', 'REMOTE_MISSING', 'PATH_MISSING')) throw error
-      await close()
-      shared = open()
-      return read(await shared)
+  async function close(): Promise<void> {
+    const one = shared
+    shared = undefined
+    if (one) await leave(one)
+  }
+
+  /** Reads, and once more with stores opened anew: what is not there may have come since.
+   *  @returns also what is to be called when what was found is no longer needed */
+  async function begin<T>(read: (project: Inside) => Promise<T>): Promise<{ found: T; end: () => Promise<void> }> {
+    for (let again = false; ; again = true) {
+      shared ??= { project: open(), readers: 0 }
+      const one = shared
+      const end = () => {
+        one.readers--
+        return leave(one)
+      }
+      one.readers++
+      try {
+        return { found: await read(await one.project), end }
+      } catch (error) {
+        if (shared === one) shared = undefined
+        await end()
+        if (again || !hasCode(error, 'OBJECT_MISSING', 'REVISION_UNKNOWN', 'REMOTE_MISSING', 'PATH_MISSING')) throw error
+      }
     }
   }
 
@@ -69,9 +83,9 @@ export const openProject: OpenProject = async (folder = '.', options = {}) => {
   }
   const syncOptions = ({ paths, ...rest }: TransferOptions): SyncOptions => ({ ...rest, paths: paths && pathsOf(paths) })
 
-  async function openFile(path: RepoPath, revisionName: string | undefined): Promise<AsyncIterable<Uint8Array>> {
+  async function* readFile(path: RepoPath, revisionName: string | undefined): AsyncGenerator<Uint8Array> {
     const { findIn, findTarget, nothingAt } = await import('../workspace/find-entry.ts')
-    return again(async (project) => {
+    const find = async (project: Inside): Promise<AsyncIterable<Uint8Array>> => {
       const revision = await project.revision(revisionName)
       const target = await findTarget(project, revision, path)
       if (!target) {
@@ -82,7 +96,18 @@ export const openProject: OpenProject = async (folder = '.', options = {}) => {
       const { entry, storeOf } = await findIn(project, revision, target, path)
       if (entry.kind !== 'tree') return (await storeOf(entry.oid)).stream(entry.oid)
       throw new MlvError('PATH_UNSUPPORTED', `${path} is a folder`, { hint: 'Name a file in it; list() says what there is.' })
+    }
+    // Whether it is there shows with the first piece.
+    const { found, end } = await begin(async (project) => {
+      const pieces = (await find(project))[Symbol.asyncIterator]()
+      return { pieces, first: await pieces.next() }
     })
+    try {
+      for (let next = found.first; !next.done; next = await found.pieces.next()) yield next.value
+    } finally {
+      await found.pieces.return?.()
+      await end()
+    }
   }
 
   async function measures(kind: MeasureKind, revision: string | undefined): Promise<Values> {
@@ -121,21 +146,23 @@ export const openProject: OpenProject = async (folder = '.', options = {}) => {
     },
     async list(path = '.', { revision: name, recursive } = {}) {
       const { listData } = await import('../workspace/list-data.ts')
-      return again(async (inside) => {
+      const { found, end } = await begin(async (inside) => {
         const rows = []
         const revision = await inside.revision(name)
         for await (const { tracked: _tracked, ...row } of listData(inside, revision, { path: pathOf(path), recursive }))
           rows.push(row)
         return rows
       })
+      await end()
+      return found
     },
     async read(path, { revision } = {}) {
       const pieces: Uint8Array[] = []
-      for await (const piece of await openFile(pathOf(path), revision)) pieces.push(piece)
+      for await (const piece of readFile(pathOf(path), revision)) pieces.push(piece)
       return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces)
     },
     async *stream(path, { revision } = {}) {
-      yield* await openFile(pathOf(path), revision)
+      yield* readFile(pathOf(path), revision)
     },
     metrics: (revision) => measures('metrics', revision),
     params: (revision) => measures('params', revision),

@@ -170,6 +170,48 @@ describe('the npm package', () => {
     ])
   })
 
+  it('reads a file that another program recorded since, though there is a remote', async () => {
+    const repo = await project()
+    await repo.mlv('remote', 'add', 'disk', repo.path('../disk'), '--local')
+    repo.write('one', 'first')
+    await repo.mlv('add', 'one')
+    await repo.mlv('push')
+    repo.write(
+      'use.cjs',
+      `const { openProject } = require('mlv')
+      const { writeFileSync } = require('node:fs')
+      ;(async () => {
+        const project = await openProject()
+        console.log(String(await project.read('one')))
+        const other = await openProject()
+        writeFileSync('one', 'second')
+        await other.add(['one'])
+        console.log(String(await project.read('one')))
+        await Promise.all([project.close(), other.close()])
+      })()`,
+    )
+    expect(await node(repo, 'use.cjs')).toEqual({ exitCode: 0, stderr: '', stdout: 'first\nsecond\n' })
+  })
+
+  it('answers all that is asked at once, though some of it is nowhere', async () => {
+    const repo = await project()
+    repo.write(
+      'use.cjs',
+      `const { openProject } = require('mlv')
+      ;(async () => {
+        const project = await openProject()
+        for (let round = 0; round < 10; round++) {
+          const names = ['nope', 'data/points.csv', 'nope', 'mlv.yaml', 'data/points.csv']
+          const asked = names.map((path) => project.read(path, { revision: 'HEAD' }).then(() => 'read', (error) => error.code))
+          console.log((await Promise.all(asked)).join(' '))
+        }
+        await project.close()
+      })()`,
+    )
+    const answer = 'PATH_MISSING read PATH_MISSING read read\n'
+    expect(await node(repo, 'use.cjs')).toEqual({ exitCode: 0, stderr: '', stdout: answer.repeat(10) })
+  })
+
   it.each(['check.mts', 'check.cts'])('is typed for %s', async (name) => {
     const code = (wrong: string) => `
       import { MlvError, openProject, type ListedPath, type Project } from 'mlv'
