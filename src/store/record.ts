@@ -1,6 +1,7 @@
 import { hasCode, MlvError } from '../base/errors.ts'
-import { isOid, type Oid } from '../base/oid.ts'
+import { isOid, type Oid, oidOfBytes } from '../base/oid.ts'
 import type { Blobs } from './blobs.ts'
+import { KEYS } from './layout.ts'
 
 /** What a record below condemned/ or corrupt/ names. */
 export interface StoreRecord {
@@ -32,16 +33,31 @@ export async function* readRecords(
       yield { ...before, modified }
       continue
     }
-    let bytes: Uint8Array
+    let record: StoreRecord
     try {
-      bytes = await blobs.get(prefix + name)
+      record = await readRecord(blobs, prefix, name)
     } catch (error) {
       // Withdrawn since it was listed.
       if (!hasCode(error, 'BLOB_MISSING')) throw error
       options.onGone?.()
       continue
     }
-    yield { name, modified, ...parseRecord(bytes, `${blobs.url}/${prefix}${name}`) }
+    yield { name, modified, ...record }
+  }
+}
+
+async function readRecord(blobs: Blobs, prefix: string, name: Oid): Promise<StoreRecord> {
+  const place = `${blobs.url}/${prefix}${name}`
+  for (let tries = 2; ; tries--) {
+    try {
+      const bytes = await blobs.get(prefix + name, { checked: true })
+      // A pack that is not known to be condemned would count as present until it is deleted.
+      if (prefix === KEYS.condemned && oidOfBytes(bytes) !== name) throw invalid(`The record ${place} does not hash to its name`)
+      return parseRecord(bytes, place)
+    } catch (error) {
+      // Altered on its way, perhaps.
+      if (!hasCode(error, 'STORE_INVALID') || tries === 1) throw error
+    }
   }
 }
 
@@ -64,6 +80,12 @@ function parseRecord(bytes: Uint8Array, place: string): StoreRecord {
     const value = JSON.parse(Buffer.from(bytes).toString('utf8')) as { packs?: unknown; objects?: unknown; deleted?: unknown }
     return { packs: list(value.packs), objects: list(value.objects), deleted: value.deleted === true }
   } catch (cause) {
-    throw new MlvError('STORE_INVALID', `The record ${place} is not JSON`, { hint: 'Delete it if you did not write it.', cause })
+    throw invalid(`The record ${place} is not JSON`, cause)
   }
+}
+
+function invalid(message: string, cause?: unknown): MlvError {
+  const hint =
+    'Run the command again; if it stays so, delete the record: "mlv gc" and "mlv fsck --read-data" find out anew what it told.'
+  return new MlvError('STORE_INVALID', message, { hint, cause })
 }

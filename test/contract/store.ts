@@ -541,12 +541,18 @@ export function storeContract(name: string, role: OpenOptions['role'], openPlace
 
     describe('records of collectors', () => {
       const record = (value: unknown) => Buffer.from(JSON.stringify(value))
+      const condemn = async (pack: Oid) => {
+        const bytes = record({ packs: [pack] })
+        const key = KEYS.condemned + oidOfBytes(bytes)
+        await blobs.put(key, bytes)
+        return key
+      }
 
       test('condemned packs: presence ignores them, reads do not, and what is written again is present', async () => {
         const store = await open()
         const oids = await addAll(store, ['a', 'b'])
         const { pack } = store.locate(oids[0]!)!
-        await blobs.put(`condemned/${oidOfBytes('record')}`, record({ packs: [pack], objects: [] }))
+        await condemn(pack)
         expect((await open()).has(oids[0]!)).toBe(true)
         await setDescription(blobs, { records: ['condemned'] })
         const later = await open()
@@ -561,14 +567,38 @@ export function storeContract(name: string, role: OpenOptions['role'], openPlace
       test('a withdrawn condemnation is forgotten by the next listing', async () => {
         const store = await open()
         const [oid] = await addAll(store, ['a'])
-        const key = `condemned/${oidOfBytes('record')}`
-        await blobs.put(key, record({ packs: [store.locate(oid!)!.pack] }))
+        const key = await condemn(store.locate(oid!)!.pack)
         await setDescription(blobs, { records: ['condemned'] })
         const later = await open()
         expect(later.has(oid!)).toBe(false)
         await blobs.delete(key)
         await later.refresh()
         expect(later.has(oid!)).toBe(true)
+      })
+
+      test('a record that was altered on its way is read again; one that lies there altered is named', async () => {
+        const store = await open()
+        const [oid] = await addAll(store, ['a'])
+        const key = await condemn(store.locate(oid!)!.pack)
+        await setDescription(blobs, { records: ['condemned'] })
+        const client = await connect()
+        clients.push(client)
+        // Still JSON, of another pack.
+        const at = Buffer.from(await blobs.get(key)).indexOf(store.locate(oid!)!.pack)
+        const otherDigit = (bytes: Uint8Array) =>
+          Buffer.concat([bytes.subarray(0, at), Buffer.from(bytes[at] === 0x30 ? '1' : '0'), bytes.subarray(at + 1)])
+        let faults = 1
+        const lying: Blobs = {
+          ...client,
+          get: async (asked, range) => {
+            const bytes = await client.get(asked, range)
+            return asked === key && faults-- > 0 ? otherDigit(bytes) : bytes
+          },
+        }
+        expect((await openStore(lying, { role, purpose: 'write' })).has(oid!)).toBe(false)
+        expect(faults).toBeLessThan(1)
+        await alter(blobs, key, otherDigit)
+        await expect(open()).rejects.toMatchObject({ code: 'STORE_INVALID', message: expect.stringContaining(key) })
       })
 
       test('a purged object is gone for good, wherever it lies', async () => {

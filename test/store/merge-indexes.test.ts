@@ -398,7 +398,8 @@ describe('not merged', () => {
     const store = await openAt(root)
     const blobs = createDirBlobs({ root })
     const pack = store.locate(first!)!.pack
-    await blobs.put(`${KEYS.condemned}${oidOfBytes('record')}`, Buffer.from(JSON.stringify({ packs: [pack] })))
+    const record = Buffer.from(JSON.stringify({ packs: [pack] }))
+    await blobs.put(`${KEYS.condemned}${oidOfBytes(record)}`, record)
     await blobs.put(KEYS.description, Buffer.from(formatDescription({ ...store.description, records: ['condemned'] })))
     oids.push(...(await writeOneByOne(root, 7, 9)))
     const merged = []

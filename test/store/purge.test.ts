@@ -158,7 +158,8 @@ describe('purging a store', () => {
     const store = await openAt(createDirBlobs({ root }))
     const { pack } = store.locate(oidOfBytes(DOOMED[0]!))!
     await store.announce('condemned')
-    await store.blobs.put(`${KEYS.condemned}${oidOfBytes('record')}`, Buffer.from(formatRecord({ packs: [pack], objects: [] })))
+    const record = Buffer.from(formatRecord({ packs: [pack], objects: [] }))
+    await store.blobs.put(`${KEYS.condemned}${oidOfBytes(record)}`, record)
     await purge(createDirBlobs({ root }))
     await expectGone(root)
   })
