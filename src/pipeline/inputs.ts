@@ -122,8 +122,11 @@ export async function readInputs(stage: Stage, locked: LockedStage | undefined, 
     else {
       inputs.deps.push({ path: dep.path, entry: found.entry })
       if (found.absent) inputs.absent.push({ path: dep.path, entry: found.entry })
-      else if (found.entry.kind === 'tree')
-        for (const [path, entry] of await view.observer.away(dep.path)) inputs.absent.push({ path, entry })
+      else if (found.entry.kind === 'tree') {
+        const { away, edited } = await view.observer.unlike(dep.path)
+        for (const [path, entry] of away) inputs.absent.push({ path, entry })
+        inputs.edited.push(...edited)
+      }
       if (found.edited) inputs.edited.push(dep.path)
     }
   }

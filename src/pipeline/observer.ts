@@ -15,8 +15,8 @@ export interface Observer {
   out(path: RepoPath): Promise<Entry | undefined>
   /** What a stage reads there: a folder without what git ignores, but with the outs of stages. @param cut its files will be asked for, too */
   dep(path: RepoPath, cut?: boolean): Promise<Entry | undefined>
-  /** tracked data in a folder that is not all here though nobody removed it, with what its pointers say: so `dep` counts it */
-  away(folder: RepoPath): Promise<ReadonlyMap<RepoPath, Entry>>
+  /** Tracked data in a folder that is not what its pointers say. @returns `away`: what is not all here, with what `dep` counts it as */
+  unlike(folder: RepoPath): Promise<Required<Pick<Look, 'away' | 'edited'>>>
   /** the files of what a stage reads there */
   files(path: RepoPath): Promise<DataFile[]>
   /** Stores what stages read at these paths. @returns what each holds, a notebook with its outputs */
@@ -114,7 +114,10 @@ export function createObserver(
         return entry && path.endsWith('.ipynb') && !mayBeTracked(path) ? sourcesOf(join(project.root, path), entry) : entry
       })
     },
-    away: async (folder) => (isMade(folder) ? undefined : (await lookAt(folder))?.away) ?? new Map(),
+    unlike: async (folder) => {
+      const { away = new Map(), edited = [] } = (isMade(folder) ? undefined : await lookAt(folder)) ?? {}
+      return { away, edited }
+    },
     files: async (path) => (await lookAt(path))?.files() ?? [],
     keep: (paths) => data.keep(paths.map((path) => ({ path, ...howToRead(path) }))),
     glance,

@@ -18,8 +18,10 @@ export interface Look {
   entry(): Promise<Entry>
   /** its files, each with its oid, by path */
   files(): Promise<DataFile[]>
-  /** tracked data below a folder that is not all here though nobody removed it: it counts as what is said here, which is what its pointers say */
+  /** tracked data below a folder that is gone, or not all here though nobody removed it: it counts as what is said here, which is what its pointers say */
   away?: ReadonlyMap<RepoPath, Entry>
+  /** tracked data below a folder that is otherwise not what its pointer says */
+  edited?: readonly RepoPath[]
 }
 
 /** What counts in a folder: see `hash`. */

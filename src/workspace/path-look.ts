@@ -9,7 +9,7 @@ import type { DataFile, Look, LookOptions } from './data.ts'
 import { type Entry, sameEntry } from './entry.ts'
 import { isStored, type Saving } from './hash-files.ts'
 import { loadIgnore } from './ignore.ts'
-import { POINTER_SUFFIX } from './pointer.ts'
+import { POINTER_SUFFIX, readPointer } from './pointer.ts'
 import { scannedFiles } from './scan.ts'
 import type { Snapshot } from './snapshot.ts'
 import { TICK_MS } from './stat-table.ts'
@@ -46,9 +46,10 @@ async function lookAtVisible(
   saving: Saving | undefined,
 ): Promise<Look> {
   const at = Date.now()
-  const { entries, away } = await visibleEntries(worktree, path, also, saving)
+  const { entries, away, edited } = await visibleEntries(worktree, path, also, saving)
   return {
     away,
+    edited,
     entry: () => (saving ? treeOf(entries, saving) : treeAt(worktree, path, { entries, at })),
     async files() {
       const files: DataFile[] = []
@@ -61,13 +62,13 @@ async function lookAtVisible(
   }
 }
 
-/** Entries by their paths below the folder, and tracked data that is away. Rows of its files are those of single files. */
+/** Entries by their paths below the folder, and tracked data that is not what its pointer says. Rows of its files are those of single files. */
 async function visibleEntries(
   worktree: Worktree,
   path: RepoPath,
   also: readonly RepoPath[],
   saving: Saving | undefined,
-): Promise<{ entries: Map<string, TreeEntry>; away: Map<RepoPath, Entry> }> {
+): Promise<{ entries: Map<string, TreeEntry>; away: Map<RepoPath, Entry>; edited: RepoPath[] }> {
   const { project } = worktree
   const git = await project.git()
   const listing = git.visible(project.gitPath(path))
@@ -95,14 +96,18 @@ async function visibleEntries(
   }
   for (const [at, entry] of await worktree.quickFiles(visible, saving)) add(at, entry, nameOf(at))
   const away = new Map<RepoPath, Entry>()
+  const edited: RepoPath[] = []
   for (const at of inside) {
     const snapshot = await worktree.snapshot(at, { saving })
     // What is stored is what lies here.
-    const said = saving || !tracked.has(at) ? undefined : await awayEntry(worktree, at, snapshot)
+    const pointer = saving || !tracked.has(at) ? undefined : await readPointer(project.root, at)
+    const differs = pointer !== undefined && !sameEntry(snapshot.entry, pointer.entry)
+    const said = differs ? await awayEntry(worktree, at, snapshot) : undefined
     if (said) away.set(at, said)
+    else if (differs) edited.push(at)
     add(at, said ?? snapshot.entry, nameOf(at))
   }
-  return { entries, away }
+  return { entries, away, edited }
 }
 
 /** What a look saw of a folder. */

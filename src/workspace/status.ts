@@ -68,8 +68,9 @@ function hasCache(project: Project): boolean {
  *  rest lies there as it says. @param seen what has been found at the pointer's path   @throws POINTER_INVALID, POINTER_CONFLICT, OBJECT_MISSING */
 export async function awayEntry(worktree: Worktree, path: RepoPath, seen?: Snapshot): Promise<Entry | undefined> {
   const found = await findTracked(worktree.project.root, path)
-  if (!found || sameEntry(seen?.entry, found.pointer.entry)) return undefined
+  if (!found) return undefined
   const { entry } = found.pointer
+  if (seen && !seen.entry) return entry
   const { changes, state } = await statusOf(worktree, { path: found.path, origin: 'pointer', entry }, seen)
   if (state !== 'absent' && state !== 'modified') return undefined
   const inside = (changes ?? []).filter((change) => isWithin(change.path, path) || isWithin(path, change.path))

@@ -462,6 +462,22 @@ it('shows git an out that it is to keep from now on', async () => {
   await repo.git('add', '.gitignore', 'mlv.lock', 'o')
 })
 
+it('records tracked data in a folder that is a dep when it changed by hand, and brings it back when it is gone', async () => {
+  const yaml = 'stages:\n  a:\n    cmd: cat src/raw/* > all\n    deps: [src]\n    outs: [all]\n'
+  const repo = await makeRepo({ 'mlv.yaml': yaml, 'src/raw/a': '1', 'src/raw/b': '2', 'src/code': '3' }, { init: true })
+  await repo.mlv('add', 'src/raw')
+  await repro(repo)
+  repo.write('src/raw/a', '9')
+  expect((await repro(repo))[0]).toBe('added       src/raw  (changed by hand)')
+  expect(repo.read('all')).toBe('92')
+  expect(await repo.mlv('status')).toMatchObject({ stdout: 'up to date\n' })
+  rmSync(repo.path('src/raw'), { recursive: true })
+  expect(await repro(repo)).toEqual(['unchanged   a'])
+  repo.write('mlv.yaml', yaml.replace('cat', 'cat  '))
+  await repro(repo)
+  expect(repo.read('all')).toBe('92')
+})
+
 it('checks in CI without data whether the lock is up to date', async () => {
   const repo = await makePipeline()
   await repro(repo)
