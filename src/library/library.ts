@@ -7,7 +7,7 @@ import { lockOuts } from '../pipeline/lock-outs.ts'
 import { openProject as openInside } from '../workspace/open-project.ts'
 import type { Project as Inside, Surroundings } from '../workspace/project.ts'
 import type { SyncOptions, SyncResult } from '../workspace/sync.ts'
-import type { OpenProject, Project, TransferOptions, TransferResult, Value, Values } from './api.ts'
+import type { AddOptions, OpenProject, Project, TransferOptions, TransferResult, Value, Values } from './api.ts'
 
 export type * from './api.ts'
 export { MlvError }
@@ -81,7 +81,19 @@ export const openProject: OpenProject = async (folder = '.', options = {}) => {
     if (Array.isArray(paths) && paths.every((path) => typeof path === 'string')) return paths.map(pathOf)
     throw new MlvError('USAGE', 'Paths are given as a list of texts', { hint: 'Write ["data"] for the path data.' })
   }
-  const syncOptions = ({ paths, ...rest }: TransferOptions): SyncOptions => ({ ...rest, paths: paths && pathsOf(paths) })
+  /** @throws USAGE, as the command line does: with NaN jobs nothing would be transferred, and with another text no pointer could be read */
+  function checkOptions({ jobs = 1, desc = '', labels = [] }: TransferOptions & AddOptions): void {
+    if (!(Number.isInteger(jobs) && jobs > 0 && jobs <= 256))
+      throw new MlvError('USAGE', `jobs is no whole number from 1 to 256: ${jobs}`, {
+        hint: 'Leave it out, or write for example 8.',
+      })
+    if (typeof desc !== 'string' || !Array.isArray(labels) || !labels.every((label) => typeof label === 'string'))
+      throw new MlvError('USAGE', 'desc is a text, labels are a list of texts', { hint: 'Write for example { desc: "ours" }.' })
+  }
+  const syncOptions = (options: TransferOptions): SyncOptions => {
+    checkOptions(options)
+    return { ...options, paths: options.paths && pathsOf(options.paths) }
+  }
 
   async function* readFile(path: RepoPath, revisionName: string | undefined): AsyncGenerator<Uint8Array> {
     const { findIn, findTarget, nothingAt } = await import('../workspace/find-entry.ts')
@@ -128,6 +140,7 @@ export const openProject: OpenProject = async (folder = '.', options = {}) => {
       return afresh((inside) => readStatus(inside, pathsOf(paths)))
     },
     async add(paths, addOptions = {}) {
+      checkOptions(addOptions)
       const { addPaths } = await import('../workspace/add.ts')
       const { added, written } = await afresh((inside) => addPaths(inside, pathsOf(paths), addOptions))
       return { added: added.map(({ path, entry, changed }) => ({ path, oid: entry.oid, size: entry.size, changed })), written }

@@ -55,16 +55,24 @@ describe('the npm package', () => {
 
   const node = (repo: Repo, file: string) => run(NODE, [file], { cwd: repo.dir, env: repo.env })
 
-  it('says what is wrong with paths that are no list', async () => {
+  it('says what is wrong with what is given', async () => {
     const repo = await project()
     repo.write(
       'use.mjs',
       `import { openProject } from 'mlv'
        const project = await openProject()
-       await project.add('data').catch((error) => console.log(error.name, error.code, error.hint))
+       const told = (error) => console.log(error.name, error.code, error.hint)
+       await project.add('data').catch(told)
+       await project.push({ jobs: Number(undefined) }).catch(told)
+       await project.add(['data'], { desc: 5 }).catch(told)
        await project.close()`,
     )
-    expect((await node(repo, 'use.mjs')).stdout).toBe('MlvError USAGE Write ["data"] for the path data.\n')
+    expect((await node(repo, 'use.mjs')).stdout.split('\n')).toEqual([
+      'MlvError USAGE Write ["data"] for the path data.',
+      'MlvError USAGE Leave it out, or write for example 8.',
+      'MlvError USAGE Write for example { desc: "ours" }.',
+      '',
+    ])
   })
 
   it('does what its guide shows', async () => {
