@@ -70,9 +70,12 @@ export async function copyPacks(
   }
 }
 
+/** Reads a pack, and once more where it does not hash to its name: what was altered on its way would be left behind, or copied, with the
+ *  old pack about to go. @returns undefined where it is gone */
 async function readWhole(blobs: Blobs, pack: Oid, signal?: AbortSignal): Promise<Uint8Array | undefined> {
   try {
-    return await blobs.get(KEYS.pack(pack), { signal })
+    const bytes = await blobs.get(KEYS.pack(pack), { signal })
+    return oidOfBytes(bytes) === pack ? bytes : await blobs.get(KEYS.pack(pack), { checked: true, signal })
   } catch (error) {
     if (hasCode(error, 'BLOB_MISSING')) return undefined
     throw error

@@ -98,6 +98,37 @@ describe('rewriting packs', () => {
     )
   })
 
+  test('loses no neighbour whose bytes were altered on their way, and no chunk of a recipe that was', async () => {
+    const [head, tail] = ['head', 'tail'].map((seed) => noise(seed, CHUNKING.min))
+    const chunks = [head!, tail!].map((piece) => ({ oid: oidOfBytes(piece), length: piece.length }))
+    const [large, kept, secret] = [Buffer.concat([head!, tail!]), Buffer.from('kept'), Buffer.from('secret')]
+    const writer = (await open()).writer()
+    for (const [i, piece] of [head!, tail!].entries()) await writer.addChunk(chunks[i]!.oid, piece)
+    for (const bytes of [kept, secret]) await writer.add(oidOfBytes(bytes), bytes)
+    await writer.addRecipe(oidOfBytes(large), chunks)
+    await writer.finish()
+    const { pack } = (await open()).locate(oidOfBytes(kept))!
+    expect((await open()).locate(oidOfBytes(large))!.pack).toBe(pack)
+    let faults = 0
+    const line: Blobs = {
+      ...blobs,
+      async get(key, range) {
+        const bytes = Buffer.from(await blobs.get(key, range))
+        if (key !== KEYS.pack(pack) || range?.start !== undefined || faults++ > 0) return bytes
+        bytes.write('kepT', bytes.indexOf(kept))
+        const digit = bytes.indexOf(chunks[1]!.oid)
+        bytes.write(bytes[digit] === 0x30 ? '1' : '0', digit)
+        return bytes
+      },
+    }
+    const store = await openStore(line, { role: 'remote', purpose: 'write' })
+    expect(await rewritePacks(store, new Set([oidOfBytes(secret)]))).toMatchObject({ packs: [pack], corrupt: [] })
+    expect(faults).toBeGreaterThan(0)
+    const after = await open()
+    expect(await after.read(oidOfBytes(kept))).toEqual(kept)
+    expect(await after.read(oidOfBytes(large))).toEqual(large)
+  })
+
   test('reaches a pack that no index names, as an interrupted push leaves one', async () => {
     const [a, b] = await addAll(await open(), ['kept', 'to go'])
     await addAll(await open(), ['so that there is an index'])
