@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { isAbsolute, join, resolve } from 'node:path'
-import { fileError, MlvError, systemCode } from '../base/errors.ts'
+import { fileError, hasCode, MlvError, systemCode } from '../base/errors.ts'
 import type { PlaceSettings } from '../transport/open-blobs.ts'
+import { parsePlace } from '../transport/place.ts'
 import type { Leftover } from './dvc-out.ts'
 
 /** A remote of DVC that mlv can read. */
@@ -89,6 +90,13 @@ function readRemote(place: DvcPlace, name: string, values: Map<string, string>):
     return { at, what: 'keeps files under their own names with versions, which mlv does not read' }
   if (scheme === 'file') return { name, settings: { url: folderOf(place, url) } }
   if (scheme !== 's3') return { at, what: `is a ${scheme}:// remote, which mlv does not read; "dvc fetch" its data first` }
+  try {
+    parsePlace(url, place)
+  } catch (error) {
+    // The cache may hold all there is.
+    if (!hasCode(error, 'CONFIG_INVALID', 'SECRET_REFUSED')) throw error
+    return { at, what: `is none that mlv reads (${error.message}); "dvc fetch" its data first` }
+  }
   const settings: DvcRemote['settings'] = { url }
   for (const [key, setting] of Object.entries(SETTINGS))
     if (values.has(key)) Object.assign(settings, { [setting]: values.get(key) })

@@ -99,7 +99,7 @@ describe('dvc.lock', () => {
 it("reads DVC's settings, this clone's after those of the project", () => {
   const { dir } = makeFolder()
   mkdirSync(join(dir, '.dvc'))
-  const project = `# ours\n[core]\n    remote = bucket\n['remote "disk"']\n    url = ../../disk\n['remote "bucket"']\n    url = s3://b/p\n    endpointurl = http://localhost:1\n['remote "ssh"']\n    url = ssh://host/x\n[cache]\n    dir = ../shared\n`
+  const project = `# ours\n[core]\n    remote = bucket\n['remote "disk"']\n    url = ../../disk\n['remote "bucket"']\n    url = s3://b/p\n    endpointurl = http://localhost:1\n['remote "ssh"']\n    url = ssh://host/x\n['remote "spaced"']\n    url = s3://b/p q\n[cache]\n    dir = ../shared\n`
   writeFileSync(join(dir, '.dvc/config'), project)
   writeFileSync(join(dir, '.dvc/config.local'), `['remote "bucket"']\n    access_key_id = "key"\n`)
   const config = readDvcConfig({ root: join(dir), env: {} })
@@ -108,7 +108,7 @@ it("reads DVC's settings, this clone's after those of the project", () => {
     { name: 'bucket', settings: { url: 's3://b/p', endpoint: 'http://localhost:1', access_key_id: 'key' } },
     { name: 'disk', settings: { url: join(dir, '../disk') } },
   ])
-  expect(config.leftovers).toMatchObject([{ at: 'remote "ssh"' }])
+  expect(config.leftovers).toMatchObject([{ at: 'remote "ssh"' }, { at: 'remote "spaced"' }])
   writeFileSync(join(dir, '.dvc/config'), 'remote\n')
   expect(() => readDvcConfig({ root: dir, env: {} })).toThrow('.dvc/config:1:1')
 })
