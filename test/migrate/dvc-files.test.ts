@@ -99,13 +99,13 @@ describe('dvc.lock', () => {
 it("reads DVC's settings, this clone's after those of the project", () => {
   const { dir } = makeFolder()
   mkdirSync(join(dir, '.dvc'))
-  const project = `# ours\n[core]\n    remote = bucket\n['remote "disk"']\n    url = ../../disk\n['remote "bucket"']\n    url = s3://b/p\n    endpointurl = http://localhost:1\n['remote "ssh"']\n    url = ssh://host/x\n['remote "spaced"']\n    url = s3://b/p q\n[cache]\n    dir = ../shared\n`
+  const project = `# ours\n[core]\n    remote = bucket\n['remote "disk"']\n    url = ../../disk\n['remote "bucket"']\n    url = s3://bucket/p\n    endpointurl = http://localhost:1\n['remote "ssh"']\n    url = ssh://host/x\n['remote "spaced"']\n    url = s3://b/p q\n[cache]\n    dir = ../shared\n`
   writeFileSync(join(dir, '.dvc/config'), project)
   writeFileSync(join(dir, '.dvc/config.local'), `['remote "bucket"']\n    access_key_id = "key"\n`)
   const config = readDvcConfig({ root: join(dir), env: {} })
   expect(config.cacheDir).toBe(join(dir, 'shared'))
   expect(config.remotes).toEqual([
-    { name: 'bucket', settings: { url: 's3://b/p', endpoint: 'http://localhost:1', access_key_id: 'key' } },
+    { name: 'bucket', settings: { url: 's3://bucket/p', endpoint: 'http://localhost:1', access_key_id: 'key' } },
     { name: 'disk', settings: { url: join(dir, '../disk') } },
   ])
   expect(config.leftovers).toMatchObject([{ at: 'remote "ssh"' }, { at: 'remote "spaced"' }])
