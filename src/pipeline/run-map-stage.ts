@@ -25,10 +25,10 @@ import type { Stage } from './stage.ts'
 
 type MapScene = DecisionView & StagePorts
 
-/** What lies at the out, where that is what mlv.lock says. */
+/** The folder that lies at the out, where that is what mlv.lock says. */
 async function unchangedOut({ name, outs: [out] }: Stage, { lock, observer }: MapScene): Promise<Entry | undefined> {
   const before = lock.stages.get(name)?.outs.find(({ path }) => path === out!.path)?.entry
-  return before && sameEntry(before, await observer.out(out!.path)) ? before : undefined
+  return before?.kind === 'tree' && sameEntry(before, await observer.out(out!.path)) ? before : undefined
 }
 
 /** Whether names have come to any of the out's folders, or gone, since `base` was made: by its times, which the same clock has set. */

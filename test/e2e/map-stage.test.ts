@@ -59,6 +59,17 @@ it('puts the out together anew when its inputs change after one that changed by 
   expect(repo.read('upper/x/one.up') + repo.read('upper/x/two.up')).toBe('A\nBB\n')
 })
 
+it('puts its folder in the place of a file that was accepted there', async () => {
+  const { repo, repro } = await makeMap()
+  await repro()
+  rmSync(repo.path('upper'), { recursive: true })
+  repo.write('upper', 'mine\n')
+  expect(await repo.mlv('accept', 'upper')).toMatchObject({ exitCode: 0 })
+  repo.write('raw/x/two.txt', 'bb\n')
+  expect(await repro()).toMatchObject({ exitCode: 0, stderr: '' })
+  expect(below(repo, 'upper')).toEqual(['x/one.up', 'x/two.up', 'y/three.up'])
+})
+
 it('makes the same tree by edits as from nothing', async () => {
   const files = { 'raw/z/new.txt': 'n\n', 'raw/x/two.txt': 'bb\n' }
   const outOf = (repo: Repo) => /"outs": \[\s*(.*)\n/.exec(repo.read('mlv.lock'))![1]
