@@ -10,10 +10,19 @@ import { type Chunk, parseRecipe } from './recipe.ts'
 /** A pack ends with a row per object and 16 bytes. */
 const LEAST_BEHIND_OBJECTS = ROW_BYTES + 16
 
-/** Reads the list of chunks that an object at a place is made of. @throws BLOB_MISSING when the pack is gone, OBJECT_CORRUPT */
+/** Reads the list of chunks that an object at a place is made of. No name says what it must hold: one that names chunks which are nowhere may
+ *  have been altered on its way, and is read once more. @throws BLOB_MISSING when the pack is gone, OBJECT_CORRUPT */
 export async function readRecipe(store: ObjectStore, place: Location, signal?: AbortSignal): Promise<Chunk[]> {
   const range = { start: place.offset, end: place.offset + place.length, signal }
-  return parseRecipe(await store.blobs.get(KEYS.pack(place.pack), range), place.oid, place.size)
+  await store.loadChunkIndexes()
+  for (let tries = 2; ; tries--) {
+    try {
+      const chunks = parseRecipe(await store.blobs.get(KEYS.pack(place.pack), range), place.oid, place.size)
+      if (tries === 1 || chunks.every(({ oid }) => store.locateChunk(oid))) return chunks
+    } catch (error) {
+      if (!hasCode(error, 'OBJECT_CORRUPT') || tries === 1) throw error
+    }
+  }
 }
 
 /** Asks a store now whether it could give objects back: beside its indexes it asks for every pack concerned, those of chunks too, whether it
@@ -39,7 +48,6 @@ export async function findUnheld(store: ObjectStore, oids: Iterable<Oid>, signal
     if (place?.type === 'recipe') recipes.push(place)
     else if (place?.type === 'foreign') foreign.push(oid)
   }
-  if (recipes.length > 0) await store.loadChunkIndexes()
   await mapBounded(recipes, 8, async (place) => {
     try {
       for (const chunk of await readRecipe(store, place, signal)) {

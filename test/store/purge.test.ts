@@ -164,6 +164,29 @@ describe('purging a store', () => {
     await expectGone(root)
   })
 
+  test.each([
+    ['names another chunk', (text: string) => text.replace(/\n./, (start) => (start === '\n0' ? '\n1' : '\n0'))],
+    ['makes no sense', (text: string) => text.replace('recipe', 'recipf')],
+  ])('takes no chunk of a living object whose recipe %s as it comes', async (_name, change) => {
+    const root = join(top, 'remote')
+    await fill(root)
+    const blobs = createDirBlobs({ root })
+    const living = (await openAt(blobs, 'read')).locate(oidOfBytes(LIVING[1]!))!
+    let faults = 0
+    const line: Blobs = {
+      ...blobs,
+      async get(key, range) {
+        const bytes = await blobs.get(key, range)
+        if (key !== KEYS.pack(living.pack) || range?.start !== living.offset || faults++ > 0) return bytes
+        return Buffer.from(change(Buffer.from(bytes).toString('latin1')), 'latin1')
+      },
+    }
+    const store = await openAt(line)
+    await applyStorePurge(store, await planStorePurge(store, [[oidOfBytes(DOOMED[1]!)]]))
+    expect(faults).toBeGreaterThan(0)
+    expect(await readAll(await openAt(blobs, 'read'), oidOfBytes(LIVING[1]!))).toEqual(LIVING[1])
+  })
+
   test('writes the records of what a page names before that of the page', async () => {
     const root = join(top, 'remote')
     await fill(root)
