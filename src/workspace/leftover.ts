@@ -5,6 +5,7 @@ import { isWithin, type RepoPath } from '../base/paths.ts'
 import { shortId } from '../git/short-id.ts'
 import { type Entry, sameEntry } from './entry.ts'
 import { commitRevision } from './open-revision.ts'
+import { isAsPlaced } from './placed.ts'
 import { readHeader } from './stat-table-file.ts'
 import { readTargets, type Target } from './target.ts'
 import { recordedEntry, type Worktree } from './worktree.ts'
@@ -47,9 +48,9 @@ function headerPath(file: string): RepoPath | undefined {
   }
 }
 
-/** Paths that hold exactly what mlv placed there for another branch, and that nothing tracks any more: after `git switch` they are in the way,
- *  and without their line in .gitignore the next `git add .` would take them. Only what a recent commit's pointer or lock still names counts,
- *  so that its data can be had again. */
+/** Paths that hold exactly what mlv placed there for another branch, or the part of it that was pulled, and that nothing tracks any more: after
+ *  `git switch` they are in the way, and without their line in .gitignore the next `git add .` would take them. Only what a recent commit's pointer
+ *  or lock still names counts, so that its data can be had again. */
 export async function findLeftovers(worktree: Worktree, targets: readonly Target[]): Promise<{ path: RepoPath; entry: Entry }[]> {
   const { project } = worktree
   const candidates: { path: RepoPath; entry: Entry }[] = []
@@ -57,7 +58,7 @@ export async function findLeftovers(worktree: Worktree, targets: readonly Target
     if (targets.some((target) => isWithin(target.path, path) || isWithin(path, target.path))) continue
     const entry = recordedEntry(worktree.cache, path)
     if (!entry || !lstatSync(join(project.root, path), { throwIfNoEntry: false })) continue
-    if (sameEntry((await worktree.snapshot(path)).entry, entry)) candidates.push({ path, entry })
+    if (await isAsPlaced(await worktree.snapshot(path), entry, await project.cache('read'))) candidates.push({ path, entry })
   }
   if (candidates.length === 0) return []
   const git = await project.git()

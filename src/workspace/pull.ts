@@ -15,7 +15,7 @@ export async function pull(project: Project, options: SyncOptions & { force?: bo
   const spare = copies ? (bytes: number) => hasRoom(project, 2 * bytes) : undefined
   const cache = copies ? await project.cache('write') : undefined
   try {
-    const fetched = await fetchData(project, { ...options, spare })
+    const fetched = await fetchData(project, { ...options, workspace: true, spare })
     const checkedOut = await checkout(project, options.paths ?? [], {
       allowMissing: true,
       force: options.force,

@@ -15,6 +15,8 @@ export interface Selection {
   /** every commit of every branch and tag */
   allCommits?: boolean
   revisions?: string[]
+  /** the workspace beside the revisions that are named */
+  workspace?: boolean
   /** commits not yet upstream, as push takes them unless told otherwise */
   unpushed?: boolean
   /** commits reachable from `from` and not from `not`, by what they changed */
@@ -41,7 +43,7 @@ export function isTargetFile(path: string): boolean {
   return path.endsWith(POINTER_SUFFIX) || path === 'mlv.lock' || path.endsWith('/mlv.lock')
 }
 
-/** Reads the targets of the selected revisions: the workspace when no revision is named, or beside unpushed commits.
+/** Reads the targets of the selected revisions: the workspace when no revision is named, beside unpushed commits, or where it is asked for.
  *  A broken pointer in an old commit is told and passed over. @throws REVISION_UNKNOWN */
 export async function selectRevisions(project: Project, selection: Selection): Promise<SelectedTarget[]> {
   const named =
@@ -54,7 +56,8 @@ export async function selectRevisions(project: Project, selection: Selection): P
   const find = (target: Target, revision: string) => {
     if (selection.sources || !target.derived || (target.origin === 'stage' && !target.git)) found.push({ ...target, revision })
   }
-  if (!named) for (const target of await readTargets(project, await project.revision(undefined), true)) find(target, 'workspace')
+  if (!named || selection.workspace)
+    for (const target of await readTargets(project, await project.revision(undefined), true)) find(target, 'workspace')
   if (!named && !selection.unpushed) return found
   const git = await project.git()
   const blobs = new Map<string, { path: string; revision: string }>()
