@@ -4,7 +4,18 @@ import { type Bench, type Section, timed } from './bench.ts'
 import { type Bucket, openBucket } from './bucket.ts'
 import { measureMemory, timeInTurns, timeOnce } from './measure.ts'
 import { peerRow, type Row, ratioRow, valueRow } from './row.ts'
-import { commitAll, initGit, initMlv, prepare, remove, type TreeShape, treeShapes, writeLargeFile, writeTree } from './worlds.ts'
+import {
+  commitAll,
+  initGit,
+  initMlv,
+  prepare,
+  remove,
+  setAside,
+  type TreeShape,
+  treeShapes,
+  writeLargeFile,
+  writeTree,
+} from './worlds.ts'
 
 /** Many small files to a bucket and back. */
 export const section: Section = {
@@ -101,14 +112,14 @@ async function* measurePull(bench: Bench, bucket: Bucket, repo: string, shape: T
   await timeOnce({ ...timed(bench, repo, bench.mlv('push')), env: bucket.env })
   const clone = join(bench.dir, 'clone')
   const cloneAgain = () => {
-    remove(clone)
+    setAside(bench, clone)
     prepare(bench, bench.dir, ['git', 'clone', '-q', repo, clone])
     bucket.connect(clone, prefix)
   }
   const [pull, checkout] = await timeInTurns(
     Math.min(bench.runs, 3),
     { ...timed(bench, bench.dir, bench.mlv('-C', clone, 'pull'), cloneAgain), env: bucket.env },
-    timed(bench, bench.dir, bench.mlv('-C', clone, 'checkout'), () => remove(join(clone, 'data'))),
+    timed(bench, bench.dir, bench.mlv('-C', clone, 'checkout'), () => setAside(bench, join(clone, 'data'))),
   )
   yield ratioRow(`pull ${shape.label}`, pull!.seconds, { what: 'checkout', seconds: checkout!.seconds }, 1.3)
   remove(clone)

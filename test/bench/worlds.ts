@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { createCipheriv, createHash } from 'node:crypto'
-import { closeSync, mkdirSync, openSync, rmSync, utimesSync, writeFileSync, writeSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, openSync, renameSync, rmSync, utimesSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Bench } from './bench.ts'
 
@@ -85,6 +85,11 @@ export function initMlv(bench: Bench, name: string): string {
 export function commitAll(bench: Bench, repo: string): void {
   prepare(bench, repo, ['git', 'add', '-A'])
   prepare(bench, repo, ['git', 'commit', '-q', '-m', 'All'])
+}
+
+/** Takes a tree out of the way until the end of the run: beside inodes that were deleted a moment ago ext4 makes new files several times as slowly. */
+export function setAside(bench: Bench, path: string): void {
+  if (existsSync(path)) renameSync(path, join(bench.folder('aside'), 'tree'))
 }
 
 export function remove(...paths: string[]): void {
