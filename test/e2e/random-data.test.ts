@@ -2,10 +2,8 @@ import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { listing } from '../helpers/listing.ts'
-import { ok, RANDOM_STEPS_TIMEOUT, step, takeRandomSteps } from '../helpers/random-steps.ts'
+import { BRANCHES, ok, pulledClone, RANDOM_STEPS_TIMEOUT, step, switchBranch, takeRandomSteps } from '../helpers/random-steps.ts'
 import { makeRepo, type Repo } from '../helpers/repo.ts'
-
-const BRANCHES = ['main', 'next']
 
 type Listing = Record<string, string | null>
 
@@ -48,9 +46,7 @@ async function commit(model: Model, repo: Repo): Promise<void> {
 }
 
 async function expectClone(repo: Repo, branch: string, committed: Listing): Promise<void> {
-  const clone = await repo.clone('--branch', branch)
-  await ok(clone, 'remote', 'add', 'origin', repo.path('../remote'))
-  await ok(clone, 'pull')
+  const clone = await pulledClone(repo, branch)
   expect(here(clone)).toEqual(committed)
   clone.cleanup()
 }
@@ -105,9 +101,7 @@ const records = [
   step<Model>('commit', commit),
   step<Model>('switch', async (model, repo) => {
     await commit(model, repo)
-    model.branch = BRANCHES.find((branch) => branch !== model.branch)!
-    await repo.git('switch', '-q', model.branch)
-    await ok(repo, 'checkout')
+    await switchBranch(model, repo)
     model.recorded = model.committed.get(model.branch)!
     expect(here(repo)).toEqual(model.recorded)
   }),

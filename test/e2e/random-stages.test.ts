@@ -2,10 +2,9 @@ import { existsSync, rmSync, utimesSync } from 'node:fs'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { listing } from '../helpers/listing.ts'
-import { ok, RANDOM_STEPS_TIMEOUT, step, takeRandomSteps } from '../helpers/random-steps.ts'
+import { ok, pulledClone, RANDOM_STEPS_TIMEOUT, step, switchBranch, takeRandomSteps } from '../helpers/random-steps.ts'
 import { makeRepo, type Repo } from '../helpers/repo.ts'
 
-const BRANCHES = ['main', 'next']
 /** What stages may read; each also what those before it write: a file, a file that git keeps, a folder, a folder made file by file. */
 const SOURCES = ['in/a', 'in', 'data', 'data/d']
 const FOLDERS = new Set(['in', 'data', 'data/d', 'o3', 'o4'])
@@ -160,9 +159,7 @@ const moves = [
   step<Model>('commit', commit),
   step<Model>('switch', async (model, repo) => {
     await commit(model, repo)
-    model.branch = BRANCHES.find((branch) => branch !== model.branch)!
-    await repo.git('switch', '-q', model.branch)
-    await ok(repo, 'checkout')
+    await switchBranch(model, repo)
     Object.assign(model, structuredClone(model.committed.get(model.branch)))
   }),
   step<Model>('gc', (_, repo) => ok(repo, 'gc', '--yes')),
@@ -200,9 +197,7 @@ test('whatever is changed in which order, stages run when what they read has cha
       await commit(model, repo)
       await expectUnchanged(repo)
       await ok(repo, 'push')
-      const clone = await repo.clone('--branch', model.branch)
-      await ok(clone, 'remote', 'add', 'origin', repo.path('../remote'))
-      await ok(clone, 'pull')
+      const clone = await pulledClone(repo, model.branch)
       await expectUnchanged(clone)
       for (const name of STAGES) expect(filesAt(clone, outOf(name))).toEqual(filesAt(repo, outOf(name)))
       clone.cleanup()

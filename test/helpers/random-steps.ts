@@ -39,6 +39,24 @@ export async function takeRandomSteps<Model extends object>(
   )
 }
 
+/** Every world of random steps has these. */
+export const BRANCHES = ['main', 'next']
+
+/** Goes to the other branch, data and all. */
+export async function switchBranch(model: { branch: string }, repo: Repo): Promise<void> {
+  model.branch = BRANCHES.find((branch) => branch !== model.branch)!
+  await repo.git('switch', '-q', model.branch)
+  await ok(repo, 'checkout')
+}
+
+/** A fresh clone of a branch, with all its data pulled. */
+export async function pulledClone(repo: Repo, branch: string): Promise<Repo> {
+  const clone = await repo.clone('--branch', branch)
+  await ok(clone, 'remote', 'add', 'origin', repo.path('../remote'))
+  await ok(clone, 'pull')
+  return clone
+}
+
 /** @returns what a command says that must not fail */
 export async function ok(repo: Repo, ...args: string[]): Promise<string> {
   const result = await repo.mlv(...args)
